@@ -1,0 +1,1 @@
+"""The ``Model`` resource: its types, and how a manifest is read."""

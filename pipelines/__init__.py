@@ -1,0 +1,1 @@
+"""What chains the steps: the graph as data, the runner for this machine, and the ``slipway`` command."""

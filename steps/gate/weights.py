@@ -1,0 +1,122 @@
+"""Safetensors files, checked by their headers alone: the cost does not depend on the model's size.
+
+The format (https://github.com/huggingface/safetensors#format): 8 bytes little-endian length N, N bytes of JSON mapping
+tensor names to ``dtype``, ``shape`` and ``data_offsets``, then the data, which the offsets cover without hole or overlap.
+The rules here are the library's own, and stricter where nobody needs the room.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+from typing import Any
+
+from steps.errors import Reason, SlipwayError
+
+MAX_HEADER = 32 << 20
+MAX_TENSORS = 200_000
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:/-]*")
+# Bits of an element; the library's names.
+DTYPES = {
+    "BOOL": 8, "F4": 4, "F6_E2M3": 6, "F6_E3M2": 6, "U8": 8, "I8": 8, "F8_E5M2": 8, "F8_E4M3": 8, "F8_E8M0": 8,
+    "F8_E4M3FNUZ": 8, "F8_E5M2FNUZ": 8, "I16": 16, "U16": 16, "F16": 16, "BF16": 16, "I32": 32, "U32": 32, "F32": 32,
+    "C64": 64, "F64": 64, "I64": 64, "U64": 64,
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a weight file holds: the number of elements for each dtype, and the tensors' names."""
+
+    elements: dict[str, int]
+    names: frozenset[str]
+
+
+def read_header(path: Path, name: str) -> Header:
+    """Check a file's header and return it. ``name`` stands in messages. Raises ``InvalidWeights``."""
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        if size < 10 or not 2 <= length <= min(MAX_HEADER, size - 8):
+            raise _bad(name, f"its header of {length} bytes does not fit into {size} bytes or the limit {MAX_HEADER}")
+        text = file.read(length)
+    try:
+        table = json.loads(text, object_pairs_hook=_unique)
+    except (ValueError, RecursionError) as error:
+        raise _bad(name, f"its header is no JSON object ({error})") from None
+    if not isinstance(table, dict):
+        raise _bad(name, "its header is no JSON object")
+    return _check_table(name, table, size - 8 - length)
+
+
+def _check_table(name: str, table: dict[str, Any], data: int) -> Header:
+    metadata = table.pop("__metadata__", {})
+    if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
+        raise _bad(name, "its metadata is no mapping of texts")
+    if not 0 < len(table) <= MAX_TENSORS:
+        raise _bad(name, f"it has {len(table)} tensors where 1 to {MAX_TENSORS} are allowed")
+    elements: dict[str, int] = {}
+    spans: list[tuple[int, int, str]] = []
+    for tensor, info in table.items():
+        if not _NAME.fullmatch(tensor) or ".." in tensor.split("/"):
+            raise _bad(name, f"it has a tensor named {tensor[:80]!r}")
+        dtype, count, begin, end = _check_tensor(name, tensor, info)
+        elements[dtype] = elements.get(dtype, 0) + count
+        spans.append((begin, end, tensor))
+    position = 0
+    for begin, end, tensor in sorted(spans):
+        if begin != position:
+            raise _bad(name, f"tensor {tensor!r} begins at byte {begin} of the data, not at {position}")
+        position = end
+    if position != data:
+        raise _bad(name, f"its tensors fill {position} bytes of {data}")
+    return Header(elements, frozenset(table))
+
+
+def _check_tensor(name: str, tensor: str, info: Any) -> tuple[str, int, int, int]:
+    if not isinstance(info, dict) or set(info) != {"dtype", "shape", "data_offsets"}:
+        raise _bad(name, f"tensor {tensor!r} lacks dtype, shape or data_offsets")
+    dtype, shape, offsets = info["dtype"], info["shape"], info["data_offsets"]
+    if dtype not in DTYPES:
+        raise _bad(name, f"tensor {tensor!r} has the unknown dtype {str(dtype)[:20]!r}")
+    if not _naturals(shape) or not _naturals(offsets) or len(offsets) != 2:
+        raise _bad(name, f"tensor {tensor!r} has a shape or offsets that are no whole numbers")
+    count = prod(shape)
+    if offsets[1] - offsets[0] != -(-count * DTYPES[dtype] // 8):
+        raise _bad(name, f"tensor {tensor!r} of shape {shape} has {offsets[1] - offsets[0]} bytes")
+    return dtype, count, offsets[0], offsets[1]
+
+
+def check_index(name: str, text: bytes, present: set[str]) -> None:
+    """Check a shard index: every tensor's file is one of the plain shard names in ``present``, and each of those is used.
+
+    transformers joins these names to the folder unchecked, so they are checked here. Raises ``InvalidWeights``.
+    """
+    try:
+        weight_map = json.loads(text)["weight_map"]
+        files = set(weight_map.values())
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        raise _bad(name, "it has no weight_map") from None
+    for file in sorted(files, key=str):
+        if not isinstance(file, str) or file not in present:
+            raise _bad(name, f"it names the file {str(file)[:80]!r}, which is not among the shards")
+    if unused := sorted(present - files):
+        raise _bad(name, f"it does not name the shard {unused[0]}")
+
+
+def _naturals(value: Any) -> bool:
+    return isinstance(value, list) and all(type(item) is int and 0 <= item < 1 << 63 for item in value)
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    result = dict(pairs)
+    if len(result) != len(pairs):
+        raise ValueError("a name stands twice")
+    return result
+
+
+def _bad(name: str, why: str) -> SlipwayError:
+    return SlipwayError(Reason.INVALID_WEIGHTS, f"{name} is no sound safetensors file: {why}.")

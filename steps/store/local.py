@@ -1,0 +1,145 @@
+"""The store on this machine: a folder, one file an object.
+
+A file appears under its key by ``link(2)`` from a private name, after ``fsync``: link fails where the key exists, so the
+first writer wins and no reader ever sees a part. Objects are read-only files, which keeps honest programs honest.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import secrets
+import shutil
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from steps.digest import read_file
+from steps.errors import Reason, SlipwayError, from_os_error
+from steps.store import check_key, missing
+
+
+class LocalStore:
+    """Objects as files under ``root``. Work in progress lies in ``root/tmp``, on the same file system."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    @property
+    def uri(self) -> str:
+        return f"file://{self.root}"
+
+    @property
+    def scratch(self) -> Path:
+        """A folder for unfinished work from which ``put_file`` needs no copy."""
+        return self.root / "tmp"
+
+    def path(self, key: str) -> Path:
+        return self.root / check_key(key)
+
+    def size(self, key: str) -> int | None:
+        try:
+            return self.path(key).stat().st_size
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except OSError as error:
+            raise from_os_error(error, f"Cannot look at {self.locate(key)}") from error
+
+    def read(self, key: str) -> Iterator[bytes]:
+        try:
+            yield from read_file(self.path(key))
+        except FileNotFoundError:
+            raise missing(self.locate(key)) from None
+        except OSError as error:
+            raise from_os_error(error, f"Cannot read {self.locate(key)}") from error
+
+    def put(self, key: str, chunks: Iterable[bytes]) -> bool:
+        target = self.path(key)
+        if target.exists():
+            return False
+        with self._writing(key) as temporary:
+            with temporary.open("wb") as file:
+                for chunk in chunks:
+                    file.write(chunk)
+                file.flush()
+                os.fsync(file.fileno())
+            return self._publish(temporary, target)
+
+    def put_file(self, key: str, path: Path) -> bool:
+        target = self.path(key)
+        if target.exists():
+            return False
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with path.open("rb") as file:
+                os.fsync(file.fileno())
+            return self._publish(path, target)
+        except OSError as error:
+            if error.errno != errno.EXDEV:
+                raise from_os_error(error, f"Cannot store {self.locate(key)}") from error
+        return self.put(key, read_file(path))
+
+    def write(self, key: str, data: bytes) -> None:
+        target = self.path(key)
+        with self._writing(key) as temporary:
+            temporary.write_bytes(data)
+            temporary.replace(target)
+
+    def copy_to(self, key: str, path: Path) -> None:
+        source = self.path(key)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                os.link(source, path)
+            except OSError as error:
+                if error.errno not in (errno.EXDEV, errno.EPERM, errno.EMLINK):
+                    raise
+                shutil.copyfile(source, path)
+        except FileNotFoundError:
+            raise missing(self.locate(key)) from None
+        except OSError as error:
+            raise from_os_error(error, f"Cannot bring {self.locate(key)} to {path}") from error
+
+    def list(self, prefix: str) -> Iterator[str]:
+        # A prefix is a text, not a folder: "runs/a" also finds "runs/ab/x".
+        folder = self.root / prefix.rpartition("/")[0]
+        keys = (path.relative_to(self.root).as_posix() for path in folder.rglob("*") if path.is_file())
+        yield from sorted(key for key in keys if key.startswith(prefix) and not key.startswith("tmp/"))
+
+    def locate(self, key: str) -> str:
+        return str(self.root / key)
+
+    @contextlib.contextmanager
+    def _writing(self, key: str) -> Iterator[Path]:
+        """A private name for an object in the making; whatever goes wrong, nothing is left of it."""
+        temporary = self.scratch / f"put-{secrets.token_hex(8)}"
+        try:
+            self.scratch.mkdir(parents=True, exist_ok=True)
+            self.path(key).parent.mkdir(parents=True, exist_ok=True)
+            yield temporary
+        except OSError as error:
+            raise from_os_error(error, f"Cannot store {self.locate(key)}") from error
+        finally:
+            with contextlib.suppress(OSError):
+                temporary.unlink(missing_ok=True)
+
+    @staticmethod
+    def _publish(temporary: Path, target: Path) -> bool:
+        temporary.chmod(0o444)
+        try:
+            os.link(temporary, target)
+        except FileExistsError:
+            return False
+        folder = os.open(target.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+        return True
+
+
+def require_local(store: object, doing: str) -> LocalStore:
+    """The store as a local one, for what only a folder can do (``doing`` says what)."""
+    if isinstance(store, LocalStore):
+        return store
+    raise SlipwayError(Reason.UNSUPPORTED_STORE, f"{doing} needs a store in a local folder.")
