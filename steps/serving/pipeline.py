@@ -1,0 +1,35 @@
+"""Opening a model the one safe way: from local files, safetensors only, no code from a repository, no network."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+
+class BadInput(ValueError):
+    """The request cannot be answered as it is; the message names the field."""
+
+
+def open_pipeline(task: str, folder: Path, **options: Any) -> Any:
+    """The transformers pipeline of a task over the model in ``folder``."""
+    import torch
+    from transformers import pipeline
+
+    # One request is answered by one thread pool; gradients are never wanted.
+    torch.set_grad_enabled(False)
+    return pipeline(
+        task,
+        model=str(folder),
+        trust_remote_code=False,
+        device="cpu",
+        model_kwargs={"use_safetensors": True, "local_files_only": True, **_variant(folder)},
+        **options,
+    )
+
+
+def _variant(folder: Path) -> dict[str, str]:
+    """``model.fp16.safetensors`` alone in a folder is loaded by its variant's name."""
+    if (folder / "model.safetensors").exists() or (folder / "model.safetensors.index.json").exists():
+        return {}
+    variants = sorted(folder.glob("model.*.safetensors"))
+    return {"variant": variants[0].name.split(".")[1]} if variants else {}

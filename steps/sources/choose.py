@@ -1,0 +1,132 @@
+"""Which files of a source are taken: one copy of one weight format, and the texts that belong to it.
+
+A repository on a hub often holds the same weights six times over. transformers looks for ``model.safetensors`` first and
+for the shards of ``model.safetensors.index.json`` next, in the top folder; so does this choice. ``include`` adds what it
+leaves out (a variant, a subfolder), ``exclude`` takes away; both are shell patterns over whole paths (``fnmatch``).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import Literal
+
+from steps.errors import Reason, SlipwayError
+from steps.gate.formats import Kind, classify
+from steps.lock import MAX_PATH, SAFE_PATH
+
+SINGLE = "model.safetensors"
+INDEX = "model.safetensors.index.json"
+SHARD = re.compile(r"model-[0-9]{5}-of-[0-9]{5}\.safetensors")
+WEIGHTS_FORMAT = "safetensors"
+
+
+@dataclass(frozen=True)
+class SourceFile:
+    """A file as its source lists it. ``size`` is that of the content, not of a pointer to it.
+
+    ``stored`` is how the source keeps it, ``ref`` how it is asked for there: a Git blob id, an LFS object id, a path.
+    """
+
+    path: str
+    size: int
+    stored: Literal["git", "lfs", "file", "object", "symlink", "submodule"]
+    ref: str
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What is taken and what is left, each with the reason in a few words."""
+
+    taken: tuple[tuple[SourceFile, str], ...]
+    left: tuple[tuple[SourceFile, str], ...]
+
+    @property
+    def files(self) -> tuple[SourceFile, ...]:
+        return tuple(file for file, _ in self.taken)
+
+    @property
+    def size(self) -> int:
+        return sum(file.size for file, _ in self.taken)
+
+    @property
+    def left_size(self) -> int:
+        return sum(file.size for file, _ in self.left)
+
+
+def choose(files: Iterable[SourceFile], include: tuple[str, ...] = (), exclude: tuple[str, ...] = ()) -> Choice:
+    """Decide for every file. Raises ``NoSafetensors`` (saying what is there), ``ForbiddenFormat`` and ``UnsafePath``."""
+    files = sorted(files, key=lambda file: file.path)
+    default_weights = _default_weights({file.path for file in files} - _matching(files, exclude))
+    taken: list[tuple[SourceFile, str]] = []
+    left: list[tuple[SourceFile, str]] = []
+    for file in files:
+        kind, label = classify(file.path)
+        if _matches(file.path, exclude):
+            left.append((file, "excluded"))
+        elif _matches(file.path, include):
+            if kind not in (Kind.WEIGHTS, Kind.TEXT):
+                raise SlipwayError(Reason.FORBIDDEN_FORMAT, f"`include` asks for {file.path}, which is {label}.")
+            taken.append((file, "included"))
+        elif kind is Kind.WEIGHTS:
+            if file.path in default_weights:
+                taken.append((file, "weights"))
+            else:
+                left.append((file, "another copy of the weights"))
+        elif file.path.endswith(".index.json") and file.path != _index_for(default_weights):
+            left.append((file, "index of other weights"))
+        elif kind is Kind.TEXT and "/" not in file.path:
+            taken.append((file, "text"))
+        else:
+            left.append((file, label if kind is not Kind.TEXT else "in a subfolder"))
+    _check(taken, left)
+    return Choice(tuple(taken), tuple(left))
+
+
+def _default_weights(paths: set[str]) -> set[str]:
+    if SINGLE in paths:
+        return {SINGLE}
+    if INDEX in paths:
+        return {path for path in paths if SHARD.fullmatch(path)}
+    return set()
+
+
+def _index_for(weights: set[str]) -> str:
+    return "" if weights == {SINGLE} else INDEX
+
+
+def _matches(path: str, patterns: tuple[str, ...]) -> bool:
+    return any(fnmatchcase(path, pattern) for pattern in patterns)
+
+
+def _matching(files: list[SourceFile], patterns: tuple[str, ...]) -> set[str]:
+    return {file.path for file in files if _matches(file.path, patterns)}
+
+
+def _check(taken: list[tuple[SourceFile, str]], left: list[tuple[SourceFile, str]]) -> None:
+    for file, _ in taken:
+        if file.stored == "symlink":
+            raise SlipwayError(Reason.UNSAFE_PATH, f"{file.path} is a symbolic link, and links are not followed.")
+        if not SAFE_PATH.fullmatch(file.path) or len(file.path) > MAX_PATH:
+            raise SlipwayError(Reason.UNSAFE_PATH, f"{file.path!r} is no path that every file system reads alike.")
+    folded: dict[str, str] = {}
+    for file, _ in taken:
+        if (other := folded.setdefault(file.path.lower(), file.path)) != file.path:
+            raise SlipwayError(Reason.UNSAFE_PATH, f"{file.path} and {other} differ only in case.")
+    for file, _ in left:
+        if file.stored == "submodule":
+            raise SlipwayError(Reason.UNSAFE_PATH, f"{file.path} is a submodule; the files must be in the repository itself.")
+    if not any(file.path.endswith(".safetensors") for file, _ in taken):
+        found = [f"{file.path} ({classify(file.path)[1]})" for file, _ in left if classify(file.path)[0] is not Kind.OTHER]
+        there = ", ".join(found[:8]) + (f" and {len(found) - 8} more" if len(found) > 8 else "")
+        raise SlipwayError(
+            Reason.NO_SAFETENSORS, f"There are no safetensors weights; there is {there or 'no weight file at all'}."
+        )
+    if not any(file.path == "config.json" for file, _ in taken):
+        raise SlipwayError(
+            Reason.INVALID_CONFIG,
+            "There is no config.json beside the weights.",
+            hint="Name the folder or repository that `model.save_pretrained` wrote.",
+        )

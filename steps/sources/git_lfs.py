@@ -1,0 +1,131 @@
+"""A model in a Git repository with its large files in Git LFS: the Hub's layout, at any address.
+
+Git brings one commit with its pointers, the LFS batch API brings the objects straight to their place; there is no work tree
+and no second copy. That no pointer is left and that every object is right is not taken from exit codes: each LFS object is
+hashed while it is written, and each other file is checked by Git against its object id.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from types import TracebackType
+
+from steps.contract import Context
+from steps.digest import sha256_bytes
+from steps.errors import Reason, SlipwayError
+from steps.gate.urls import check_source
+from steps.lock import LockedFile, blob_key
+from steps.progress import Meter
+from steps.sources import ModelSource, Request, SourceKind
+from steps.sources.choose import SourceFile
+from steps.sources.git import GitRemote, GitTree
+from steps.sources.http import Http, with_retries
+from steps.sources.lfs import MAX_POINTER, LfsClient, Pointer, parse_pointer
+from steps.sources.transfer import Transfer
+
+
+class GitLfsSource(ModelSource):
+    """``sourceKind: git_lfs``."""
+
+    kind = SourceKind.GIT_LFS
+
+    def __init__(self, request: Request, context: Context) -> None:
+        super().__init__(request, context)
+        self._url = check_source(request.source)
+        self._remote = GitRemote(self._url)
+        self._http = Http(self._url, context.clock)
+        self._tree: GitTree | None = None
+        self._commit = ""
+        context.scratch.mkdir(parents=True, exist_ok=True)
+        self._folder = tempfile.TemporaryDirectory(prefix="git-", dir=context.scratch)
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._http.close()
+        self._folder.cleanup()
+
+    def pin(self) -> str:
+        return self._patiently_resolve()
+
+    def commit(self) -> str:
+        return self._commit
+
+    def files(self) -> list[SourceFile]:
+        self._commit = self._patiently_resolve()
+        tell = self.context.progress.note
+        tell(f"Fetching commit {self._commit} of {self._url}.")
+        self._tree = with_retries(lambda: self._remote.fetch(self._commit, Path(self._folder.name)), self.context.clock, tell)
+        files = self._tree.files()
+        small = [file for file in files if file.stored == "git" and file.size < MAX_POINTER]
+        pointers = {
+            path: pointer
+            for path, content in self._tree.read(small).items()
+            if (pointer := parse_pointer(content, path)) is not None
+        }
+        return [
+            SourceFile(file.path, pointer.size, "lfs", pointer.oid) if (pointer := pointers.get(file.path)) else file
+            for file in files
+        ]
+
+    def read_texts(self, files: tuple[SourceFile, ...]) -> dict[str, bytes]:
+        plain = [file for file in files if file.stored == "git"]
+        for file in plain:
+            if file.path.endswith(".safetensors"):
+                raise SlipwayError(
+                    Reason.NOT_LFS, f"{file.path} is stored in Git itself; this repository does not keep it in Git LFS."
+                )
+        assert self._tree is not None, "files() comes first"
+        return self._tree.read(plain)
+
+    def bring(self, files: tuple[SourceFile, ...], meter: Meter) -> list[LockedFile]:
+        assert self._tree is not None, "files() comes first"
+        contents = self._tree.read([file for file in files if file.stored == "git"])
+        locked = [self._bring_text(file, contents[file.path], meter) for file in files if file.stored == "git"]
+        return locked + self._bring_objects([file for file in files if file.stored == "lfs"], meter)
+
+    def _bring_text(self, file: SourceFile, content: bytes, meter: Meter) -> LockedFile:
+        path = Path(self._folder.name, "incoming")
+        path.write_bytes(content)
+        locked = self.publish(file, path, sha256_bytes(content))
+        path.unlink(missing_ok=True)
+        meter.advance(len(content))
+        return locked
+
+    def _bring_objects(self, files: list[SourceFile], meter: Meter) -> list[LockedFile]:
+        locked: list[LockedFile] = []
+        wanted: dict[str, Pointer] = {}
+        for file in files:
+            # An object's id is the digest of its content: what the store has need not be asked for.
+            if self.context.holds(blob_key(file.ref), size=file.size, sha256=file.ref):
+                locked.append(LockedFile(path=file.path, size=file.size, sha256=file.ref))
+                meter.advance(file.size)
+            else:
+                wanted[file.path] = Pointer(file.ref, file.size)
+        if not wanted:
+            return locked
+        partial = self.context.scratch / "partial"
+        begun = sum((partial / p.oid).stat().st_size for p in set(wanted.values()) if (partial / p.oid).exists())
+        self.require_space(sum(pointer.size for pointer in set(wanted.values())) - begun)
+        tell = self.context.progress.note
+        remotes = LfsClient(self._url, self._http, self.context.clock, tell).locate(wanted)
+        transfer = Transfer(self._http, self.context.clock, meter, tell)
+        for file in files:
+            if file.path not in wanted:
+                continue
+            if self.context.holds(blob_key(file.ref), size=file.size, sha256=file.ref):  # two paths, one object
+                locked.append(LockedFile(path=file.path, size=file.size, sha256=file.ref))
+                continue
+            path = partial / file.ref
+            transfer.fetch(remotes[file.path], path)
+            try:
+                locked.append(self.publish(file, path, file.ref))
+            finally:
+                path.unlink(missing_ok=True)
+        return locked
+
+    def _patiently_resolve(self) -> str:
+        if not self._commit:
+            self._commit = with_retries(
+                lambda: self._remote.resolve(self.request.revision), self.context.clock, self.context.progress.note
+            )
+        return self._commit
