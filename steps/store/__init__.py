@@ -15,7 +15,7 @@ from typing import Protocol
 from steps.errors import Reason, SlipwayError
 
 # Every key is made by Slipway; the pattern is a guard against a mistake of ours, not a filter of user input.
-KEY = re.compile(r"(?!.*(^|/)\.\.?(/|$))[A-Za-z0-9._@+-]+(/[A-Za-z0-9._@+-]+)*")
+KEY = re.compile(r"(?!.*(^|/)\.\.?(/|$))[A-Za-z0-9._@+=-]+(/[A-Za-z0-9._@+=-]+)*")
 
 
 class Store(Protocol):

@@ -8,7 +8,6 @@ its endpoint (``STORAGE_EMULATOR_HOST``) by itself. Every byte is checked by CRC
 
 from __future__ import annotations
 
-import base64
 import contextlib
 import os
 import re
@@ -22,9 +21,8 @@ from typing import Any
 from steps.digest import read_file
 from steps.errors import Reason, SlipwayError, from_os_error
 from steps.store import KEY, check_key, missing
+from steps.store.resumable import PART, TIMEOUT, Upload, crc32c_text
 
-PART = 8 << 20  # bytes a request; a multiple of 256 KiB, as resumable uploads demand, and large: the library reads slowly
-TIMEOUT = 60.0  # seconds without an answer
 PATIENCE = 120.0  # seconds of retries for one request
 
 # https://cloud.google.com/storage/docs/buckets#naming
@@ -80,9 +78,9 @@ class GcsPrefix:
 
     def find(self, name: str) -> BucketObject | None:
         """The object as it is now, or None where there is none."""
-        from google.api_core.exceptions import NotFound
-
         with self.errors(self.locate(name)):
+            from google.api_core.exceptions import NotFound
+
             blob = self.blob(name)
             try:
                 blob.reload(timeout=TIMEOUT, retry=self.retry)
@@ -115,10 +113,10 @@ class GcsPrefix:
                 )
             crc = google_crc32c.extend(crc, part)
             yield part
-        if _base64(crc) != found.crc32c:
+        if crc32c_text(crc) != found.crc32c:
             raise SlipwayError(
                 Reason.DIGEST_MISMATCH,
-                f"{self.locate(found.name)} came with crc32c {_base64(crc)} where the bucket has {found.crc32c}.",
+                f"{self.locate(found.name)} came with crc32c {crc32c_text(crc)} where the bucket has {found.crc32c}.",
             )
 
     @cached_property
@@ -159,7 +157,7 @@ class GcsPrefix:
     @contextlib.contextmanager
     def errors(self, where: str) -> Iterator[None]:
         """Give what the library raises its reason."""
-        _ = self.client  # where the package is missing, this says so
+        _ = self.client  # where the package or the credentials are missing, this says so
         import urllib3
         from google.api_core import exceptions as api
         from google.auth import exceptions as auth
@@ -177,7 +175,7 @@ class GcsPrefix:
                 f"The bucket {self.bucket} does not exist.",
                 hint=f"Check the name, or make it: gcloud storage buckets create gs://{self.bucket}",
             ) from error
-        except (api.Unauthorized, api.Forbidden, auth.RefreshError) as error:
+        except (api.Unauthorized, api.Forbidden, auth.RefreshError, auth.InvalidOperation) as error:
             raise SlipwayError(
                 Reason.ACCESS_DENIED,
                 f"{where} is denied: {_say(error)}",
@@ -217,34 +215,43 @@ class GcsStore:
         return found.size if found else None
 
     def read(self, key: str) -> Iterator[bytes]:
-        found = self._below.find(check_key(key))
-        if found is None:
-            raise missing(self.locate(key))
-        yield from self._below.read(found)
+        while True:
+            found = self._below.find(check_key(key))
+            if found is None:
+                raise missing(self.locate(key))
+            parts = self._below.read(found)
+            try:
+                first = next(parts, b"")
+                break
+            except SlipwayError:
+                if self._below.find(key) in (None, found):
+                    raise  # otherwise ``write`` has replaced this version just now: read the new one
+        yield first
+        yield from parts
 
     def put(self, key: str, chunks: Iterable[bytes]) -> bool:
-        from_here = self._below
         if self.size(key) is not None:
             return False
+        below = self._below
         where = self.locate(key)
-        with from_here.errors(where):
+        with below.errors(where):
             from google.api_core.exceptions import PreconditionFailed
 
             try:
-                session = from_here.blob(key).create_resumable_upload_session(
+                session = below.blob(key).create_resumable_upload_session(
                     content_type="application/octet-stream",
                     if_generation_match=0,
                     timeout=TIMEOUT,
-                    retry=from_here.retry,
+                    retry=below.retry,
                 )
             except PreconditionFailed:
                 return False
-        upload = _Upload(session, from_here.retry, where)
+        upload = Upload(session, below.retry, where)
         try:
             for chunk in chunks:
-                with from_here.errors(where):
+                with below.errors(where):
                     upload.write(chunk)
-            with from_here.errors(where):
+            with below.errors(where):
                 stored = upload.finish()
         except BaseException:
             upload.cancel()
@@ -255,8 +262,8 @@ class GcsStore:
             self._same(key, upload)
             return False
         if stored.get("crc32c") != upload.crc32c:
-            with from_here.errors(where):
-                from_here.blob(key, int(stored["generation"])).delete(timeout=TIMEOUT, retry=from_here.retry)
+            with below.errors(where):
+                below.blob(key, int(stored["generation"])).delete(timeout=TIMEOUT, retry=below.retry)
             raise SlipwayError(
                 Reason.DIGEST_MISMATCH,
                 f"{where} was stored with crc32c {stored.get('crc32c')} where {upload.crc32c} was sent.",
@@ -301,7 +308,7 @@ class GcsStore:
     def locate(self, key: str) -> str:
         return self._below.locate(key)
 
-    def _same(self, key: str, upload: _Upload) -> None:
+    def _same(self, key: str, upload: Upload) -> None:
         """Another writer was first: its bytes must be ours."""
         first = self._below.find(key)
         if first is None:
@@ -314,101 +321,6 @@ class GcsStore:
             )
 
 
-class _Upload:
-    """One resumable upload, after https://cloud.google.com/storage/docs/performing-resumable-uploads.
-
-    The library's ``BlobWriter`` does not serve: its ``terminate`` deletes another address than the session's, its finalizer
-    publishes what was to be cancelled, and it gives up where the server has kept only a part of what was sent.
-    """
-
-    def __init__(self, session: str, retry: Any, where: str) -> None:
-        from google.auth.credentials import AnonymousCredentials
-        from google.auth.transport.requests import AuthorizedSession
-
-        self.session = session
-        self.where = where
-        self.size = 0
-        self._http = AuthorizedSession(AnonymousCredentials())  # a session's address is its own credential
-        self._next = retry(self._attempt)
-        self._held = bytearray()  # bytes from offset ``_sent`` on
-        self._sent = 0
-        self._crc = 0
-        self._unsure = False
-
-    @property
-    def crc32c(self) -> str:
-        return _base64(self._crc)
-
-    def write(self, chunk: bytes) -> None:
-        import google_crc32c
-
-        self._crc = google_crc32c.extend(self._crc, chunk)
-        self.size += len(chunk)
-        self._held += chunk
-        while len(self._held) > PART:  # the last part is never empty, so it always ends the upload by itself
-            self._next(last=False)
-
-    def finish(self) -> dict[str, Any] | None:
-        """Publish; the object's metadata, or None where another object has the name by now."""
-        from google.api_core.exceptions import PreconditionFailed
-
-        stored: dict[str, Any] | None = None
-        try:
-            while stored is None:
-                stored = self._next(last=True)
-        except PreconditionFailed:
-            return None
-        return stored
-
-    def cancel(self) -> None:
-        """Nothing of the upload was visible; the server forgets it now instead of in a week."""
-        with contextlib.suppress(Exception):
-            self._http.delete(self.session, timeout=TIMEOUT)
-
-    def close(self) -> None:
-        self._http.close()
-
-    def _attempt(self, last: bool) -> dict[str, Any] | None:
-        """Send one part, after a failure only what the server lacks; the object's metadata once it has everything."""
-        from google.api_core.exceptions import ServiceUnavailable
-
-        if self._unsure and (stored := self._send(b"", "*/*")) is not None:
-            return stored
-        self._unsure = True
-        part = bytes(memoryview(self._held)[:PART])
-        start, end = self._sent, self._sent + len(part)
-        total = self.size if last and len(part) == len(self._held) else None
-        span = f"{start}-{end - 1}" if part else "*"
-        stored = self._send(part, f"{span}/{'*' if total is None else total}", final=total is not None)
-        if stored is None and self._sent == start:
-            raise ServiceUnavailable("the server kept nothing of what was sent")
-        self._unsure = False
-        return stored
-
-    def _send(self, part: bytes, span: str, *, final: bool = False) -> dict[str, Any] | None:
-        from google.api_core.exceptions import from_http_status
-
-        headers = {"Content-Range": f"bytes {span}"}
-        if final:
-            headers["X-Goog-Hash"] = f"crc32c={self.crc32c}"  # the server refuses to publish anything else
-        answer = self._http.put(self.session, data=part, headers=headers, timeout=TIMEOUT, allow_redirects=False)
-        if answer.status_code in (200, 201):
-            return dict(answer.json())
-        if answer.status_code == 308:
-            kept = re.fullmatch(r"bytes=0-(\d+)", answer.headers.get("Range", ""))
-            sent = int(kept[1]) + 1 if kept else 0
-            if self._sent <= sent <= self._sent + len(self._held):
-                del self._held[: sent - self._sent]
-                self._sent = sent
-                return None
-        if answer.status_code == 400 and "crc32c" in answer.text.lower():
-            raise SlipwayError(Reason.DIGEST_MISMATCH, f"{self.where} was damaged on its way to the bucket.")
-        if answer.status_code in (308, 404, 410):
-            raise SlipwayError(Reason.STORE_BUSY, f"The server has lost the upload of {self.where}.")
-        # Without the address: whoever knows it may write to the session.
-        raise from_http_status(answer.status_code, f"PUT: {answer.text[:300]}")
-
-
 def _parse(uri: str) -> tuple[str, str]:
     """``gs://bucket/prefix`` as bucket and prefix; both a missing slash and one at the end are well."""
     match = _URI.fullmatch(uri)
@@ -417,10 +329,6 @@ def _parse(uri: str) -> tuple[str, str]:
             Reason.UNSUPPORTED_STORE, f"{uri!r} names no bucket.", hint="Write gs://bucket or gs://bucket/prefix."
         )
     return match["bucket"], (match["prefix"] or "").rstrip("/")
-
-
-def _base64(crc: int) -> str:
-    return base64.b64encode(crc.to_bytes(4, "big")).decode()
 
 
 def _no_bucket(error: Any) -> bool:

@@ -11,6 +11,7 @@ import errno
 import os
 import secrets
 import shutil
+import stat
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -39,41 +40,44 @@ class LocalStore:
 
     def size(self, key: str) -> int | None:
         try:
-            return self.path(key).stat().st_size
+            status = self.path(key).stat()
         except (FileNotFoundError, NotADirectoryError):
             return None
         except OSError as error:
             raise from_os_error(error, f"Cannot look at {self.locate(key)}") from error
+        return status.st_size if stat.S_ISREG(status.st_mode) else None
 
     def read(self, key: str) -> Iterator[bytes]:
         try:
             yield from read_file(self.path(key))
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
             raise missing(self.locate(key)) from None
         except OSError as error:
             raise from_os_error(error, f"Cannot read {self.locate(key)}") from error
 
     def put(self, key: str, chunks: Iterable[bytes]) -> bool:
-        target = self.path(key)
-        if target.exists():
+        if self.size(key) is not None:
             return False
-        with self._writing(key) as temporary:
-            with temporary.open("wb") as file:
-                for chunk in chunks:
-                    file.write(chunk)
-                file.flush()
+        with contextlib.ExitStack() as stack:
+            with self._storing(key):
+                temporary = stack.enter_context(self._private_name())
+                file = stack.enter_context(temporary.open("wb", buffering=0))  # so that close() has nothing to fail on
+            for chunk in chunks:  # outside of _storing: an OSError of the stream is not the store's
+                rest = memoryview(chunk)
+                with self._storing(key):
+                    while rest:
+                        rest = rest[file.write(rest) :]
+            with self._storing(key):
                 os.fsync(file.fileno())
-            return self._publish(temporary, target)
+                return self._publish(temporary, self.path(key))
 
     def put_file(self, key: str, path: Path) -> bool:
-        target = self.path(key)
-        if target.exists():
+        if self.size(key) is not None:
             return False
         try:
-            target.parent.mkdir(parents=True, exist_ok=True)
             with path.open("rb") as file:
                 os.fsync(file.fileno())
-            return self._publish(path, target)
+            return self._publish(path, self.path(key))
         except OSError as error:
             if error.errno != errno.EXDEV:
                 raise from_os_error(error, f"Cannot store {self.locate(key)}") from error
@@ -81,7 +85,8 @@ class LocalStore:
 
     def write(self, key: str, data: bytes) -> None:
         target = self.path(key)
-        with self._writing(key) as temporary:
+        with self._storing(key), self._private_name() as temporary:
+            target.parent.mkdir(parents=True, exist_ok=True)
             temporary.write_bytes(data)
             temporary.replace(target)
 
@@ -94,7 +99,7 @@ class LocalStore:
             except OSError as error:
                 if error.errno not in (errno.EXDEV, errno.EPERM, errno.EMLINK):
                     raise
-                shutil.copyfile(source, path)
+                self._copy(source, path)
         except FileNotFoundError:
             raise missing(self.locate(key)) from None
         except OSError as error:
@@ -109,26 +114,41 @@ class LocalStore:
     def locate(self, key: str) -> str:
         return str(self.root / key)
 
-    @contextlib.contextmanager
-    def _writing(self, key: str) -> Iterator[Path]:
-        """A private name for an object in the making; whatever goes wrong, nothing is left of it."""
-        temporary = self.scratch / f"put-{secrets.token_hex(8)}"
+    @staticmethod
+    def _copy(source: Path, path: Path) -> None:
         try:
-            self.scratch.mkdir(parents=True, exist_ok=True)
-            self.path(key).parent.mkdir(parents=True, exist_ok=True)
-            yield temporary
+            shutil.copyfile(source, path)
+        except BaseException:
+            path.unlink(missing_ok=True)
+            raise
+
+    @contextlib.contextmanager
+    def _storing(self, key: str) -> Iterator[None]:
+        try:
+            yield
         except OSError as error:
             raise from_os_error(error, f"Cannot store {self.locate(key)}") from error
+
+    @contextlib.contextmanager
+    def _private_name(self) -> Iterator[Path]:
+        """A name for an object in the making; whatever goes wrong, nothing is left of it."""
+        self.scratch.mkdir(parents=True, exist_ok=True)
+        temporary = self.scratch / f"put-{secrets.token_hex(8)}"
+        try:
+            yield temporary
         finally:
             with contextlib.suppress(OSError):
                 temporary.unlink(missing_ok=True)
 
     @staticmethod
     def _publish(temporary: Path, target: Path) -> bool:
+        target.parent.mkdir(parents=True, exist_ok=True)
         temporary.chmod(0o444)
         try:
             os.link(temporary, target)
         except FileExistsError:
+            if not target.is_file():
+                raise
             return False
         folder = os.open(target.parent, os.O_RDONLY)
         try:

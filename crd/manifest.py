@@ -1,0 +1,113 @@
+"""Reading a ``model.yaml``: every complaint names the file, the line, and what to write instead."""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+
+import yaml
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from crd.types import Model
+from steps.errors import Reason, SlipwayError
+
+MAX_MANIFEST = 1 << 20  # bytes
+Path_ = tuple[str | int, ...]
+
+
+def read_manifest(path: Path) -> Model:
+    """The one ``Model`` in a YAML file. Raises ``InvalidManifest``."""
+    try:
+        text = path.read_text()
+    except FileNotFoundError:
+        raise _invalid(f"There is no file {path}.", "Name the manifest with -f model.yaml.") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise _invalid(f"{path} cannot be read as text: {error}.") from None
+    return parse_manifest(text, str(path))
+
+
+def parse_manifest(text: str, name: str) -> Model:
+    """As ``read_manifest``, from a text; ``name`` stands in messages."""
+    if len(text) > MAX_MANIFEST:
+        raise _invalid(f"{name} is larger than {MAX_MANIFEST} bytes.")
+    try:
+        nodes = [node for node in yaml.compose_all(text, Loader=yaml.SafeLoader) if node is not None]
+        if len(nodes) != 1 or not isinstance(nodes[0], yaml.MappingNode):
+            raise _invalid(f"{name} holds {len(nodes)} YAML documents; one Model is expected.")
+        lines = _lines(nodes[0], name)
+        value = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise _invalid(f"{name} is no YAML: {' '.join(str(error).split())}.") from None
+    except RecursionError:
+        raise _invalid(f"{name} is nested too deeply.") from None
+    try:
+        return Model.model_validate(value)
+    except ValidationError as error:
+        raise _explain(error.errors(), lines, name) from None
+
+
+def _lines(root: yaml.Node, name: str) -> dict[Path_, int]:
+    """The line (from 1) of each key and list item by its path; a key that stands twice is refused."""
+    found: dict[Path_, int] = {(): root.start_mark.line + 1}
+
+    def walk(node: yaml.Node, path: Path_) -> None:
+        if isinstance(node, yaml.MappingNode):
+            for key, value in node.value:
+                here = (*path, str(key.value))
+                if here in found:
+                    raise _invalid(f"{name}, line {key.start_mark.line + 1}: {_dotted(here)} stands twice.")
+                found[here] = key.start_mark.line + 1
+                walk(value, here)
+        elif isinstance(node, yaml.SequenceNode):
+            for index, item in enumerate(node.value):
+                found[(*path, index)] = item.start_mark.line + 1
+                walk(item, (*path, index))
+
+    walk(root, ())
+    return found
+
+
+def _explain(problems: list[ErrorDetails], lines: dict[Path_, int], name: str) -> SlipwayError:
+    """One error that says all problems, each with its line. A missing field is shown where it would belong."""
+    said = []
+    for problem in problems:
+        path: Path_ = problem["loc"]
+        place = path
+        while place not in lines:
+            place = place[:-1]
+        said.append(f"{name}, line {lines[place]}: {_sentence(problem, path)}")
+    return _invalid("\n".join(said))
+
+
+def _sentence(problem: ErrorDetails, path: Path_) -> str:
+    where = _dotted(path)
+    match problem["type"]:
+        case "missing":
+            return f"{where} is missing."
+        case "extra_forbidden":
+            known = _known_fields(path[:-1])
+            near = difflib.get_close_matches(str(path[-1]), known, n=1)
+            return f"there is no field {where}." + (f" Did you mean {near[0]}?" if near else f" Known: {', '.join(known)}.")
+        case "value_error":
+            return f"{where}: {problem['ctx']['error']}"
+        case _:
+            return f"{where}: {problem['msg']}, not {problem['input']!r}."
+
+
+def _known_fields(path: Path_) -> list[str]:
+    """Names that the mapping at this path may hold, as they are written in YAML."""
+    model: type[BaseModel] = Model
+    for part in path:
+        for name, field in model.model_fields.items():
+            if part in (name, field.alias) and isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+                model = field.annotation
+    return [field.alias or name for name, field in model.model_fields.items()]
+
+
+def _dotted(path: Path_) -> str:
+    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path).lstrip(".") or "the manifest"
+
+
+def _invalid(message: str, hint: str | None = None) -> SlipwayError:
+    return SlipwayError(Reason.INVALID_MANIFEST, message, hint=hint)

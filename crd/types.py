@@ -1,0 +1,94 @@
+"""The ``Model`` resource, ``slipway.dev/v1alpha1``: the source of truth for its spec.
+
+The same types read a ``model.yaml`` on a laptop and become the CRD's schema. The fields ``framework``, ``name``, ``services``,
+``sourceKind`` and ``source`` are those that Dyff's ``Model`` had; the rest is optional.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
+from pydantic.alias_generators import to_camel
+
+from steps.builders import BuilderKind
+from steps.errors import SlipwayError
+from steps.frameworks import Framework
+from steps.gate.urls import check_source
+from steps.render import ModelName
+from steps.sources import SourceKind
+from steps.tasks import resolve
+
+API_VERSION = "slipway.dev/v1alpha1"
+KIND = "Model"
+MAX_SERVICES = 8
+MAX_PATTERNS = 32
+
+Pattern = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=r"^[A-Za-z0-9._*?\[\]!/=+@-]+$")]
+
+
+class _Resource(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", alias_generator=to_camel, populate_by_name=True)
+
+
+class Metadata(_Resource):
+    """The part of Kubernetes' object metadata that Slipway reads; a manifest may carry labels and annotations besides."""
+
+    name: ModelName
+    namespace: str | None = Field(None, max_length=63)
+    labels: dict[str, str] = Field(default_factory=dict)
+    annotations: dict[str, str] = Field(default_factory=dict)
+
+
+class ModelSpec(_Resource):
+    """What is wanted: a model, where it comes from, and the services to make of it."""
+
+    framework: Framework = Field(Framework.TRANSFORMERS, description="Library that the model is made with.")
+    name: str = Field(
+        "", max_length=96, pattern=r"^([A-Za-z0-9][A-Za-z0-9._/ -]*)?$", description="Name that people know the model by."
+    )
+    services: tuple[str, ...] = Field(
+        min_length=1, max_length=MAX_SERVICES, description="Hugging Face task names; one package and one image each."
+    )
+    source_kind: SourceKind = Field(description="How the model is fetched.")
+    source: str = Field(
+        "", max_length=2048, description="Address of the repository, or for upload the folder or bucket prefix."
+    )
+    revision: str = Field("", max_length=200, description="Branch, tag or commit; the default branch when absent.")
+    include: tuple[Pattern, ...] = Field((), max_length=MAX_PATTERNS, description="Files to take beside the usual choice.")
+    exclude: tuple[Pattern, ...] = Field((), max_length=MAX_PATTERNS, description="Files to leave out.")
+    expected_set_digest: str = Field("", pattern=r"^([0-9a-f]{64})?$", description="Refuse any other content.")
+    builder: BuilderKind = Field(BuilderKind.PLAN, description="What makes the image.")
+
+    @field_validator("services")
+    @classmethod
+    def _known_tasks(cls, services: tuple[str, ...]) -> tuple[str, ...]:
+        names = []
+        for service in services:
+            try:
+                names.append(resolve(service).name)
+            except SlipwayError as error:
+                raise ValueError(f"{error.message} {error.hint}") from None
+        if len(set(names)) != len(names):
+            raise ValueError("a task stands twice; each service is made once")
+        return tuple(names)
+
+    @model_validator(mode="after")
+    def _source_fits_its_kind(self) -> ModelSpec:
+        if self.source_kind is not SourceKind.UPLOAD:
+            if not self.source:
+                raise ValueError(f"source is required with sourceKind {self.source_kind}")
+            try:
+                check_source(self.source)
+            except SlipwayError as error:
+                raise ValueError(f"source: {error.message} {error.hint}") from None
+        return self
+
+
+class Model(_Resource):
+    """A ``Model`` as a person writes it."""
+
+    api_version: Literal["slipway.dev/v1alpha1"]
+    kind: Literal["Model"]
+    metadata: Metadata
+    spec: ModelSpec

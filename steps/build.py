@@ -1,0 +1,110 @@
+"""build: from the archive to a container image, or to a complete plan of it."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from pathlib import Path
+
+from pydantic import Field
+
+from steps.builders import DOCKERFILE, BuilderKind, BuildRequest, open_builder
+from steps.contract import Context, Inputs, Outputs, Step
+from steps.digest import sha256_file
+from steps.documents import BuildPlan, Layer
+from steps.lock import Lock, Sha256
+from steps.main import main
+from steps.package import MODEL, unpack
+from steps.render import BASE_IMAGE, ModelName
+from steps.tasks import resolve
+
+# An image's name with an optional registry, port, tag and digest: the characters of the OCI distribution specification.
+IMAGE_PATTERN = r"^[a-z0-9][A-Za-z0-9._:@/-]{0,254}$"
+
+
+class BuildInputs(Inputs):
+    name: ModelName = Field(description="the model's name, a DNS label of at most 40 characters")
+    service: str = Field(description="the task that the image serves")
+    archive: str = Field(description="store key of the archive")
+    archive_digest: Sha256 = Field(description="its sha256")
+    builder: BuilderKind = Field(BuilderKind.PLAN, description="what makes the image")
+    base_image: str = Field(BASE_IMAGE, description="image to build on", pattern=IMAGE_PATTERN)
+
+
+class BuildOutputs(Outputs):
+    plan: str = Field(description="store key of the build plan")
+    image: str = Field(description="the image's name and tag")
+    image_digest: str = Field(description="sha256:… of the image; empty for the builder plan")
+
+
+def run(inputs: BuildInputs, context: Context) -> BuildOutputs:
+    task = resolve(inputs.service)
+    builder = open_builder(inputs.builder)
+    where = context.store.locate(inputs.archive)
+    prefix = f"contexts/{inputs.name}-{task.name}-{inputs.archive_digest[:16]}"
+    with context.private() as scratch:
+        folder = scratch / "context"
+        lock = unpack(context.store.read(inputs.archive), folder, sha256=inputs.archive_digest, what=where)
+        request = BuildRequest(
+            context=folder,
+            image=f"slipway/{inputs.name}-{task.name}:{inputs.archive_digest[:12]}",
+            base_image=inputs.base_image,
+            labels=labels(folder, inputs.archive_digest),
+        )
+        digest = builder.build(request, context.progress)
+        layers = plan_layers(folder, inputs.base_image)
+        publish_context(folder, prefix, lock, context)
+    kept = BuildRequest(Path(context.store.locate(prefix)), request.image, request.base_image, request.labels)
+    plan = BuildPlan(
+        builder=inputs.builder,
+        image=request.image,
+        base_image=inputs.base_image,
+        context=prefix,
+        dockerfile=f"{prefix}/{DOCKERFILE}",
+        commands=[shlex.join(builder.command(kept))],
+        layers=layers,
+        image_digest=digest,
+    )
+    return BuildOutputs(plan=context.publish_document("plans", plan), image=plan.image, image_digest=digest)
+
+
+def labels(folder: Path, archive_digest: str) -> dict[str, str]:
+    """The image's labels that come from the model, by the names of the OCI image specification (annotations)."""
+    about = json.loads((folder / "src/slipway.json").read_text())
+    found = {
+        "org.opencontainers.image.title": f"{about['name']}: {about['task']}",
+        "org.opencontainers.image.source": about["source"],
+        "org.opencontainers.image.revision": about["revision"],
+        "org.opencontainers.image.licenses": about["licence"],
+        "dev.slipway.archive-digest": f"sha256:{archive_digest}",
+    }
+    return {name: value for name, value in found.items() if value}
+
+
+def plan_layers(folder: Path, base_image: str) -> list[Layer]:
+    """What the Dockerfile adds, in its order, with the bytes that each part takes from the context."""
+    weights = size(folder / MODEL)
+    packages = (folder / "env/python/requirements.txt").read_text().count("==")
+    return [
+        Layer(instruction=f"FROM {base_image}", purpose="base image", bytes=0),
+        Layer(instruction="RUN pip install", purpose=f"{packages} locked packages", bytes=0),
+        Layer(instruction=f"COPY {MODEL}", purpose="weights and tokenizer", bytes=weights),
+        Layer(instruction="COPY src", purpose="code of the service", bytes=size(folder) - weights),
+    ]
+
+
+def size(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
+def publish_context(folder: Path, prefix: str, lock: Lock, context: Context) -> None:
+    known = {f"{MODEL}/{file.path}": file.sha256 for file in lock.files}
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        name = path.relative_to(folder).as_posix()
+        context.publish_file(f"{prefix}/{name}", path, sha256=known.get(name) or sha256_file(path))
+
+
+STEP = Step("build", "Make the container image, or plan it to the last byte.", BuildInputs, BuildOutputs, run)
+
+if __name__ == "__main__":
+    main(STEP)

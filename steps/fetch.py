@@ -1,0 +1,87 @@
+"""fetch: from an address to a lock, and the files of one copy of the model in the store."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from steps.contract import Context, Inputs, Outputs, Step
+from steps.errors import Reason, SlipwayError
+from steps.gate.config import architectures, check_json
+from steps.main import main
+from steps.progress import human_bytes
+from steps.sources import ModelSource, Request, SourceKind, Survey, open_source
+from steps.tasks import check_fit, resolve
+
+Services = tuple[str, ...]
+
+
+class FetchInputs(Inputs):
+    source_kind: SourceKind = Field(description="where the model comes from")
+    source: str = Field(description="address of the repository; a folder or bucket prefix for upload", max_length=2048)
+    revision: str = Field("", description="branch, tag or commit; the default branch when empty", max_length=200)
+    include: tuple[str, ...] = Field((), description="patterns of files to take beside the usual choice")
+    exclude: tuple[str, ...] = Field((), description="patterns of files to leave out")
+    services: Services = Field((), description="tasks that the model must be able to do; checked before weights move")
+    expected_set_digest: str = Field("", description="refuse any other content", pattern=r"^([0-9a-f]{64})?$")
+
+
+class FetchOutputs(Outputs):
+    lock: str = Field(description="store key of the lock")
+    set_digest: str = Field(description="sha256 over the list of files")
+    revision: str = Field(description="the commit that was fetched; empty where the source has none")
+    files: int = Field(description="files taken")
+    bytes: int = Field(description="their size")
+    left_files: int = Field(description="files left behind")
+    left_bytes: int = Field(description="their size")
+
+
+def source_of(inputs: FetchInputs, context: Context) -> ModelSource:
+    """The source that the inputs name."""
+    request = Request(inputs.source, inputs.revision, inputs.include, inputs.exclude)
+    return open_source(inputs.source_kind, request, context)
+
+
+def pin(inputs: FetchInputs, context: Context) -> FetchInputs:
+    """The same inputs with the revision as it is now."""
+    with source_of(inputs, context) as source:
+        return inputs.model_copy(update={"revision": source.pin()})
+
+
+def check_survey(survey: Survey, services: Services) -> None:
+    """Refuse a model before its weights are fetched, as far as ``config.json`` and the file names can tell."""
+    tasks = [resolve(name) for name in services]
+    config = survey.texts.get("config.json")
+    if config is None:
+        return  # an oversized or LFS-stored config.json is checked by load
+    names = architectures(check_json("config.json", config))
+    files = frozenset(file.path for file in survey.choice.files)
+    for task in tasks:
+        check_fit(task, names, files)
+
+
+def run(inputs: FetchInputs, context: Context) -> FetchOutputs:
+    with source_of(inputs, context) as source:
+        lock, survey = source.fetch(lambda found: check_survey(found, inputs.services))
+    if inputs.expected_set_digest and lock.set_digest != inputs.expected_set_digest:
+        raise SlipwayError(
+            Reason.SET_DIGEST_UNEXPECTED,
+            f"The files have the set digest {lock.set_digest}, and {inputs.expected_set_digest} was expected.",
+        )
+    context.progress.note(f"Every digest is right: {len(lock.files)} files, {human_bytes(lock.size)}.")
+    return FetchOutputs(
+        lock=context.publish_document("locks", lock),
+        set_digest=lock.set_digest,
+        revision=lock.revision,
+        files=len(lock.files),
+        bytes=lock.size,
+        left_files=len(survey.choice.left),
+        left_bytes=survey.choice.left_size,
+    )
+
+
+STEP = Step(
+    "fetch", "Fetch one copy of a model's files, check every byte, and write the lock.", FetchInputs, FetchOutputs, run, pin
+)
+
+if __name__ == "__main__":
+    main(STEP)

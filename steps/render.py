@@ -1,0 +1,130 @@
+"""render: the text files of one service's package, from templates, the task table and the locked requirements.
+
+Nothing here depends on when or where it runs: equal inputs give equal files, and so, later, one archive digest.
+"""
+
+from __future__ import annotations
+
+import ast
+import base64
+import json
+import re
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import Field, StringConstraints
+
+from steps import __version__
+from steps.contract import Context, Inputs, Outputs, Step
+from steps.digest import canonical_json, sha256_bytes
+from steps.documents import Facts, Rendered
+from steps.errors import Reason, SlipwayError
+from steps.lock import Lock
+from steps.main import main
+from steps.pins import read_pins, requirements
+from steps.tasks import resolve
+from steps.tasks.task import Task
+from steps.templates import fill
+
+# A name that is safe in file names, image tags, labels and Bento tags alike: a DNS label of RFC 1123.
+ModelName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([-a-z0-9]{0,38}[a-z0-9])?$")]
+BASE_IMAGE = "python:3.11-slim-bookworm"
+PYTHON_VERSION = "3.11"
+# bento.yaml must name a moment; the moment of rendering would give equal inputs two digests.
+CREATION_TIME = "2000-01-01T00:00:00+00:00"
+SERVING = Path(__file__).parent / "serving"
+TASK_FILES = Path(__file__).parent / "tasks"
+
+
+class RenderInputs(Inputs):
+    name: ModelName = Field(description="the model's name, a DNS label of at most 40 characters")
+    service: str = Field(description="the task that this package serves")
+    lock: str = Field(description="store key of the lock")
+    facts: str = Field(description="store key of the facts that load wrote")
+
+
+class RenderOutputs(Outputs):
+    render: str = Field(description="store key of the package's text files")
+    bento: str = Field(description="the Bento's tag")
+
+
+def run(inputs: RenderInputs, context: Context) -> RenderOutputs:
+    task = resolve(inputs.service)
+    lock = context.read_document(inputs.lock, Lock)
+    facts = context.read_document(inputs.facts, Facts)
+    rendered = render(inputs.name, task, lock, facts)
+    return RenderOutputs(render=context.publish_document("renders", rendered), bento=rendered.bento)
+
+
+def render(name: str, task: Task, lock: Lock, facts: Facts) -> Rendered:
+    """All files of a package except the weights. The Bento's version is a digest over them and the set digest."""
+    locked = requirements(task.family)
+    common: dict[str, Any] = {"task": task, "set_digest": lock.set_digest, "base_image": BASE_IMAGE}
+    bento_name = f"{name}-{task.name}"
+    files = {
+        "src/service.py": tidy(fill(f"service/{task.service}.py.j2", task=task)),
+        "src/lock.json": canonical_json(lock.model_dump(mode="json")).decode(),
+        "src/slipway.json": json.dumps(about(name, task, lock, facts), indent=1, sort_keys=True) + "\n",
+        "env/python/requirements.txt": locked,
+        "env/docker/Dockerfile": fill("Dockerfile.j2", slipway_version=__version__, **common),
+    }
+    for module in ("__init__", "pipeline", task.service):
+        files[f"src/serving/{module}.py"] = (SERVING / f"{module}.py").read_text()
+    binaries = {
+        f"src/{path}": base64.b64encode((TASK_FILES / path).read_bytes()).decode() for path in task.golden.files.values()
+    }
+    # The golden request itself, so that the package can be tried wherever it ends up.
+    files["src/golden/request.json"] = canonical_json(task.golden.model_dump(mode="json")).decode()
+    version = sha256_bytes(canonical_json([lock.set_digest, files, binaries]))[:16]
+    files["README.md"] = fill("README.md.j2", bento_name=bento_name, bento_version=version, **common)
+    files["bento.yaml"] = fill(
+        "bento.yaml.j2",
+        bento_name=bento_name,
+        bento_version=version,
+        bentoml_version=read_pins()["bentoml"],
+        creation_time=CREATION_TIME,
+        labels={"slipway-task": task.name, "slipway-set-digest": lock.set_digest[:63]},
+        python_version=PYTHON_VERSION,
+        requirements="".join(line + "\n" for line in locked.splitlines() if not line.startswith("#")),
+        **common,
+    )
+    for path, text in files.items():
+        if path.endswith(".py"):
+            check_python(path, text)
+    return Rendered(task=task.name, bento=f"{bento_name}:{version}", files=files, binaries=binaries)
+
+
+def about(name: str, task: Task, lock: Lock, facts: Facts) -> dict[str, Any]:
+    """What the package says of itself. Only what is the same on every machine: no times, no answers."""
+    return {
+        "name": name,
+        "task": task.name,
+        "source": lock.source,
+        "sourceKind": lock.source_kind,
+        "revision": lock.revision,
+        "setDigest": f"sha256:{lock.set_digest}",
+        "framework": facts.framework,
+        "architecture": facts.architecture,
+        "parameters": facts.parameters,
+        "licence": facts.licence,
+        "slipway": __version__,
+    }
+
+
+def check_python(path: str, text: str) -> None:
+    """What a template made must at least be Python; it is not run here."""
+    try:
+        ast.parse(text, path)
+    except SyntaxError as error:
+        raise SlipwayError(Reason.INTERNAL_ERROR, f"The template of {path} made no valid Python: {error}.") from error
+
+
+def tidy(source: str) -> str:
+    """Without the runs of blank lines that template tags leave."""
+    return re.sub(r"\n{4,}", "\n\n\n", source).rstrip() + "\n"
+
+
+STEP = Step("render", "Write the code and the recipes of one service's package.", RenderInputs, RenderOutputs, run)
+
+if __name__ == "__main__":
+    main(STEP)

@@ -1,0 +1,98 @@
+"""smoke: boot the packaged service, ask it the golden request, and compare with what the model itself answered."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from pydantic import Field
+
+from steps.contract import Context, Inputs, Outputs, Step
+from steps.documents import Facts, Smoke
+from steps.errors import Reason, SlipwayError
+from steps.frameworks.transformers import require_packages
+from steps.lock import Sha256
+from steps.main import main
+from steps.package import unpack
+from steps.progress import human_bytes
+from steps.server import ask, serve
+from steps.tasks import resolve
+
+REQUESTS = 6  # the first one is cold; five are enough for a median
+# The same weights on the same kind of machine: what differs is the order of sums over threads.
+TOLERANCE = 1e-4
+
+
+class SmokeInputs(Inputs):
+    service: str = Field(description="the task that the package serves")
+    archive: str = Field(description="store key of the archive")
+    archive_digest: Sha256 = Field(description="its sha256")
+    facts: str = Field(description="store key of the facts that load wrote")
+
+
+class SmokeOutputs(Outputs):
+    smoke: str = Field(description="store key of what was seen")
+    latency_ms: int = Field(description="median of the warm requests, in milliseconds")
+    rss_bytes: int = Field(description="memory of the service")
+
+
+def run(inputs: SmokeInputs, context: Context) -> SmokeOutputs:
+    task = resolve(inputs.service)
+    require_packages()
+    expected = context.read_document(inputs.facts, Facts).expected.get(task.name)
+    if expected is None:
+        raise SlipwayError(
+            Reason.INVALID_INPUT, f"{inputs.facts} has no golden answer for {task.name}.", hint="Run load for it."
+        )
+    with context.private() as scratch:
+        package = scratch / "package"
+        where = context.store.locate(inputs.archive)
+        unpack(context.store.read(inputs.archive), package, sha256=inputs.archive_digest, what=where)
+        context.progress.note("Booting the packaged service.")
+        with serve(package, scratch / "home") as served:
+            answers = [ask(served.url, expected.golden, package) for _ in range(REQUESTS)]
+            smoke = Smoke(
+                task=task.name,
+                boot_seconds=round(served.boot_seconds, 3),
+                latency_seconds=[round(seconds, 4) for _, seconds in answers],
+                rss_bytes=served.rss_bytes(),
+                golden=expected.golden,
+                answer=answers[0][0],
+                largest_difference=max(difference(expected.answer, answer) for answer, _ in answers),
+                openapi=served.get_json("/docs.json"),
+            )
+    warm = sorted(smoke.latency_seconds[1:])
+    median = round(1000 * warm[len(warm) // 2])
+    context.progress.note(f"The service answers as the model does: {median} ms, {human_bytes(smoke.rss_bytes)} of memory.")
+    return SmokeOutputs(smoke=context.publish_document("smokes", smoke), latency_ms=median, rss_bytes=smoke.rss_bytes)
+
+
+def difference(expected: Any, found: Any, where: str = "answer") -> float:
+    """The largest difference between numbers at the same place; everything else must be equal.
+
+    Raises ``SmokeMismatch`` naming the place, for another shape, another text, or a number beyond the tolerance.
+    """
+    if isinstance(expected, dict) and isinstance(found, dict) and expected.keys() == found.keys():
+        return max((difference(expected[key], found[key], f"{where}.{key}") for key in expected), default=0.0)
+    if isinstance(expected, list) and isinstance(found, list) and len(expected) == len(found):
+        pairs = enumerate(zip(expected, found, strict=True))
+        return max((difference(one, other, f"{where}[{index}]") for index, (one, other) in pairs), default=0.0)
+    if is_number(expected) and is_number(found):
+        apart = abs(expected - found)
+        if math.isfinite(apart) and apart <= TOLERANCE * max(1.0, abs(expected)):
+            return float(apart)
+    elif type(expected) is type(found) and expected == found:
+        return 0.0
+    raise SlipwayError(
+        Reason.SMOKE_MISMATCH, f"The service answers differently from the model: {where} is {found!r}, not {expected!r}."
+    )
+
+
+def is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+STEP = Step("smoke", "Boot the package and compare its answer with the model's own.", SmokeInputs, SmokeOutputs, run)
+
+if __name__ == "__main__":
+    main(STEP)

@@ -1,0 +1,30 @@
+"""Generated text: Jinja2 templates, and the one way to fill them.
+
+Values enter a template only through an encoder (``literal`` for Python, ``json`` for YAML) or are constants and digests made
+by Slipway; no text of a model or of a user is ever put into code, YAML or a Dockerfile.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+FOLDER = Path(__file__).parent
+
+
+def fill(template: str, *, escape: bool = False, **values: Any) -> str:
+    """The template's text with these values; ``escape`` is for HTML. A name that the template lacks is an error."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    environment = Environment(
+        loader=FileSystemLoader(FOLDER),
+        undefined=StrictUndefined,
+        autoescape=escape,
+        keep_trailing_newline=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["literal"] = repr
+    environment.filters["json"] = lambda value: json.dumps(value, ensure_ascii=True, sort_keys=True)
+    return environment.get_template(template).render(**values)
