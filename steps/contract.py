@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
@@ -17,6 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Generic, TypeVar
 
+import psutil
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from steps.clock import Clock, SystemClock
@@ -67,11 +69,22 @@ class Context:
     def private(self) -> Iterator[Path]:
         """An empty folder that is gone afterwards, whatever happens."""
         self.scratch.mkdir(parents=True, exist_ok=True)
-        folder = Path(tempfile.mkdtemp(prefix="step-", dir=self.scratch))
+        folder = Path(tempfile.mkdtemp(prefix=f"step-{os.getpid()}-", dir=self.scratch))
         try:
             yield folder
         finally:
             shutil.rmtree(folder, ignore_errors=True)
+
+    def sweep(self) -> None:
+        """Remove private folders and unfinished objects of processes that were killed on this machine."""
+        for path in self.scratch.glob("*-*-*"):
+            kind, pid, _ = path.name.split("-", 2)
+            if kind not in ("step", "put") or not pid.isdigit() or psutil.pid_exists(int(pid)):
+                continue
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
 
     def publish(self, key: str, chunks: Iterable[bytes], *, size: int, sha256: str) -> None:
         """Put an object whose digest is known beforehand; an object that is there already is checked instead."""

@@ -199,3 +199,20 @@ def from_os_error(error: OSError, doing: str) -> SlipwayError:
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.ENOTDIR, errno.EIO):
         return SlipwayError(Reason.STORE_UNREADABLE, text)
     return SlipwayError(Reason.INTERNAL_ERROR, text)
+
+
+def named(error: BaseException) -> SlipwayError:
+    """The ``SlipwayError`` for anything that was raised: what nobody foresaw is a bug and keeps its traceback as cause."""
+    match error:
+        case SlipwayError():
+            return error
+        case KeyboardInterrupt():
+            return SlipwayError(Reason.INTERRUPTED, "Stopped by Ctrl-C.")
+        case MemoryError():
+            return SlipwayError(Reason.OUT_OF_MEMORY, "There is not enough memory.")
+        case OSError():
+            result = from_os_error(error, "The operating system refused")
+        case _:
+            result = SlipwayError(Reason.INTERNAL_ERROR, f"{type(error).__name__}: {error}")
+    result.__cause__ = error
+    return result

@@ -23,7 +23,7 @@ from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
 from steps.contract import Context, Inputs, InputsT, Outputs, OutputsT, Step
-from steps.errors import ExitCode, Reason, SlipwayError, from_os_error
+from steps.errors import ExitCode, Reason, SlipwayError, named
 from steps.progress import JsonProgress, PlainProgress, Progress
 from steps.receipts import Failure, execute
 from steps.store import open_store
@@ -57,19 +57,8 @@ def guarded(work: Callable[[], int], *, as_json: bool = False) -> int:
     previous = signal.signal(signal.SIGTERM, _terminate)
     try:
         return work()
-    except SlipwayError as error:
-        failure = error
-    except KeyboardInterrupt:
-        failure = SlipwayError(Reason.INTERRUPTED, "Stopped by Ctrl-C.")
-    except MemoryError:
-        failure = SlipwayError(Reason.OUT_OF_MEMORY, "There is not enough memory.")
-    except OSError as error:
-        failure = from_os_error(error, "The operating system refused")
-        if failure.reason is Reason.INTERNAL_ERROR:
-            traceback.print_exc()
-    except Exception as error:  # a bug of ours: the only case that shows a traceback
-        traceback.print_exc()
-        failure = SlipwayError(Reason.INTERNAL_ERROR, f"{type(error).__name__}: {error}")
+    except (Exception, KeyboardInterrupt) as error:
+        failure = named(error)
     finally:
         signal.signal(signal.SIGTERM, previous)
     tell(failure, as_json=as_json)
@@ -78,6 +67,8 @@ def guarded(work: Callable[[], int], *, as_json: bool = False) -> int:
 
 def tell(failure: SlipwayError, *, as_json: bool) -> None:
     """Say a failure: to the termination log where there is one, and to standard error."""
+    if failure.reason is Reason.INTERNAL_ERROR and failure.__cause__:
+        traceback.print_exception(failure.__cause__)  # the only case that shows one: somebody must mend it
     line = Failure.of(failure).model_dump_json()
     if TERMINATION_LOG.exists():
         try:

@@ -9,6 +9,7 @@ The same facts, or the failure, go to ``runs/<run>/<node>.json``, which the repo
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import resource
@@ -20,7 +21,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from steps.contract import Context, Inputs, InputsT, Outputs, OutputsT, Step
 from steps.digest import canonical_json, sha256_bytes
-from steps.errors import Reason, SlipwayError
+from steps.errors import Reason, SlipwayError, named
 
 
 class Failure(BaseModel):
@@ -97,10 +98,12 @@ def execute(step: Step[InputsT, OutputsT], inputs: InputsT, context: Context, *,
             outputs = step.run(inputs, context)
             done = Done(outputs, receipt(outputs), skipped=False)
             context.store.write(receipt_key(step.name, inputs), dump(done.receipt))
-    except SlipwayError as error:
+    except (Exception, KeyboardInterrupt) as error:
+        failure = named(error)
         if run:
-            record(context, run, receipt(None, Failure.of(error)))
-        raise
+            with contextlib.suppress(SlipwayError):  # a store that is full or gone must not hide why the step failed
+                record(context, run, receipt(None, Failure.of(failure)))
+        raise failure from failure.__cause__
     if run:
         record(context, run, done.receipt)
     return done

@@ -124,9 +124,7 @@ class ForgeServer(ThreadingHTTPServer):
     daemon_threads = False  # so that server_close waits for them
     request_queue_size = 64
 
-    def __init__(
-        self, address: tuple[str, int], handler: type[ForgeHandler], root: Path, exchanges: list[Exchange]
-    ) -> None:
+    def __init__(self, address: tuple[str, int], handler: type[ForgeHandler], root: Path, exchanges: list[Exchange]) -> None:
         self.root = root
         self.exchanges = exchanges
         self._connections: set[socket.socket] = set()
@@ -153,9 +151,10 @@ class ForgeServer(ThreadingHTTPServer):
 
     def cut_connections(self) -> None:
         """Wake the threads that wait for a client's next request, or for one that reads slowly."""
-        with self._lock, suppress(OSError):
+        with self._lock:
             for connection in self._connections:
-                connection.shutdown(socket.SHUT_RDWR)
+                with suppress(OSError):  # the client was faster
+                    connection.shutdown(socket.SHUT_RDWR)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         if not isinstance(sys.exception(), ConnectionError):  # a client that leaves is no error
@@ -172,21 +171,17 @@ class ForgeHandler(BaseHTTPRequestHandler):
     timeout = 60  # seconds without a byte from the client
 
     def do_GET(self) -> None:
-        self._serve(b"")
+        self._log_exchange()
+        self.send(self.answer(b""))
 
     def do_POST(self) -> None:
+        self._log_exchange()
         body = self._read_body()
-        if isinstance(body, bytes):
-            self._serve(body)
-        else:
-            # What is left of the body would be taken for the next request.
-            self.close_connection = True
+        if isinstance(body, Reply):
+            self.close_connection = True  # what is left of the body would be taken for the next request
             self.send(body)
-
-    def _serve(self, body: bytes) -> None:
-        self.exchange = Exchange(self.command, self.path, self.headers.get("Range"))
-        self.server.exchanges.append(self.exchange)
-        self.send(self.answer(body))
+        else:
+            self.send(self.answer(body))
 
     def answer(self, body: bytes) -> Reply:
         """Find the route of the request and its reply. ``body`` is a POST's, decoded."""
@@ -211,7 +206,7 @@ class ForgeHandler(BaseHTTPRequestHandler):
 
     def git_refs(self, name: str) -> Reply:
         """What the repository has, in the protocol version that the client asks for."""
-        advertised = b"".join(self._upload_pack(name, b"", "--http-backend-info-refs"))
+        advertised = b"".join(self._upload_pack(name, b"", "--advertise-refs"))
         service = b"# service=git-upload-pack\n"
         document = b"%04x%b0000%b" % (len(service) + 4, service, advertised)
         headers = {"Content-Type": "application/x-git-upload-pack-advertisement", **_FRESH}
@@ -241,9 +236,9 @@ class ForgeHandler(BaseHTTPRequestHandler):
     def lfs_answer(self, name: str, oid: str, size: int) -> dict[str, Any]:
         """A batch's answer for one object that the client thinks has ``size`` bytes."""
         answer: dict[str, Any] = {"oid": oid, "size": size}
-        path = lfs_object(bare_repository(self.server.root, name), oid)
         if not SHA256.fullmatch(oid):
             return answer | {"error": {"code": 422, "message": "The oid is not a SHA-256 in hex digits."}}
+        path = lfs_object(bare_repository(self.server.root, name), oid)
         if not path.is_file():
             return answer | {"error": {"code": 404, "message": "Object does not exist."}}
         if path.stat().st_size != size:
@@ -286,6 +281,10 @@ class ForgeHandler(BaseHTTPRequestHandler):
     def log_message(self, format: str, *args: Any) -> None:
         _log.debug(format, *args)
 
+    def _log_exchange(self) -> None:
+        self.exchange = Exchange(self.command, self.path, self.headers.get("Range"))
+        self.server.exchanges.append(self.exchange)
+
     def _read_body(self) -> bytes | Reply:
         """The request's body, unpacked: git sends longer ones with gzip."""
         length = self.headers.get("Content-Length", "")
@@ -324,7 +323,7 @@ class ForgeHandler(BaseHTTPRequestHandler):
                 argv, stdin=request, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment
             ) as process:
                 assert process.stdout is not None
-                while chunk := process.stdout.read1(_CHUNK):  # type: ignore[attr-defined]
+                while chunk := process.stdout.read(_CHUNK):
                     yield chunk
 
 

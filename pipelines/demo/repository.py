@@ -112,7 +112,8 @@ def _write_tree(repository: Path, tree: Path, lfs: Sequence[str]) -> str:
             continue
         else:
             mode = "100755" if path.stat().st_mode & 0o100 else "100644"
-            if any(fnmatchcase(path.name, pattern) for pattern in lfs):
+            # An empty file is its own pointer (git-lfs, docs/spec.md).
+            if path.stat().st_size and any(fnmatchcase(path.name, pattern) for pattern in lfs):
                 blob = _blob(repository, lfs_pointer(*_store_lfs_object(repository, path)))
             else:
                 with path.open("rb") as file:
@@ -124,11 +125,18 @@ def _write_tree(repository: Path, tree: Path, lfs: Sequence[str]) -> str:
         lines += [f"{pattern} filter=lfs diff=lfs merge=lfs -text" for pattern in lfs]
         unique = "".join(f"{line}\n" for line in dict.fromkeys(lines))
         entries[".gitattributes"] = "100644", _blob(repository, unique.encode())
-    listing = b"".join(b"%b %b\t%b\0" % (mode.encode(), blob.encode(), os.fsencode(path)) for path, (mode, blob) in entries.items())
+    listing = b"".join(
+        b"%b %b\t%b\0" % (mode.encode(), blob.encode(), os.fsencode(path)) for path, (mode, blob) in entries.items()
+    )
     with tempfile.TemporaryDirectory(prefix="index-", dir=repository) as folder:
         index = {"GIT_INDEX_FILE": str(Path(folder).absolute() / "index")}
         _git(repository, "update-index", "-z", "--index-info", source=listing, variables=index)
-        return _git(repository, "write-tree", variables=index)
+        written = _git(repository, "write-tree", variables=index)
+    # update-index skips a name that git finds unsafe (`.git/config`), and exits 0.
+    missing = entries.keys() - _git(repository, "ls-tree", "-r", "-z", "--name-only", written).split("\0")
+    if missing:
+        raise RuntimeError(f"git left out {', '.join(sorted(missing))} of {tree}")
+    return written
 
 
 def _store_lfs_object(repository: Path, path: Path) -> tuple[str, int]:
@@ -160,4 +168,4 @@ def _git(repository: Path, *arguments: str, source: bytes | IO[bytes] = b"", var
         done = subprocess.run(argv, stdin=source, capture_output=True, env=environment)
     if done.returncode:
         raise RuntimeError(f"git {arguments[0]} failed in {repository}: {done.stderr.decode(errors='replace').strip()}")
-    return done.stdout.decode().strip()
+    return os.fsdecode(done.stdout).removesuffix("\n")

@@ -128,7 +128,7 @@ def _numbers(value: Any) -> tuple[list[float], list[int]]:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e300
 
 
 def _more(count: int) -> str:

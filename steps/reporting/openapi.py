@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
-from steps.reporting.words import listed, shown
+from steps.reporting.words import shown
 
 MAX_DEPTH = 5
 MAX_ROWS = 60
@@ -69,7 +69,7 @@ def _rows(document: dict[str, Any], schema: dict[str, Any], prefix: str, depth: 
             need = (
                 shown(f"default {json.dumps(field['default'], ensure_ascii=False)}", 60) if "default" in field else "optional"
             )
-        text = field.get("description") or _down({"field": value}, "field").get("description") or ""
+        text = (value.get("description") if isinstance(value, dict) else "") or field.get("description") or ""
         yield Row(shown(prefix + name, 120), shown(_type(document, field, depth), 160), need, shown(text, 300))
         if depth > 0:
             inner = _resolved(document, field.get("items")) if field.get("type") == "array" else field
@@ -99,14 +99,12 @@ def _type(document: dict[str, Any], schema: Any, depth: int) -> str:
     if kind == "array" and depth > 0:
         return f"list of {_type(document, schema.get('items'), depth - 1)}"
     words = {"object": "object", "string": "text"}.get(str(kind), str(kind or "anything"))
-    limits = [
-        f"{word} {schema[key]}{unit}"
-        for key, word, unit in (
-            ("minimum", "from", ""),
-            ("maximum", "to", ""),
-            ("minLength", "from", " characters"),
-            ("maxLength", "to", " characters"),
-        )
-        if isinstance(schema.get(key), int | float)
-    ]
-    return f"{words}, {listed(limits)}" if limits else words
+    for low, high, unit in (("minimum", "maximum", ""), ("minLength", "maxLength", " characters")):
+        limits = [f"{word} {schema[key]}" for key, word in ((low, "from"), (high, "to")) if _is_number(schema.get(key))]
+        if limits:
+            return f"{words}, {' '.join(limits)}{unit}"
+    return words
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import pairwise
 
 from steps.progress import human_seconds
 from steps.receipts import Receipt
@@ -35,7 +36,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Tick:
-    """A line across the chart, in percent of the axis."""
+    """A line across the chart with a label; ``left`` in percent of the axis."""
 
     left: float
     text: str
@@ -45,12 +46,25 @@ class Tick:
 class Timeline:
     rows: list[Row]
     ticks: list[Tick]
-    cuts: list[Tick]
+    cuts: list[float]
     began: str
     ended: str
     wall: str
     cpu: str
     cut: str
+
+
+@dataclass
+class _Sitting:
+    """A time in which something ran, short pauses included; ``left`` is where it begins on the axis, in seconds."""
+
+    begin: float
+    end: float
+    left: float = 0.0
+
+    @property
+    def seconds(self) -> float:
+        return self.end - self.begin
 
 
 def utc(moment: datetime) -> str:
@@ -61,16 +75,15 @@ def timeline(receipts: Sequence[Receipt]) -> Timeline:
     """The chart of at least one receipt."""
     spans = [_span(receipt) for receipt in receipts]
     sittings = _sittings(spans)
-    work = sum(end - begin for begin, end in sittings) or 1.0
+    work = sum(sitting.seconds for sitting in sittings) or 1.0
     gap = work * min(GAP_SHARE, 0.3 / len(sittings))
     axis = work + gap * (len(sittings) - 1)
-    starts = []  # where each sitting begins on the axis, in seconds
-    for begin, end in sittings:
-        starts.append((begin, starts[-1][2] + gap if starts else 0.0, (starts[-1][2] + gap if starts else 0.0) + end - begin))
+    for before, after in pairwise(sittings):
+        after.left = before.left + before.seconds + gap
 
     def place(moment: float) -> float:
-        begin, start, _ = next(sitting for sitting in reversed(starts) if sitting[0] <= moment)
-        return start + moment - begin
+        sitting = next(sitting for sitting in reversed(sittings) if sitting.begin <= moment)
+        return sitting.left + moment - sitting.begin
 
     rows = [
         Row(
@@ -85,16 +98,13 @@ def timeline(receipts: Sequence[Receipt]) -> Timeline:
         )
         for receipt, (begin, end) in zip(receipts, spans, strict=True)
     ]
-    idle = [after[0] - before[1] for before, after in zip(sittings, sittings[1:], strict=False)]
+    idle = [after.begin - before.end for before, after in pairwise(sittings)]
     return Timeline(
         rows=rows,
-        ticks=_ticks(starts, work, axis),
-        cuts=[
-            Tick(percent(start - gap / 2, axis), pause(seconds))
-            for (_, start, _), seconds in zip(starts[1:], idle, strict=True)
-        ],
+        ticks=_ticks(sittings, work, axis),
+        cuts=[percent(sitting.left - gap / 2, axis) for sitting in sittings[1:]],
         began=utc(min(map(_began, receipts))),
-        ended=utc(datetime.fromtimestamp(sittings[-1][1], UTC)),
+        ended=utc(datetime.fromtimestamp(max(end for _, end in spans), UTC)),
         wall=human_seconds(sum(receipt.seconds for receipt in receipts)),
         cpu=human_seconds(sum(receipt.cpu_seconds for receipt in receipts)),
         cut=", ".join(pause(seconds) for seconds in idle[:6]),
@@ -110,31 +120,27 @@ def _span(receipt: Receipt) -> tuple[float, float]:
     return begin, begin + receipt.seconds
 
 
-def _sittings(spans: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
-    """The times in which something ran, short pauses included."""
+def _sittings(spans: Sequence[tuple[float, float]]) -> list[_Sitting]:
     limit = max(LONG_SECONDS, LONG_SHARE * sum(end - begin for begin, end in spans))
-    result: list[tuple[float, float]] = []
+    result: list[_Sitting] = []
     for begin, end in sorted(spans):
-        if result and begin - result[-1][1] <= limit:
-            result[-1] = (result[-1][0], max(result[-1][1], end))
+        if result and begin - result[-1].end <= limit:
+            result[-1].end = max(result[-1].end, end)
         else:
-            result.append((begin, end))
+            result.append(_Sitting(begin, end))
     return result
 
 
-def _ticks(starts: Sequence[tuple[float, float, float]], work: float, axis: float) -> list[Tick]:
+def _ticks(sittings: Sequence[_Sitting], work: float, axis: float) -> list[Tick]:
     """The time of day where a sitting begins, then round seconds after it, as far as there is room for labels."""
     step = next((step for step in STEPS if work / step <= TICKS), STEPS[-1])
     result: list[Tick] = []
-    for begin, start, end in starts:
-        label = datetime.fromtimestamp(begin, UTC).strftime("%H:%M:%S")
-        at = start
-        while at <= end:
-            left = percent(at, axis)
+    for sitting in sittings:
+        label = datetime.fromtimestamp(sitting.begin, UTC).strftime("%H:%M:%S")
+        for number in range(int(sitting.seconds / step) + 1):
+            left = percent(sitting.left + number * step, axis)
             if not result or left - result[-1].left >= TICK_ROOM:
-                result.append(Tick(left, label))
-            at += step
-            label = f"+{_round(at - start)}"
+                result.append(Tick(left, f"+{_round(number * step)}" if number else label))
     return result
 
 

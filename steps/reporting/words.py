@@ -38,10 +38,10 @@ def latency(seconds: float) -> str:
 
 
 def pause(seconds: float) -> str:
-    """A long time in one unit: ``40 s``, ``12 min``, ``3 h``, ``5 days``."""
-    for size, unit in ((172800.0, "days"), (7200.0, "h"), (120.0, "min")):
-        if seconds >= size:
-            return f"{seconds / (86400 if unit == 'days' else size / 2):.0f} {unit}"
+    """A time in one unit, for what need not be exact: ``40 s``, ``12 min``, ``3 h``, ``5 days``."""
+    for size, unit in ((86400, "days"), (3600, "h"), (60, "min")):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.0f} {unit}"
     return f"{seconds:.0f} s"
 
 

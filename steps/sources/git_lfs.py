@@ -7,8 +7,7 @@ hashed while it is written, and each other file is checked by Git against its ob
 
 from __future__ import annotations
 
-import tempfile
-from pathlib import Path
+import contextlib
 from types import TracebackType
 
 from steps.contract import Context
@@ -37,12 +36,12 @@ class GitLfsSource(ModelSource):
         self._http = Http(self._url, context.clock)
         self._tree: GitTree | None = None
         self._commit = ""
-        context.scratch.mkdir(parents=True, exist_ok=True)
-        self._folder = tempfile.TemporaryDirectory(prefix="git-", dir=context.scratch)
+        self._private = contextlib.ExitStack()
+        self._folder = self._private.enter_context(context.private())
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._http.close()
-        self._folder.cleanup()
+        self._private.close()
 
     def pin(self) -> str:
         return self._patiently_resolve()
@@ -54,7 +53,7 @@ class GitLfsSource(ModelSource):
         self._commit = self._patiently_resolve()
         tell = self.context.progress.note
         tell(f"Fetching commit {self._commit} of {self._url}.")
-        self._tree = with_retries(lambda: self._remote.fetch(self._commit, Path(self._folder.name)), self.context.clock, tell)
+        self._tree = with_retries(lambda: self._remote.fetch(self._commit, self._folder / "git"), self.context.clock, tell)
         files = self._tree.files()
         small = [file for file in files if file.stored == "git" and file.size < MAX_POINTER]
         pointers = {
@@ -84,7 +83,7 @@ class GitLfsSource(ModelSource):
         return locked + self._bring_objects([file for file in files if file.stored == "lfs"], meter)
 
     def _bring_text(self, file: SourceFile, content: bytes, meter: Meter) -> LockedFile:
-        path = Path(self._folder.name, "incoming")
+        path = self._folder / "incoming"
         path.write_bytes(content)
         locked = self.publish(file, path, sha256_bytes(content))
         path.unlink(missing_ok=True)

@@ -133,7 +133,7 @@ class LocalStore:
     def _private_name(self) -> Iterator[Path]:
         """A name for an object in the making; whatever goes wrong, nothing is left of it."""
         self.scratch.mkdir(parents=True, exist_ok=True)
-        temporary = self.scratch / f"put-{secrets.token_hex(8)}"
+        temporary = self.scratch / f"put-{os.getpid()}-{secrets.token_hex(8)}"
         try:
             yield temporary
         finally:

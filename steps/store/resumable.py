@@ -91,7 +91,7 @@ class Upload:
         return stored
 
     def _send(self, part: bytes, span: str, *, final: bool = False) -> dict[str, Any] | None:
-        from google.api_core.exceptions import from_http_status
+        from google.api_core.exceptions import from_http_response, from_http_status
 
         headers = {"Content-Range": f"bytes {span}"}
         if final:
@@ -111,7 +111,8 @@ class Upload:
         if answer.status_code in (308, 404, 410):
             raise SlipwayError(Reason.STORE_BUSY, f"The server has lost the upload of {self.where}.")
         # Without the address: whoever knows it may write to the session.
-        raise from_http_status(answer.status_code, f"PUT: {answer.text[:300]}")
+        said = from_http_response(answer).message.partition(": ")[2]
+        raise from_http_status(answer.status_code, f"PUT: {said}")
 
 
 def crc32c_text(crc: int) -> str:

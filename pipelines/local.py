@@ -1,0 +1,207 @@
+"""The graph on this machine: no cluster, no containers, the same steps, the same store.
+
+Every node goes through ``steps.receipts``: what was done before is checked and skipped, what failed or was cut off goes on.
+Steps marked ``ml`` run in a process of their own with an environment built from nothing, as their container would; the
+others run right here, because starting Python costs more than most of them.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections import deque
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from pydantic import ValidationError
+
+from crd.types import Model
+from pipelines.graph import BRANCH, REPORT, TRUNK, Node, Output, Param, Service, Source
+from steps.contract import Inputs
+from steps.digest import canonical_json, sha256_bytes
+from steps.errors import Reason, SlipwayError
+from steps.main import open_context
+from steps.progress import Progress, event_from_json
+from steps.receipts import Failure, Receipt, execute, find, records
+
+State = Literal["running", "done", "skipped", "failed"]
+STOP_SECONDS = 30.0  # a step that was asked to stop gets this long to clean up
+
+
+class Observer:
+    """What a display hears of a run; the base hears nothing."""
+
+    def progress(self, node: str) -> Progress:
+        """The sink for one node's own words."""
+        del node
+        return Progress()
+
+    def begin(self, run: str, nodes: tuple[str, ...], before: list[Receipt]) -> None:
+        """The run begins; ``before`` is what earlier runs of the same wish left."""
+
+    def changed(self, node: str, state: State) -> None:
+        """A node began or ended."""
+
+
+@dataclass
+class Outcome:
+    """What a run came to. ``receipts`` by node; ``failures`` by node, the first one first."""
+
+    run: str
+    nodes: tuple[str, ...]
+    receipts: dict[str, Receipt] = field(default_factory=dict)
+    skipped: set[str] = field(default_factory=set)
+    failures: dict[str, SlipwayError] = field(default_factory=dict)
+    report: str = ""
+
+    @property
+    def failure(self) -> SlipwayError | None:
+        return next(iter(self.failures.values()), None)
+
+    @property
+    def nothing_to_do(self) -> bool:
+        return not self.failures and set(self.nodes) <= self.skipped
+
+
+def parameters(model: Model) -> dict[str, Any]:
+    """The run's parameters, by the names that the graph uses."""
+    fields = model.spec.model_dump(mode="json")
+    return {**fields, "name": model.metadata.name, "run": run_name(model)}
+
+
+def run_name(model: Model) -> str:
+    """One name for one wish: the model's name and a digest of its spec, so that an equal run finds its records."""
+    spec = canonical_json(model.spec.model_dump(mode="json"))
+    return f"{model.metadata.name}-{sha256_bytes(spec)[:8]}"
+
+
+def run_model(model: Model, store: str, observer: Observer) -> Outcome:
+    """Take a model through the whole graph.
+
+    A failing branch does not stop the other branches, and the report is made in any case. Failures are in the outcome; only
+    being stopped (``Interrupted``, ``Terminated``) is raised.
+    """
+    return _Run(model, store, observer).all()
+
+
+class _Run:
+    def __init__(self, model: Model, store: str, observer: Observer) -> None:
+        self.store, self.observer = store, observer
+        self.services = model.spec.services
+        self.values = parameters(model)
+        branches = (f"{service}/{node.name}" for service in self.services for node in BRANCH)
+        self.outcome = Outcome(self.values["run"], (*(node.name for node in TRUNK), *branches))
+
+    def all(self) -> Outcome:
+        context = open_context(self.store, "", Progress())
+        context.sweep()
+        self.observer.begin(self.outcome.run, self.outcome.nodes, records(context, self.outcome.run))
+        if self.chain(TRUNK, ""):
+            for service in self.services:
+                self.chain(BRANCH, service)
+        self.node(REPORT, "")
+        if REPORT.name in self.outcome.receipts:
+            self.outcome.report = context.store.locate(self.outcome.receipts[REPORT.name].outputs["report"])
+        return self.outcome
+
+    def chain(self, nodes: tuple[Node, ...], service: str) -> bool:
+        """Do nodes one after the other until one fails; whether all were done."""
+        return all(self.node(node, service) for node in nodes)
+
+    def node(self, node: Node, service: str) -> bool:
+        name = f"{service}/{node.name}" if service else node.name
+        context = open_context(self.store, "", self.observer.progress(name))
+        self.observer.changed(name, "running")
+        try:
+            inputs = self.bind(node, service)
+            fresh = node.image == "ml" and find(node.step, inputs, context) is None
+            if fresh:
+                run_apart(node, inputs, self.store, self.outcome.run, context.progress)
+            # The report is about the run and no part of it.
+            done = execute(node.step, inputs, context, run="" if node is REPORT else self.outcome.run)
+        except SlipwayError as error:
+            self.observer.changed(name, "failed")
+            if error.reason in (Reason.INTERRUPTED, Reason.TERMINATED):
+                raise
+            self.outcome.failures[name] = error
+            return False
+        if done.skipped and not fresh:
+            self.outcome.skipped.add(name)
+        self.outcome.receipts[name] = done.receipt
+        self.observer.changed(name, "skipped" if name in self.outcome.skipped else "done")
+        return True
+
+    def bind(self, node: Node, service: str) -> Inputs:
+        """A node's inputs, from the parameters and from what earlier nodes put out."""
+
+        def value(source: Source) -> Any:
+            match source:
+                case Param(name):
+                    return self.values[name]
+                case Service():
+                    return service
+                case Output(earlier, name):
+                    receipts = self.outcome.receipts
+                    return (receipts.get(f"{service}/{earlier}") or receipts[earlier]).outputs[name]
+
+        inputs: Inputs = node.step.inputs.model_validate({name: value(source) for name, source in node.inputs.items()})
+        return inputs
+
+
+def run_apart(node: Node, inputs: Inputs, store: str, run: str, progress: Progress) -> None:
+    """Do a step as ``python -m steps.NAME`` and pass its words on. Raises the step's own error."""
+    command = [sys.executable, "-m", f"steps.{node.name}", "--store", store, "--run", run, "--progress", "json"]
+    for name, value in inputs.model_dump(mode="json").items():
+        command.append(f"--{name.replace('_', '-')}={','.join(value) if isinstance(value, list) else value}")
+    process = subprocess.Popen(
+        command,
+        env=_environment(),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,  # Ctrl-C reaches us alone; we stop the step in good order
+    )
+    tail: deque[str] = deque(maxlen=20)
+    try:
+        assert process.stderr is not None, "it is a pipe"
+        for line in process.stderr:
+            if event := event_from_json(line):
+                progress.emit(event)
+            else:
+                tail.append(line.rstrip())
+        process.wait()
+    except BaseException:
+        stop(process)
+        raise
+    if process.returncode != 0:
+        raise _failure(node.name, process.returncode, tail)
+
+
+def stop(process: subprocess.Popen[str]) -> None:
+    """Ask the step to stop; kill it when it does not."""
+    process.send_signal(signal.SIGTERM)
+    try:
+        process.communicate(timeout=STOP_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.communicate()
+
+
+def _failure(step: str, code: int, tail: deque[str]) -> SlipwayError:
+    try:
+        failure = Failure.model_validate_json(tail[-1])
+    except (IndexError, ValidationError):
+        said = "\n".join(tail)
+        if code == -signal.SIGKILL:
+            return SlipwayError(Reason.OUT_OF_MEMORY, f"The step {step} was killed, most likely for its memory.")
+        return SlipwayError(Reason.INTERNAL_ERROR, f"The step {step} ended with {code} and gave no reason:\n{said}")
+    return SlipwayError(failure.reason, failure.message, hint=failure.hint)
+
+
+def _environment() -> dict[str, str]:
+    """No token, no proxy, no hub: a model is loaded with nothing that it could take or call."""
+    kept = ("PATH", "HOME", "TMPDIR", "LANG", "VIRTUAL_ENV", "OMP_NUM_THREADS")
+    return {name: os.environ[name] for name in kept if name in os.environ} | {"HF_HUB_OFFLINE": "1", "NO_PROXY": "*"}

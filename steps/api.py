@@ -1,0 +1,70 @@
+"""Shortcuts for Python: a model's files with ``fetch``, a servable archive with ``create_bento``.
+
+    from steps.api import fetch, create_bento
+
+    lock = fetch("https://example.org/org/model", store="models")
+    archive = create_bento(lock, "image-classification", name="my-model", store="models")
+
+Both use the same steps, receipts and store as ``slipway run``.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from steps.archive import STEP as ARCHIVE
+from steps.archive import ArchiveInputs
+from steps.contract import Context
+from steps.fetch import STEP as FETCH
+from steps.fetch import FetchInputs
+from steps.load import STEP as LOAD
+from steps.load import LoadInputs
+from steps.lock import Lock
+from steps.main import DEFAULT_STORE, open_context
+from steps.progress import Progress
+from steps.receipts import execute
+from steps.render import STEP as RENDER
+from steps.render import RenderInputs
+from steps.sources import SourceKind
+from steps.tasks import resolve
+
+
+def fetch(
+    source: str,
+    *,
+    source_kind: str = SourceKind.GIT_LFS,
+    revision: str = "",
+    include: tuple[str, ...] = (),
+    exclude: tuple[str, ...] = (),
+    store: str | Path = DEFAULT_STORE,
+    progress: Progress | None = None,
+) -> Lock:
+    """Bring one copy of a model's files into the store, every byte checked, and return the lock.
+
+    Raises ``SlipwayError``.
+    """
+    inputs = FetchInputs(
+        source_kind=SourceKind(source_kind), source=source, revision=revision, include=include, exclude=exclude
+    )
+    context = _context(store, progress)
+    return context.read_document(execute(FETCH, inputs, context).outputs.lock, Lock)
+
+
+def create_bento(
+    lock: Lock, service: str, *, name: str, store: str | Path = DEFAULT_STORE, progress: Progress | None = None
+) -> str:
+    """Load, render and archive one service of a fetched model; returns where the ``.tar.gz`` is (a path, or a URI).
+
+    ``service`` is a task's name, ``name`` a DNS label of at most 40 characters. Raises ``SlipwayError``.
+    """
+    context = _context(store, progress)
+    task = resolve(service).name
+    key = context.publish_document("locks", lock)
+    facts = execute(LOAD, LoadInputs(lock=key, services=(task,)), context).outputs.facts
+    render = execute(RENDER, RenderInputs(name=name, service=task, lock=key, facts=facts), context).outputs.render
+    archive = execute(ARCHIVE, ArchiveInputs(name=name, service=task, lock=key, render=render), context).outputs.archive
+    return context.store.locate(archive)
+
+
+def _context(store: str | Path, progress: Progress | None) -> Context:
+    return open_context(str(store), "", progress or Progress())
