@@ -44,9 +44,7 @@ class ModelSpec(_Resource):
     """What is wanted: a model, where it comes from, and the services to make of it."""
 
     framework: Framework = Field(Framework.TRANSFORMERS, description="Library that the model is made with.")
-    name: str = Field(
-        "", max_length=96, pattern=r"^([A-Za-z0-9][A-Za-z0-9._/ -]*)?$", description="Name that people know the model by."
-    )
+    name: str = Field("", max_length=96, pattern=r"^[^\x00-\x1f\x7f-\x9f]*$", description="Name that people know the model by.")
     services: tuple[str, ...] = Field(
         min_length=1, max_length=MAX_SERVICES, description="Hugging Face task names; one package and one image each."
     )

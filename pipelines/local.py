@@ -157,7 +157,7 @@ def run_apart(node: Node, inputs: Inputs, store: str, run: str, progress: Progre
         command.append(f"--{name.replace('_', '-')}={','.join(value) if isinstance(value, list) else value}")
     process = subprocess.Popen(
         command,
-        env=_environment(),
+        env=_environment(store),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
@@ -201,7 +201,15 @@ def _failure(step: str, code: int, tail: deque[str]) -> SlipwayError:
     return SlipwayError(failure.reason, failure.message, hint=failure.hint)
 
 
-def _environment() -> dict[str, str]:
-    """No token, no proxy, no hub: a model is loaded with nothing that it could take or call."""
-    kept = ("PATH", "HOME", "TMPDIR", "LANG", "VIRTUAL_ENV", "OMP_NUM_THREADS")
-    return {name: os.environ[name] for name in kept if name in os.environ} | {"HF_HUB_OFFLINE": "1", "NO_PROXY": "*"}
+def _environment(store: str) -> dict[str, str]:
+    """No token, no proxy, no hub: a model is loaded with nothing that it could take or call.
+
+    A store in a bucket is the exception: the step must reach it to read the model at all.
+    """
+    kept = ["PATH", "HOME", "TMPDIR", "LANG", "VIRTUAL_ENV", "OMP_NUM_THREADS"]
+    fixed = {"HF_HUB_OFFLINE": "1"}
+    if store.startswith("gs://"):
+        kept += ["STORAGE_EMULATOR_HOST", "GOOGLE_APPLICATION_CREDENTIALS", "GOOGLE_CLOUD_PROJECT", "https_proxy", "no_proxy"]
+    else:
+        fixed["NO_PROXY"] = "*"
+    return {name: os.environ[name] for name in kept if name in os.environ} | fixed

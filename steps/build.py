@@ -54,6 +54,7 @@ def run(inputs: BuildInputs, context: Context) -> BuildOutputs:
         digest = builder.build(request, context.progress)
         layers = plan_layers(folder, inputs.base_image)
         publish_context(folder, prefix, lock, context)
+    context.progress.note(f"The build context is in {context.store.locate(prefix)}.")
     kept = BuildRequest(Path(context.store.locate(prefix)), request.image, request.base_image, request.labels)
     plan = BuildPlan(
         builder=inputs.builder,

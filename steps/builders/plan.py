@@ -14,5 +14,5 @@ class PlanBuilder:
         return build_command(Program.DOCKER, request)
 
     def build(self, request: BuildRequest, progress: Progress) -> str:
-        progress.note(f"The build context is complete: {request.context}. No image is made by the builder `plan`.")
+        progress.note(f"{request.image} is planned, not built: the builder `plan` makes no image.")
         return ""

@@ -106,14 +106,10 @@ def _marked(text: str, entries: list[dict[str, Any]]) -> list[Piece]:
 def _vectors(name: str, numbers: list[float], shape: list[int]) -> Part:
     first = ", ".join(f"{number:.4g}" for number in numbers[:6])
     drawn = numbers[:MAX_NUMBERS]
-    what = f"{len(drawn)} of {len(numbers)} numbers" if len(drawn) < len(numbers) else f"{len(numbers)} numbers"
-    return Part(
-        "vectors",
-        name,
-        marks=marks(drawn),
-        text=f"[{first}{', …' if len(numbers) > 6 else ''}]",
-        note=f"{' × '.join(map(str, shape))} numbers; drawn: {what} of the first vector" if len(shape) > 1 else what,
-    )
+    note = f"{' × '.join(map(str, shape))} numbers"
+    if len(drawn) < len(numbers) or len(shape) > 1:
+        note += f"; the first {len(drawn)} are drawn"
+    return Part("vectors", name, marks=marks(drawn), text=f"[{first}{', …' if len(numbers) > 6 else ''}]", note=note)
 
 
 def _numbers(value: Any) -> tuple[list[float], list[int]]:

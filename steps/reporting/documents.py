@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from steps.contract import Context, ModelT
@@ -11,20 +10,12 @@ from steps.errors import SlipwayError
 from steps.reporting.words import shown
 
 
-@dataclass(frozen=True)
-class Unreadable:
-    """A document that could not be read, and why."""
-
-    key: str
-    why: str
-
-
 class Documents:
-    """The store's documents, and what was not to be had of them."""
+    """The store's documents; ``unreadable`` says of each that could not be read where it should be and what is wrong."""
 
     def __init__(self, context: Context) -> None:
         self._context = context
-        self.unreadable: list[Unreadable] = []
+        self.unreadable: list[str] = []
 
     def read(self, key: object, model: type[ModelT]) -> ModelT | None:
         """The document, or None where the step has not named one or it cannot be read.
@@ -38,7 +29,7 @@ class Documents:
         except SlipwayError as error:
             if error.reason.retryable:
                 raise
-            self.unreadable.append(Unreadable(shown(key, 120), shown(error.message, 400)))
+            self.unreadable.append(shown(error.message, 600))
             return None
 
 

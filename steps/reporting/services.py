@@ -44,12 +44,12 @@ class Picture:
 
 @dataclass(frozen=True)
 class Exchange:
-    """The golden request and its answer. ``answered_by`` says whether the packaged service gave it or the loader."""
+    """The golden request and its answer: that of the packaged service, or of the model when it was loaded."""
 
     request: list[Fact]
     pictures: list[Picture]
     answer: list[Part]
-    answered_by: str
+    packaged: bool
     curl: str
 
 
@@ -159,7 +159,7 @@ def _exchange(name: str, smoke: Smoke | None, facts: Facts | None, rendered: Ren
         ],
         pictures=_pictures(golden, rendered.binaries if rendered else {}),
         answer=parts(told.answer, golden.fields),
-        answered_by="the packaged service" if smoke else "the model when it was loaded; the package has not been asked",
+        packaged=smoke is not None,
         curl=_curl(golden, rendered.binaries if rendered else {}),
     )
 
@@ -201,18 +201,17 @@ def _curl(golden: Golden, binaries: Mapping[str, str]) -> str:
 
 
 def _measured(smoke: Smoke) -> list[Fact]:
-    result = []
     if smoke.largest_difference == 0:
-        result.append(Fact("Answer", "same", "as the model gave when it was loaded, to the last digit"))
+        result = [Fact("Against the loader", "equal", "the same answer to the last digit")]
     else:
-        result.append(Fact("Answer", f"± {smoke.largest_difference:.1e}", "the largest difference to the loader's answer"))
+        result = [Fact("Against the loader", f"{smoke.largest_difference:.1e}", "the largest difference between two numbers")]
     cold, *warm = smoke.latency_seconds or [0.0]
     if warm:
         result.append(
             Fact(
                 "Latency",
                 latency(statistics.median(warm)),
-                f"median of {len(warm)} warm requests; slowest {latency(max(warm))}, the first one {latency(cold)}",
+                f"median of {len(warm)}; slowest {latency(max(warm))}, first {latency(cold)}",
             )
         )
     elif smoke.latency_seconds:

@@ -139,7 +139,7 @@ def _ticks(sittings: Sequence[_Sitting], work: float, axis: float) -> list[Tick]
         label = datetime.fromtimestamp(sitting.begin, UTC).strftime("%H:%M:%S")
         for number in range(int(sitting.seconds / step) + 1):
             left = percent(sitting.left + number * step, axis)
-            if not result or left - result[-1].left >= TICK_ROOM:
+            if not result or result[-1].left + TICK_ROOM <= left <= 100 - TICK_ROOM / 2:
                 result.append(Tick(left, f"+{_round(number * step)}" if number else label))
     return result
 

@@ -11,7 +11,7 @@ from steps.errors import ExitCode
 from steps.lock import Lock
 from steps.progress import human_bytes, human_seconds
 from steps.receipts import Receipt
-from steps.reporting.documents import Documents, Unreadable, text_of
+from steps.reporting.documents import Documents, text_of
 from steps.reporting.services import BRANCH, Fact, ServiceView, service_view
 from steps.reporting.timeline import Timeline, timeline
 from steps.reporting.words import human_count, listed, percent, shown
@@ -81,7 +81,7 @@ class View:
     name: str
     source: list[Fact]
     verdict: Verdict
-    unreadable: list[Unreadable]
+    unreadable: list[str]
     tiles: list[Tile]
     timeline: Timeline | None
     sizes: list[SizeBar]
@@ -253,7 +253,7 @@ def _sizes(fetch: Receipt | None, lock: Lock | None, services: Sequence[ServiceV
             layers = [layer for layer in service.plan.layers if layer.bytes > 0]
             total = sum(layer.bytes for layer in layers)
             cut = [("layer", layer.bytes, f"{shown(layer.purpose, 80)}: {human_bytes(layer.bytes)}") for layer in layers[:60]]
-            raw.append((f"Image{suffix}", cut, f"{human_bytes(total)} in {len(layers)} layers, on top of the base image"))
+            raw.append((f"Image{suffix}", cut, f"{human_bytes(total)} from the build context"))
     scale = max((sum(size for _, size, _ in parts) for _, parts, _ in raw), default=0)
     return [
         SizeBar(name, [Segment(kind, percent(size, scale), title) for kind, size, title in parts if size > 0], text)

@@ -22,7 +22,7 @@ def open_pipeline(task: str, folder: Path, **options: Any) -> Any:
         model=str(folder),
         trust_remote_code=False,
         device="cpu",
-        model_kwargs={"use_safetensors": True, "local_files_only": True, **_variant(folder)},
+        model_kwargs={"use_safetensors": True, **_variant(folder)},
         **options,
     )
 

@@ -100,7 +100,7 @@ class GcsPrefix:
 
         crc = 0
         for start in range(0, found.size, PART):
-            with self.errors(self.locate(found.name)):
+            with self.errors(self.locate(found.name), exists=True):
                 # One read for a part, instead of the library's loop over 8 KiB, takes a seventh of the CPU time. The
                 # retries are around the call, because those within leave connections open.
                 download = self.retry(self.blob(found.name, found.generation).download_as_bytes)
@@ -157,8 +157,8 @@ class GcsPrefix:
         return BucketObject(name, int(blob.size), int(blob.generation), str(blob.crc32c))
 
     @contextlib.contextmanager
-    def errors(self, where: str) -> Iterator[None]:
-        """Give what the library raises its reason."""
+    def errors(self, where: str, *, exists: bool = False) -> Iterator[None]:
+        """Give what the library raises its reason; what is not found is the bucket unless the object should exist."""
         _ = self.client  # where the package or the credentials are missing, this says so
         import urllib3
         from google.api_core import exceptions as api
@@ -170,7 +170,7 @@ class GcsPrefix:
         except DataCorruption as error:
             raise SlipwayError(Reason.DIGEST_MISMATCH, f"{where} was damaged on its way.") from error
         except api.NotFound as error:
-            if not _no_bucket(error):
+            if exists and not _no_bucket(error):
                 raise missing(where) from error
             raise SlipwayError(
                 Reason.STORE_UNREADABLE,
@@ -264,7 +264,7 @@ class GcsStore:
             self._same(key, upload)
             return False
         if stored.get("crc32c") != upload.crc32c:
-            with below.errors(where):
+            with below.errors(where, exists=True):
                 below.blob(key, int(stored["generation"])).delete(timeout=TIMEOUT, retry=below.retry)
             raise SlipwayError(
                 Reason.DIGEST_MISMATCH,

@@ -1,0 +1,87 @@
+"""``make run``: the whole way once, with a model that is made, published and fetched right here.
+
+A small vision transformer learns handwritten digits, is committed with its weights in Git LFS, served over HTTP on loopback,
+ingested by its address like any other model, and finally asked about a digit that it never saw.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from pathlib import Path
+
+import urllib3
+
+from crd.manifest import read_manifest
+from pipelines import display
+from pipelines.demo.digits import REPOSITORY, held_out_pictures, prepare
+from pipelines.demo.forge import Forge
+from pipelines.local import run_model
+from pipelines.serving import serve_archive
+from steps.errors import ExitCode, Reason, SlipwayError
+from steps.main import DEFAULT_STORE, guarded
+from steps.progress import human_seconds
+from steps.server import ANSWER
+from steps.store import open_store
+from steps.store.local import require_local
+
+FOLDER = Path(".demo")
+PORT = 8417  # always the same, so that the second run has the same address and finds its work done
+TASK = "image-classification"
+MANIFEST = """\
+apiVersion: slipway.dev/v1alpha1
+kind: Model
+metadata:
+  name: digits-vit
+spec:
+  framework: transformers
+  name: Handwritten digits, a small vision transformer
+  services:
+    - image-classification
+  sourceKind: git_lfs
+  source: {source}
+"""
+
+
+def main() -> int:
+    console = display.open_console(sys.stdout)
+    begin = time.monotonic()
+    console.print("[bold]1. A model[/bold], trained here on scikit-learn's handwritten digits and committed with Git LFS")
+    commit = prepare(FOLDER / "forge", lambda line: console.print(f"   {line}"))
+    console.print(f"   commit {commit}")
+    with Forge(FOLDER / "forge", port=int(os.environ.get("SLIPWAY_DEMO_PORT", PORT))) as forge:
+        manifest = FOLDER / "model.yaml"
+        manifest.write_text(MANIFEST.format(source=forge.url(REPOSITORY)))
+        console.print(f"\n[bold]2. slipway run -f {manifest}[/bold], from {forge.url(REPOSITORY)}")
+        outcome = run_model(read_manifest(manifest), DEFAULT_STORE, display.open_display(as_json=False))
+    store = require_local(open_store(DEFAULT_STORE), "The demo")
+    console.print()
+    display.print_outcome(outcome, store, console)
+    if outcome.failure:
+        raise outcome.failure
+    made = outcome.receipts[f"{TASK}/archive"].outputs
+    console.print("\n[bold]3. A prediction[/bold] from the packaged service, for a digit that the model never saw")
+    with serve_archive(store.path(made["archive"]), sha256=made["archive_digest"]) as running:
+        picture, truth = held_out_pictures(1)[0]
+        path = FOLDER / "digit.png"
+        path.write_bytes(picture)
+        label, score = predict(running.served.url, picture)
+    console.print(f"   curl -F image=@{path} {running.served.url}/predict")
+    console.print(f"\n   label [bold]{label}[/bold], score {score:.4f} (written by hand: {truth})")
+    console.print(f"\nDone in {human_seconds(time.monotonic() - begin)}.")
+    if label != truth:
+        raise SlipwayError(Reason.SMOKE_MISMATCH, f"The service reads {label!r} where a {truth!r} was written.")
+    return ExitCode.DONE
+
+
+def predict(url: str, picture: bytes) -> tuple[str, float]:
+    """Post one picture to the service; returns the best label and its score."""
+    fields = {"image": ("digit.png", picture, "image/png")}
+    response = urllib3.request("POST", f"{url}/predict", fields=fields, timeout=ANSWER, retries=False)
+    best = response.json()["labels"][0]
+    return str(best["label"]), float(best["score"])
+
+
+if __name__ == "__main__":
+    sys.exit(guarded(main))
