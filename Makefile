@@ -1,0 +1,57 @@
+# Slipway: every target sets up .venv by itself from the versions in steps/pins.txt.
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+# A stamp for each set of extras: installing again only when what is wanted changed.
+RUN_STAMP := $(VENV)/.installed-run
+DEV_STAMP := $(VENV)/.installed-dev
+
+.PHONY: help
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: run
+run: $(RUN_STAMP) ## the main job on a real model: train, publish, fetch, package, serve, predict
+	$(BIN)/python -m pipelines.demo
+
+.PHONY: test
+test: $(DEV_STAMP) ## all tests that need no cluster
+	$(BIN)/python -m pytest
+
+.PHONY: lint
+lint: $(DEV_STAMP) ## style and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+.PHONY: format
+format: $(DEV_STAMP) ## put the code into its form
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+.PHONY: pins
+pins: ## take the newest versions that pyproject.toml allows, and write them down
+	rm -rf $(VENV)
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) install --quiet -e '.[ml,gcp,demo,dev]'
+	$(BIN)/python -m steps.pins
+
+.PHONY: clean
+clean: ## remove what make run and make test made, the environment included
+	rm -rf $(VENV) .slipway .demo .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Slipway needs Python 3.11 or newer: make PYTHON=python3.12 …"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(RUN_STAMP): pyproject.toml steps/pins.txt | $(VENV)/bin/python
+	@echo "Installing pinned packages into $(VENV) (a minute or two, once) …"
+	$(PIP) install --quiet -c steps/pins.txt -e '.[ml,demo]'
+	@touch $@
+
+$(DEV_STAMP): pyproject.toml steps/pins.txt | $(VENV)/bin/python
+	@echo "Installing pinned packages into $(VENV) (a minute or two, once) …"
+	$(PIP) install --quiet -c steps/pins.txt -e '.[ml,gcp,demo,dev]'
+	@touch $@ $(RUN_STAMP)
