@@ -108,7 +108,7 @@ class GcsServer:
         self.buckets: dict[str, dict[str, Stored]] = {name: {} for name in buckets}
         self.sessions: dict[str, Session] = {}
         self.faults: list[Fault] = []
-        self.requests: list[str] = []  # "METHOD path?query"
+        self.requests: list[tuple[str, str, int]] = []  # method, path with query, bytes of body
         self.page_size = page_size
         self.lock = threading.RLock()
         self.connections: set[socket.socket] = set()
@@ -143,10 +143,10 @@ class GcsServer:
             self.buckets[bucket][name] = Stored(data, self._generation, content_type)
             return self.buckets[bucket][name]
 
-    def fault(self, method: str, path: str) -> Fault | None:
+    def fault(self, method: str, path: str, size: int) -> Fault | None:
         """The fault that befalls this request; it has one time less to go."""
         with self.lock:
-            self.requests.append(f"{method} {path}")
+            self.requests.append((method, path, size))
             for fault in self.faults:
                 if fault.times > 0 and fault.method == method and re.search(fault.path, path):
                     fault.times -= 1
@@ -355,7 +355,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _serve(self) -> None:
         gcs = self.server.gcs
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        fault = gcs.fault(self.command, self.path)
+        fault = gcs.fault(self.command, self.path, len(body))
         effect = fault.effect if fault else None
         if effect is Effect.DROP:
             self.close_connection = True

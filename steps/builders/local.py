@@ -1,13 +1,15 @@
 """The builder that uses what this machine has: buildah, podman or docker, in this order.
 
 The three take nearly the same arguments. ``--timestamp 0`` (buildah, podman) keeps the time of building out of the layers.
-Where pip looks for packages inside the build is passed on from this process's ``PIP_INDEX_URL`` and ``PIP_EXTRA_INDEX_URL``.
+Where pip looks for packages inside the build is passed on from this process's ``PIP_INDEX_URL`` and ``PIP_EXTRA_INDEX_URL``;
+``SLIPWAY_BUILD_FLAGS`` holds more arguments for the program (mounts, networks), split as a shell would.
 """
 
 from __future__ import annotations
 
 import os
 import re
+import shlex
 import shutil
 import subprocess
 from collections import deque
@@ -18,6 +20,7 @@ from steps.errors import Reason, SlipwayError
 from steps.progress import Progress
 
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
+BUILD_FLAGS = "SLIPWAY_BUILD_FLAGS"
 TAIL = 15  # lines of the program's output that a failure shows
 
 
@@ -87,6 +90,7 @@ def build_command(program: Program, request: BuildRequest) -> list[str]:
     for name in ("PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL"):
         if name in os.environ:
             command += ["--build-arg", name]  # the value is taken from the environment, and shown nowhere
+    command += shlex.split(os.environ.get(BUILD_FLAGS, ""))
     for name, value in sorted(request.labels.items()):
         command += ["--label", f"{name}={value}"]
     return [*command, str(request.context)]

@@ -14,7 +14,9 @@ def open_pipeline(task: str, folder: Path, **options: Any) -> Any:
     """The transformers pipeline of a task over the model in ``folder``."""
     import torch
     from transformers import pipeline
+    from transformers.utils import logging
 
+    logging.disable_progress_bar()  # a service's log is no terminal
     # One request is answered by one thread pool; gradients are never wanted.
     torch.set_grad_enabled(False)
     return pipeline(

@@ -11,13 +11,18 @@ import os
 import stat
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from steps.contract import Context
 from steps.digest import canonical_json, read_file, sha256_bytes
 from steps.errors import Reason, SlipwayError, from_os_error
 from steps.lock import LockedFile
 from steps.progress import Meter
-from steps.sources import ModelSource, SourceKind
+from steps.sources import ModelSource, Request, SourceKind
 from steps.sources.choose import SourceFile
+
+if TYPE_CHECKING:
+    from steps.store.gcs import BucketObject
 
 MAX_TEXT = 16 << 20  # bytes; larger texts are only looked at on their way through the gate
 
@@ -27,19 +32,19 @@ class UploadSource(ModelSource):
 
     kind = SourceKind.UPLOAD
 
+    def __init__(self, request: Request, context: Context) -> None:
+        super().__init__(request, context)
+        self._place: Folder | Bucket = Bucket(request.source) if request.source.startswith("gs://") else Folder(request.source)
+
     def pin(self) -> str:
         return "listing:" + sha256_bytes(canonical_json([[f.path, f.size, f.ref] for f in self.files()]))
 
     def files(self) -> list[SourceFile]:
-        if self.request.source.startswith("gs://"):
-            from steps.store.gcs import list_objects
-
-            return [SourceFile(o.name, o.size, "object", o.fingerprint) for o in list_objects(self.request.source)]
-        return list(_walk(self._folder()))
+        return self._place.files()
 
     def read_texts(self, files: tuple[SourceFile, ...]) -> dict[str, bytes]:
         texts = [file for file in files if not file.path.endswith(".safetensors") and file.size <= MAX_TEXT]
-        return {file.path: b"".join(self._read(file)) for file in texts}
+        return {file.path: b"".join(self._place.read(file)) for file in texts}
 
     def bring(self, files: tuple[SourceFile, ...], meter: Meter) -> list[LockedFile]:
         self.require_space(sum(file.size for file in files))
@@ -51,7 +56,7 @@ class UploadSource(ModelSource):
         digest = hashlib.sha256()
         path.unlink(missing_ok=True)
         with path.open("wb") as target:
-            for chunk in self._read(file):
+            for chunk in self._place.read(file):
                 digest.update(chunk)
                 target.write(chunk)
                 meter.advance(len(chunk))
@@ -63,38 +68,62 @@ class UploadSource(ModelSource):
             )
         return self.publish(file, path, digest.hexdigest())
 
-    def _read(self, file: SourceFile) -> Iterator[bytes]:
-        if self.request.source.startswith("gs://"):
-            from steps.store.gcs import read_object
 
-            return read_object(self.request.source, file.path)
-        return read_file(self._folder() / file.path)
+class Folder:
+    """A folder of this machine."""
 
-    def _folder(self) -> Path:
-        text = self.request.source.removeprefix("file://")
+    def __init__(self, source: str) -> None:
+        text = source.removeprefix("file://")
         if "://" in text or not text:
             raise SlipwayError(
                 Reason.INVALID_SOURCE,
-                f"{self.request.source!r} is no folder and no bucket prefix.",
+                f"{source!r} is no folder and no bucket prefix.",
                 hint="With `sourceKind: upload`, `source` is a folder, file:///folder or gs://bucket/prefix.",
             )
-        folder = Path(text).absolute()
-        if not folder.is_dir():
-            raise SlipwayError(Reason.SOURCE_NOT_FOUND, f"There is no folder {folder}.", hint="Put the model's files there.")
-        return folder
+        self._root = Path(text).absolute()
+        if not self._root.is_dir():
+            raise SlipwayError(
+                Reason.SOURCE_NOT_FOUND, f"There is no folder {self._root}.", hint="Put the model's files there."
+            )
+
+    def files(self) -> list[SourceFile]:
+        return sorted(self._walk(), key=lambda file: file.path)
+
+    def read(self, file: SourceFile) -> Iterator[bytes]:
+        return read_file(self._root / file.path)
+
+    def _walk(self) -> Iterator[SourceFile]:
+        def fail(error: OSError) -> None:
+            raise from_os_error(error, f"Cannot list {self._root}") from error
+
+        for parent, folders, names in os.walk(self._root, onerror=fail):
+            folders[:] = [name for name in folders if name != ".git"]
+            for name in [*names, *(name for name in folders if Path(parent, name).is_symlink())]:
+                path = Path(parent, name)
+                status = path.lstat()
+                relative = path.relative_to(self._root).as_posix()
+                if stat.S_ISREG(status.st_mode):
+                    yield SourceFile(relative, status.st_size, "file", f"{status.st_mtime_ns}:{status.st_ino}")
+                else:
+                    yield SourceFile(relative, 0, "symlink", "")
 
 
-def _walk(folder: Path) -> Iterator[SourceFile]:
-    def fail(error: OSError) -> None:
-        raise from_os_error(error, f"Cannot list {folder}") from error
+class Bucket:
+    """A prefix in a Google Cloud Storage bucket; what is read is the generation that was listed."""
 
-    for parent, folders, names in os.walk(folder, onerror=fail):
-        folders[:] = [name for name in folders if name != ".git"]
-        for name in sorted([*names, *(name for name in folders if Path(parent, name).is_symlink())]):
-            path = Path(parent, name)
-            status = path.lstat()
-            relative = path.relative_to(folder).as_posix()
-            if stat.S_ISREG(status.st_mode):
-                yield SourceFile(relative, status.st_size, "file", f"{status.st_mtime_ns}:{status.st_ino}")
-            else:
-                yield SourceFile(relative, 0, "symlink", "")
+    def __init__(self, source: str) -> None:
+        from steps.store.gcs import GcsPrefix
+
+        self._prefix = GcsPrefix.from_uri(source)
+        self._objects: dict[str, BucketObject] = {}
+
+    def files(self) -> list[SourceFile]:
+        self._objects = {found.name: found for found in self._prefix.objects()}
+        if not self._objects:
+            raise SlipwayError(
+                Reason.SOURCE_NOT_FOUND, f"There is nothing at {self._prefix.uri}.", hint="Put the model's files there."
+            )
+        return [SourceFile(found.name, found.size, "object", found.fingerprint) for found in self._objects.values()]
+
+    def read(self, file: SourceFile) -> Iterator[bytes]:
+        return self._prefix.read(self._objects[file.path])

@@ -14,7 +14,7 @@ import pytest
 from steps.errors import Reason, SlipwayError
 from steps.store.gcs import GcsPrefix, GcsStore
 from steps.store.resumable import PART
-from tests.gcs_server import Effect, Fault, GcsServer
+from tests.gcs_server import QUANTUM, Effect, Fault, GcsServer
 
 KEY = "files/model.safetensors"
 DATA = Random(1).randbytes(2 * PART + 4321)
@@ -70,11 +70,12 @@ def test_put_whose_last_answer_was_lost_has_put(gcs: GcsServer, store: GcsStore)
     assert stored(gcs) == b"one part"
 
 
-def test_a_part_is_sent_again_only_where_it_did_not_arrive(gcs: GcsServer, store: GcsStore) -> None:
-    gcs.faults.append(Fault("PUT", SEND, Effect.LOSE))
+@pytest.mark.parametrize("effect", [Effect.LOSE, Effect.KEEP_A_PART], ids=lambda effect: effect.name)
+def test_bytes_that_have_arrived_are_not_sent_again(gcs: GcsServer, store: GcsStore, effect: Effect) -> None:
+    gcs.faults.append(Fault("PUT", SEND, effect))
     store.put(KEY, stream(DATA[: PART + 1]))
-    # The first part, the question what of it has arrived, the last byte.
-    assert sum(request.startswith("PUT") for request in gcs.requests) == 3
+    lost = PART - QUANTUM if effect is Effect.KEEP_A_PART else 0
+    assert sum(size for method, _, size in gcs.requests if method == "PUT") == PART + 1 + lost
 
 
 @pytest.mark.parametrize(
@@ -170,6 +171,9 @@ def test_bytes_that_changed_on_their_way_there_are_not_left(gcs: GcsServer, stor
     assert caught.value.reason is Reason.DIGEST_MISMATCH
     assert stored(gcs) is None
     assert gcs.unfinished == []
+    # What the server could refuse was never visible; what it had stored wrong has been deleted.
+    deleted = any(method == "DELETE" and "/o/" in path for method, path, _ in gcs.requests)
+    assert deleted is (effect is Effect.ROT)
 
 
 def made_meanwhile(gcs: GcsServer, theirs: bytes) -> Iterator[bytes]:
@@ -208,10 +212,10 @@ def test_an_upload_that_the_server_has_forgotten_is_tried_again_later(gcs: GcsSe
 class ReplacingServer(GcsServer):
     """Replaces the object after its metadata was given and before its data is."""
 
-    def fault(self, method: str, path: str) -> Fault | None:
+    def fault(self, method: str, path: str, size: int) -> Fault | None:
         if "alt=media" in path and len(self.buckets["models"]["store/record"].data) < 10:
             self.store("models", "store/record", b"the new record")
-        return super().fault(method, path)
+        return super().fault(method, path, size)
 
 
 def test_a_record_that_is_replaced_while_it_is_read_is_read_whole(monkeypatch: pytest.MonkeyPatch) -> None:
