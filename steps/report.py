@@ -12,7 +12,7 @@ from steps.contract import Context, Inputs, Outputs, Step
 from steps.digest import canonical_json, sha256_bytes
 from steps.errors import Reason, SlipwayError
 from steps.main import main
-from steps.receipts import Receipt, code_digest, records
+from steps.receipts import Receipt, code_digest, receipt_key, records
 from steps.reporting.documents import Documents
 from steps.reporting.view import view
 from steps.templates import fill
@@ -48,14 +48,16 @@ def run(inputs: ReportInputs, context: Context) -> ReportOutputs:
 def pin(inputs: ReportInputs, context: Context) -> ReportInputs:
     """The same inputs with the run's state, so that an unchanged run is not reported twice and a changed one is.
 
-    The page is the one object that is written over. Where the page of another state lies, this state may have been reported
-    before, and its receipt would call that page damaged: the time makes the state new.
+    The page is the one object that is written over. A run that comes back to a state that was reported before finds another
+    state's page, which the old receipt would call damaged: there, the time makes the state new.
     """
     state = state_of(inputs, reported(inputs, context))
-    key = report_key(inputs)
-    if context.store.size(key) is not None and state.encode() not in b"".join(context.store.read(key)):
-        state += f" {context.clock.now().isoformat()}"
-    return inputs.model_copy(update={"state": state})
+    pinned = inputs.model_copy(update={"state": state})
+    if context.store.size(receipt_key(STEP.name, pinned)) is None or context.store.size(report_key(inputs)) is None:
+        return pinned
+    if state.encode() in b"".join(context.store.read(report_key(inputs))):
+        return pinned
+    return inputs.model_copy(update={"state": f"{state} {context.clock.now().isoformat()}"})
 
 
 def reported(inputs: ReportInputs, context: Context) -> list[Receipt]:

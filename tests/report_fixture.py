@@ -85,9 +85,7 @@ def facts(services: list[str], **changes: Any) -> Facts:
         "versions": {"transformers": "5.23.0", "torch": "2.13.0", "safetensors": "0.8.0"},
         "load_seconds": 2.412,
         "peak_rss_bytes": 912_300_000,
-        "expected": {
-            name: Expected(task=name, golden=GOLDENS[name], answer=ANSWERS[name], seconds=0.041) for name in services
-        },
+        "expected": {name: Expected(task=name, golden=GOLDENS[name], answer=ANSWERS[name], seconds=0.041) for name in services},
     }
     return Facts(**{**values, **changes})
 
@@ -98,7 +96,7 @@ def rendered(service: str) -> Rendered:
         "bento.yaml": f"service: service:Service\nname: harbour-{service}\n",
         "env/docker/Dockerfile": "ARG BASE_IMAGE=python:3.11-slim-bookworm\nFROM ${BASE_IMAGE}\n",
         "src/golden/request.json": "{}\n",
-        "src/service.py": 'import bentoml\n\n\n@bentoml.service(name="service", traffic={"timeout": 120})\nclass Service:\n    ...\n',
+        "src/service.py": 'import bentoml\n\n\n@bentoml.service(name="service")\nclass Service:\n    ...\n',
     }
     binaries = {"src/golden/picture.png": base64.b64encode(png()).decode()} if service.startswith("image") else {}
     return Rendered(task=service, bento=f"harbour-{service}:3f2a9c01d4e5b677", files=files, binaries=binaries)
@@ -193,12 +191,19 @@ class SampleRun:
     def __init__(self, context: Context, services: list[str], run: str = RUN) -> None:
         self.context, self.services, self.run = context, services, run
         self.now = BEGAN
+        self.asked = {
+            "source_kind": "git_lfs",
+            "source": SOURCE,
+            "revision": COMMIT,
+            "exclude": ["onnx/*"],
+            "services": services,
+        }
 
     def step(self, name: str, service: str = "", *, seconds: float = 1.0, inputs: Any = None, outputs: Any = None) -> None:
         self._record(name, service, seconds, inputs or {}, outputs or {}, None)
 
     def fail(self, name: str, failure: Failure, service: str = "", *, seconds: float = 1.0) -> None:
-        self._record(name, service, seconds, {}, {}, failure)
+        self._record(name, service, seconds, self.asked if name == "fetch" else {}, {}, failure)
 
     def pause(self, seconds: float) -> None:
         self.now += timedelta(seconds=seconds)
@@ -222,7 +227,7 @@ class SampleRun:
         self.step(
             "fetch",
             seconds=9.4,
-            inputs={"source_kind": "git_lfs", "source": SOURCE, "revision": COMMIT, "exclude": ["onnx/*"], "services": self.services},
+            inputs=self.asked,
             outputs={
                 "lock": self.context.publish_document("locks", found),
                 "set_digest": found.set_digest,

@@ -17,6 +17,13 @@ from steps.reporting.words import shown
 MAX_DEPTH = 5
 MAX_ROWS = 60
 PATH = "/predict"
+PLURALS = {
+    "object": "objects",
+    "text": "texts",
+    "number": "numbers",
+    "integer": "integers",
+    "list of numbers": "lists of numbers",
+}
 
 
 @dataclass(frozen=True)
@@ -97,12 +104,15 @@ def _type(document: dict[str, Any], schema: Any, depth: int) -> str:
     if schema.get("format") in ("binary", "image") or kind == "file":
         return "file"
     if kind == "array" and depth > 0:
-        return f"list of {_type(document, schema.get('items'), depth - 1)}"
+        inner = _type(document, schema.get("items"), depth - 1)
+        return f"list of {PLURALS.get(inner, inner)}"
     words = {"object": "object", "string": "text"}.get(str(kind), str(kind or "anything"))
     for low, high, unit in (("minimum", "maximum", ""), ("minLength", "maxLength", " characters")):
-        limits = [f"{word} {schema[key]}" for key, word in ((low, "from"), (high, "to")) if _is_number(schema.get(key))]
-        if limits:
-            return f"{words}, {' '.join(limits)}{unit}"
+        limits = [f"{schema[key]:,}" if _is_number(schema.get(key)) else "" for key in (low, high)]
+        if all(limits):
+            return f"{words}, {' to '.join(limits)}{unit}"
+        if any(limits):
+            return f"{words}, {'at least' if limits[0] else 'at most'} {''.join(limits)}{unit}"
     return words
 
 

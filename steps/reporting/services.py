@@ -12,15 +12,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from steps.documents import BuildPlan, Facts, Golden, Rendered, Smoke
-from steps.progress import human_bytes, human_seconds
+from steps.progress import human_bytes
 from steps.receipts import Receipt
 from steps.reporting.answers import Part, parts
 from steps.reporting.documents import Documents, text_of
 from steps.reporting.openapi import Schema, request_schema, response_schema
-from steps.reporting.words import Mark, latency, marks, percent, shown
+from steps.reporting.verdict import BRANCH, branch_state
+from steps.reporting.words import Mark, duration, latency, marks, shown
 from steps.tasks import TASKS
 
-BRANCH = ("render", "archive", "build", "smoke")  # the steps of one service, in their order
 PICTURES = {b"\x89PNG\r\n\x1a\n": "image/png", b"\xff\xd8\xff": "image/jpeg", b"GIF8": "image/gif", b"RIFF": "image/webp"}
 MAX_PICTURE = 2_000_000  # bytes; the report stays a file that can be mailed
 MAX_FILE_TEXT = 20_000  # characters of a package's file
@@ -65,12 +65,10 @@ class ImageLayer:
     instruction: str
     purpose: str
     size: str
-    width: float
 
 
 @dataclass(frozen=True)
 class Image:
-    name: str
     digest: str
     facts: list[Fact]
     layers: list[ImageLayer]
@@ -81,8 +79,8 @@ class Image:
 class Archive:
     key: str
     digest: str
-    size: int
-    size_text: str
+    bytes: int
+    size: str
     commands: str
 
 
@@ -107,14 +105,16 @@ class ServiceView:
     lacking: list[str]
 
 
-def service_view(name: str, number: int, branch: Mapping[str, Receipt], facts: Facts | None, documents: Documents) -> ServiceView:
+def service_view(
+    name: str, number: int, branch: Mapping[str, Receipt], facts: Facts | None, documents: Documents
+) -> ServiceView:
     """A service from the records of its branch, by step name."""
     outputs: dict[str, dict[str, Any]] = {step: branch[step].outputs if step in branch else {} for step in BRANCH}
     rendered = documents.read(outputs["render"].get("render"), Rendered)
     plan = documents.read(outputs["build"].get("plan"), BuildPlan)
     smoke = documents.read(outputs["smoke"].get("smoke"), Smoke)
     found = (("package", "render", rendered), ("build plan", "build", plan), ("smoke test", "smoke", smoke))
-    tone, state = _state(branch)
+    tone, state = branch_state(branch)
     task = TASKS.get(name)
     return ServiceView(
         name=shown(name, 80),
@@ -128,22 +128,11 @@ def service_view(name: str, number: int, branch: Mapping[str, Receipt], facts: F
         request_schema=request_schema(smoke.openapi) if smoke else None,
         response_schema=response_schema(smoke.openapi) if smoke else None,
         archive=_archive(outputs["archive"], rendered),
-        image=_image(plan, outputs["build"]) if plan else None,
+        image=_image(plan) if plan else None,
         plan=plan,
         package=_package(rendered) if rendered else [],
         lacking=[what for what, step, document in found if outputs[step] and document is None],
     )
-
-
-def _state(branch: Mapping[str, Receipt]) -> tuple[str, str]:
-    """A tone (``good``, ``bad``, ``open``) and words for how far the service has come."""
-    failed = [step for step, receipt in branch.items() if receipt.failure]
-    if failed:
-        return "bad", f"{failed[0]} failed"
-    missing = [step for step in BRANCH if step not in branch]
-    if missing:
-        return "open", f"{missing[0]} not done"
-    return "good", "works"
 
 
 def _exchange(name: str, smoke: Smoke | None, facts: Facts | None, rendered: Rendered | None) -> Exchange | None:
@@ -217,7 +206,7 @@ def _measured(smoke: Smoke) -> list[Fact]:
     elif smoke.latency_seconds:
         result.append(Fact("Latency", latency(cold), "one request, cold"))
     result.append(Fact("Memory", human_bytes(smoke.rss_bytes), "resident, after the requests"))
-    result.append(Fact("Boot", human_seconds(smoke.boot_seconds), "from the start to ready"))
+    result.append(Fact("Boot", duration(smoke.boot_seconds), "from the start to ready"))
     return result
 
 
@@ -231,17 +220,21 @@ def _archive(outputs: Mapping[str, Any], rendered: Rendered | None) -> Archive |
     if rendered:
         commands.append(f"bentoml serve {shlex.quote(rendered.bento)} --port 3000")
     return Archive(
-        shown(key, 400), shown(text_of(outputs, "archive_digest"), 80), size, human_bytes(size), shown("\n".join(commands), 1000)
+        shown(key, 400),
+        shown(text_of(outputs, "archive_digest"), 80),
+        size,
+        human_bytes(size),
+        shown("\n".join(commands), 1000),
     )
 
 
-def _image(plan: BuildPlan, outputs: Mapping[str, Any]) -> Image:
-    digest = plan.image_digest or text_of(outputs, "image_digest")
-    total = sum(layer.bytes for layer in plan.layers)
+def _image(plan: BuildPlan) -> Image:
+    digest = shown(plan.image_digest, 120)
     return Image(
-        name=shown(plan.image, 300),
-        digest=shown(digest, 120),
+        digest=digest,
         facts=[
+            Fact("Name", shown(plan.image, 300)),
+            *([Fact("Digest", digest)] if digest else []),
             Fact("Builder", shown(plan.builder, 60)),
             Fact("Base image", shown(plan.base_image, 200)),
             Fact("Build context", shown(plan.context, 300)),
@@ -252,7 +245,6 @@ def _image(plan: BuildPlan, outputs: Mapping[str, Any]) -> Image:
                 shown(layer.instruction, 200),
                 shown(layer.purpose, 200),
                 human_bytes(layer.bytes) if layer.bytes else "–",
-                percent(layer.bytes, total),
             )
             for layer in plan.layers[:60]
         ],

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import pairwise
 
-from steps.progress import human_seconds
 from steps.receipts import Receipt
-from steps.reporting.words import pause, percent
+from steps.reporting.words import duration, pause, percent
 
 # Idle time is cut when it is long in itself and long beside the work: pods that start within seconds are one sitting.
 LONG_SECONDS = 15.0
@@ -91,8 +90,8 @@ def timeline(receipts: Sequence[Receipt]) -> Timeline:
             step=receipt.step,
             left=percent(place(begin), axis),
             width=percent(end - begin, axis),
-            wall=human_seconds(receipt.seconds),
-            cpu=human_seconds(receipt.cpu_seconds),
+            wall=duration(receipt.seconds),
+            cpu=duration(receipt.cpu_seconds),
             failed=receipt.failure is not None,
             began=utc(_began(receipt)),
         )
@@ -105,8 +104,8 @@ def timeline(receipts: Sequence[Receipt]) -> Timeline:
         cuts=[percent(sitting.left - gap / 2, axis) for sitting in sittings[1:]],
         began=utc(min(map(_began, receipts))),
         ended=utc(datetime.fromtimestamp(max(end for _, end in spans), UTC)),
-        wall=human_seconds(sum(receipt.seconds for receipt in receipts)),
-        cpu=human_seconds(sum(receipt.cpu_seconds for receipt in receipts)),
+        wall=duration(sum(receipt.seconds for receipt in receipts)),
+        cpu=duration(sum(receipt.cpu_seconds for receipt in receipts)),
         cut=", ".join(pause(seconds) for seconds in idle[:6]),
     )
 

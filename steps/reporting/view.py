@@ -3,43 +3,24 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from steps.documents import Facts
-from steps.errors import ExitCode
 from steps.lock import Lock
-from steps.progress import human_bytes, human_seconds
+from steps.progress import human_bytes
 from steps.receipts import Receipt
 from steps.reporting.documents import Documents, text_of
-from steps.reporting.services import BRANCH, Fact, ServiceView, service_view
+from steps.reporting.services import Fact, ServiceView, service_view
+from steps.reporting.sizes import SizeBar, sizes
 from steps.reporting.timeline import Timeline, timeline
-from steps.reporting.words import human_count, listed, percent, shown
-from steps.tasks import ALIASES
+from steps.reporting.verdict import TRUNK, Verdict, branches_of, current, verdict
+from steps.reporting.words import duration, human_count, listed, percent, shown
 
-TRUNK = ("fetch", "load")
 MAX_FILES = 400
 
-
-@dataclass(frozen=True)
-class Trouble:
-    """One step's failure."""
-
-    node: str
-    reason: str
-    message: str
-    hint: str
-    retryable: bool
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """How the run ended: ``tone`` is ``good``, ``bad`` or ``open``."""
-
-    tone: str
-    title: str
-    detail: str
-    troubles: list[Trouble]
+Outputs = Mapping[str, Any]  # of a step's receipt; empty where the step is not done
 
 
 @dataclass(frozen=True)
@@ -50,20 +31,6 @@ class Tile:
     words: list[str]
     note: str = ""
     digest: bool = False
-
-
-@dataclass(frozen=True)
-class Segment:
-    kind: str
-    width: float
-    title: str
-
-
-@dataclass(frozen=True)
-class SizeBar:
-    name: str
-    segments: list[Segment]
-    text: str
 
 
 @dataclass(frozen=True)
@@ -94,95 +61,39 @@ class View:
 
 def view(run: str, status: str, receipts: Sequence[Receipt], documents: Documents) -> View:
     """The view of a run from its records; ``status`` is what a workflow engine says of it, or empty."""
+    receipts = current(receipts)
     trunk = {receipt.step: receipt for receipt in receipts if not receipt.service}
-    fetched = trunk["fetch"].outputs if "fetch" in trunk else {}
-    loaded = trunk["load"].outputs if "load" in trunk else {}
+    fetched, loaded = (trunk[step].outputs if step in trunk else {} for step in TRUNK)
     lock = documents.read(fetched.get("lock"), Lock)
     facts = documents.read(loaded.get("facts"), Facts)
-    branches = _branches(receipts)
+    branches = branches_of(receipts)
     services = [
         service_view(name, number, branch, facts, documents) for number, (name, branch) in enumerate(branches.items(), start=1)
     ]
     return View(
         run=shown(run, 120),
         name=next((shown(name, 80) for receipt in receipts if (name := text_of(receipt.inputs, "name"))), shown(run, 80)),
-        source=_source(trunk.get("fetch"), lock),
-        verdict=_verdict(status, receipts, branches),
+        source=_source(trunk.get("fetch")),
+        verdict=verdict(status, receipts, branches),
         unreadable=documents.unreadable,
-        tiles=_tiles(lock, facts, trunk),
+        tiles=_tiles(fetched, lock, loaded, facts),
         timeline=timeline(receipts) if receipts else None,
-        sizes=_sizes(trunk.get("fetch"), lock, services),
+        sizes=sizes(fetched, lock, services),
         files=[ModelFile(file.path, human_bytes(file.size), file.sha256) for file in lock.files[:MAX_FILES]] if lock else [],
         more_files=max(0, len(lock.files) - MAX_FILES) if lock else 0,
         services=services,
-        digests=_digests(trunk, lock, services),
-        versions=", ".join(f"{shown(name, 40)} {shown(number, 40)}" for name, number in facts.versions.items()) if facts else "",
+        digests=_digests(fetched, loaded, services),
+        versions=", ".join(f"{shown(name, 40)} {shown(number, 40)}" for name, number in facts.versions.items())
+        if facts
+        else "",
     )
 
 
-def _branches(receipts: Sequence[Receipt]) -> dict[str, dict[str, Receipt]]:
-    """The records of each service's steps, by the task's own name: those asked for first, then any other."""
-    branches: dict[str, dict[str, Receipt]] = {}
-    for receipt in receipts:
-        asked = receipt.inputs.get("services")
-        for name in asked if isinstance(asked, list) else []:
-            branches.setdefault(ALIASES.get(str(name), str(name)), {})
-    for receipt in receipts:
-        if receipt.service:
-            branches.setdefault(ALIASES.get(receipt.service, receipt.service), {})[receipt.step] = receipt
-    return branches
-
-
-def _verdict(status: str, receipts: Sequence[Receipt], branches: dict[str, dict[str, Receipt]]) -> Verdict:
-    done = {receipt.step for receipt in receipts if not receipt.service}
-    working = [name for name, branch in branches.items() if not any(r.failure for r in branch.values()) and branch.keys() >= {*BRANCH}]
-    missing = [step for step in TRUNK if step not in done]
-    missing += [f"{step} of {shown(name, 80)}" for name, branch in branches.items() for step in BRANCH if step not in branch]
-    failed = [receipt for receipt in receipts if receipt.failure]
-    stopped = bool(failed) and all(
-        receipt.failure and receipt.failure.reason.exit_code in (ExitCode.INTERRUPTED, ExitCode.TERMINATED) for receipt in failed
-    )
-    works = f"{listed([shown(name, 80) for name in working])} {'works' if len(working) == 1 else 'work'}." if working else ""
-    said = f"The workflow ended as “{shown(status, 60)}”." if status else ""
-    if failed:
-        where = listed([_node(receipt) for receipt in failed])
-        tone, title = ("open", f"Stopped in {where}") if stopped else ("bad", f"Failed at {where}")
-        detail = works
-    elif missing:
-        tone, title = "open", f"Not finished: {missing[0]} comes next" if receipts else "No step has left a record"
-        detail = f"{works} Not done: {listed(missing)}." if len(missing) > 1 else works
-        if status not in ("", "Succeeded"):
-            tone, title = "bad", f"Ended before {missing[0]}"
-            said += " No step wrote down a failure: it was killed from outside, for memory or time, or never began."
-    elif working:
-        tone, title = "good", f"Serves {listed([shown(name, 80) for name in working])}"
-        detail = "Every byte was checked against the lock; each package booted and gave the model's own answer."
-    else:
-        tone, title, detail = "good", "Fetched and loaded", "No service was asked for."
-    troubles = [
-        Trouble(
-            _node(receipt),
-            receipt.failure.reason,
-            shown(receipt.failure.message, 4000),
-            shown(receipt.failure.hint, 1000),
-            receipt.failure.retryable,
-        )
-        for receipt in failed
-        if receipt.failure
-    ]
-    return Verdict(tone, title, f"{detail} {said}".strip(), troubles)
-
-
-def _node(receipt: Receipt) -> str:
-    return f"{receipt.step} of {shown(receipt.service, 80)}" if receipt.service else receipt.step
-
-
-def _source(fetch: Receipt | None, lock: Lock | None) -> list[Fact]:
+def _source(fetch: Receipt | None) -> list[Fact]:
     """Where the model was asked for, as the person wrote it."""
     inputs = fetch.inputs if fetch else {}
-    address = text_of(inputs, "source") or (lock.source if lock else "")
-    kind = text_of(inputs, "source_kind") or (lock.source_kind if lock else "")
-    result = [Fact("Source", shown(address, 300), shown(kind, 40))] if address else []
+    address = text_of(inputs, "source")
+    result = [Fact("Source", shown(address, 300), shown(text_of(inputs, "source_kind"), 40))] if address else []
     for name in ("include", "exclude"):
         patterns = inputs.get(name)
         if isinstance(patterns, list) and patterns:
@@ -190,7 +101,7 @@ def _source(fetch: Receipt | None, lock: Lock | None) -> list[Fact]:
     return result
 
 
-def _tiles(lock: Lock | None, facts: Facts | None, trunk: dict[str, Receipt]) -> list[Tile]:
+def _tiles(fetched: Outputs, lock: Lock | None, loaded: Outputs, facts: Facts | None) -> list[Tile]:
     """The key facts. What should be known and cannot be read is ``not available``; what is not known yet is left out."""
     tiles: list[Tile] = []
     unknown = ["not available"]
@@ -204,26 +115,25 @@ def _tiles(lock: Lock | None, facts: Facts | None, trunk: dict[str, Receipt]) ->
             Tile("Precision", [shown(largest, 20)], f"{share:.1f} %, the rest {listed(others)}" if others else "all weights"),
             Tile("Architecture", _camel(shown(facts.architecture, 120)), shown(facts.model_type, 60) + labels),
             Tile("Licence", [shown(facts.licence, 80) or "not stated"], "from the model card"),
-            Tile("Loaded in", [human_seconds(facts.load_seconds)], f"{human_bytes(facts.peak_rss_bytes)} of memory at its peak"),
+            Tile("Loaded in", [duration(facts.load_seconds)], f"{human_bytes(facts.peak_rss_bytes)} of memory at its peak"),
         ]
-    elif _finished(trunk.get("load")):
+    elif loaded:
         tiles = [Tile(name, unknown) for name in ("Parameters", "Precision", "Architecture", "Licence")]
-    if lock:
-        weights = sum(file.size for file in lock.weights)
-        tiles.insert(2, Tile("Weights", [human_bytes(weights)], _files(len(lock.weights))))
+    if fetched:
+        weights = human_bytes(sum(file.size for file in lock.weights)) if lock else unknown[0]
+        tiles.insert(2, Tile("Weights", [weights], _files(len(lock.weights)) if lock else ""))
+        revision = shown(text_of(fetched, "revision"), 200)
         tiles += [
-            Tile("Set digest", [f"sha256:{lock.set_digest}"], f"names all {_files(len(lock.files))}", digest=True),
-            Tile("Revision", [shown(lock.revision, 200)], "commit", digest=True)
-            if lock.revision
+            Tile("Set digest", [_set_digest(fetched)], f"names all {_files(fetched.get('files', 0))}", digest=True),
+            Tile("Revision", [revision], "commit", digest=True)
+            if revision
             else Tile("Revision", ["none"], "the source has no commits"),
         ]
-    elif _finished(trunk.get("fetch")):
-        tiles += [Tile("Set digest", unknown), Tile("Revision", unknown)]
     return tiles
 
 
-def _finished(receipt: Receipt | None) -> bool:
-    return receipt is not None and receipt.failure is None
+def _set_digest(fetched: Outputs) -> str:
+    return f"sha256:{shown(text_of(fetched, 'set_digest'), 80)}"
 
 
 def _files(count: int) -> str:
@@ -235,42 +145,15 @@ def _camel(name: str) -> list[str]:
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "\0", name).split("\0")
 
 
-def _sizes(fetch: Receipt | None, lock: Lock | None, services: Sequence[ServiceView]) -> list[SizeBar]:
-    """Bars on one scale: what lay at the source, what each archive holds, what each image takes from its build context."""
-    outputs = fetch.outputs if fetch else {}
-    taken, left = (value if isinstance(value := outputs.get(name), int) else 0 for name in ("bytes", "left_bytes"))
-    weights = sum(file.size for file in lock.weights) if lock else 0
-    raw: list[tuple[str, list[tuple[str, int, str]], str]] = []
-    if taken:
-        found = [("weights", weights, "weights"), ("other", taken - weights, "other files"), ("left", left, "left behind")]
-        ratio = f"{human_bytes(taken)} fetched, {human_bytes(left)} left behind" if left else f"{human_bytes(taken)} fetched, all of it"
-        raw.append(("At the source", found, ratio))
-    for service in services:
-        suffix = f" {service.name}" if len(services) > 1 else ""
-        if service.archive:
-            raw.append((f"Archive{suffix}", [("weights", service.archive.size, "archive")], service.archive.size_text))
-        if service.plan:
-            layers = [layer for layer in service.plan.layers if layer.bytes > 0]
-            total = sum(layer.bytes for layer in layers)
-            cut = [("layer", layer.bytes, f"{shown(layer.purpose, 80)}: {human_bytes(layer.bytes)}") for layer in layers[:60]]
-            raw.append((f"Image{suffix}", cut, f"{human_bytes(total)} from the build context"))
-    scale = max((sum(size for _, size, _ in parts) for _, parts, _ in raw), default=0)
-    return [
-        SizeBar(name, [Segment(kind, percent(size, scale), title) for kind, size, title in parts if size > 0], text)
-        for name, parts, text in raw
-    ]
-
-
-def _digests(trunk: dict[str, Receipt], lock: Lock | None, services: Sequence[ServiceView]) -> list[Fact]:
+def _digests(fetched: Outputs, loaded: Outputs, services: Sequence[ServiceView]) -> list[Fact]:
     """Every name by which a result can be checked, in full."""
     result = []
-    if lock:
-        result.append(Fact("Set digest", f"sha256:{lock.set_digest}"))
-        if lock.revision:
-            result.append(Fact("Commit", shown(lock.revision, 200)))
-    for step, name in (("fetch", "lock"), ("load", "facts")):
-        key = text_of(trunk[step].outputs, name) if step in trunk else ""
-        if key:
+    if fetched:
+        result.append(Fact("Set digest", _set_digest(fetched)))
+        if revision := text_of(fetched, "revision"):
+            result.append(Fact("Commit", shown(revision, 200)))
+    for outputs, name in ((fetched, "lock"), (loaded, "facts")):
+        if key := text_of(outputs, name):
             result.append(Fact(name.capitalize(), shown(key, 200)))
     for service in services:
         if service.archive:

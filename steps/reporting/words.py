@@ -6,6 +6,8 @@ import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from steps.progress import human_seconds
+
 # Marks that reorder the text around them (Unicode TR9): a label must not rearrange the page.
 BIDI_CONTROLS = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
@@ -35,6 +37,11 @@ def latency(seconds: float) -> str:
     if seconds < 0.01:
         return f"{seconds * 1000:.1f} ms"
     return f"{seconds * 1000:.0f} ms" if seconds < 1 else f"{seconds:.2f} s"
+
+
+def duration(seconds: float) -> str:
+    """A step's time: as everywhere, and to the millisecond below a second."""
+    return human_seconds(seconds) if seconds >= 1 else latency(seconds)
 
 
 def pause(seconds: float) -> str:

@@ -1,0 +1,72 @@
+"""How much lay at the source, is in each archive and goes into each image, as bars on one scale."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from steps.lock import Lock
+from steps.progress import human_bytes
+from steps.reporting.services import ServiceView
+from steps.reporting.words import percent, shown
+
+MAX_LAYERS = 60
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A part of a bar, ``width`` in percent of the scale; ``kind`` is how it is drawn."""
+
+    kind: str
+    width: float
+    title: str
+
+
+@dataclass(frozen=True)
+class SizeBar:
+    name: str
+    segments: list[Segment]
+    text: str
+
+
+@dataclass(frozen=True)
+class _Bar:
+    name: str
+    parts: list[tuple[str, int, str]]  # kind, bytes, title
+    text: str
+
+
+def sizes(fetched: Mapping[str, Any], lock: Lock | None, services: Sequence[ServiceView]) -> list[SizeBar]:
+    """The bars; ``fetched`` holds the outputs of fetch, empty where it is not done."""
+    bars = [_source(fetched, lock)] if fetched else []
+    for service in services:
+        suffix = f" {service.name}" if len(services) > 1 else ""
+        if service.archive:
+            archive = service.archive
+            bars.append(_Bar(f"Archive{suffix}", [("archive", archive.bytes, archive.size)], archive.size))
+        if service.plan:
+            layers = [layer for layer in service.plan.layers if layer.bytes > 0]
+            parts = [
+                ("layer", layer.bytes, f"{shown(layer.purpose, 80)}: {human_bytes(layer.bytes)}")
+                for layer in layers[:MAX_LAYERS]
+            ]
+            total = human_bytes(sum(layer.bytes for layer in layers))
+            bars.append(_Bar(f"Image{suffix}", parts, f"{total} from the build context"))
+    scale = max((sum(size for _, size, _ in bar.parts) for bar in bars), default=0)
+    return [
+        SizeBar(bar.name, [Segment(kind, percent(size, scale), title) for kind, size, title in bar.parts if size > 0], bar.text)
+        for bar in bars
+    ]
+
+
+def _source(fetched: Mapping[str, Any], lock: Lock | None) -> _Bar:
+    taken, left = (value if isinstance(value := fetched.get(name), int) else 0 for name in ("bytes", "left_bytes"))
+    weights = sum(file.size for file in lock.weights) if lock else 0
+    parts = [
+        ("weights", weights, f"weights: {human_bytes(weights)}"),
+        ("other", taken - weights, f"other files: {human_bytes(taken - weights)}"),
+        ("left", left, f"left behind: {human_bytes(left)}"),
+    ]
+    rest = f"{human_bytes(left)} left behind" if left else "all of it"
+    return _Bar("At the source", parts, f"{human_bytes(taken)} fetched, {rest}")
