@@ -13,13 +13,16 @@ from crd.types import Model
 from steps.errors import Reason, SlipwayError
 
 MAX_MANIFEST = 1 << 20  # bytes
+MAX_NODES = 10_000  # with each alias counted as often as it is used: a few lines can stand for billions of nodes
+SHOWN = 80  # characters of a wrong value that a message shows
 Path_ = tuple[str | int, ...]
 
 
 def read_manifest(path: Path) -> Model:
     """The one ``Model`` in a YAML file. Raises ``InvalidManifest``."""
     try:
-        text = path.read_text()
+        with path.open("rb") as file:
+            text = file.read(MAX_MANIFEST + 1).decode()
     except FileNotFoundError:
         raise _invalid(f"There is no file {path}.", "Name the manifest with -f model.yaml.") from None
     except (OSError, UnicodeDecodeError) as error:
@@ -33,12 +36,16 @@ def parse_manifest(text: str, name: str) -> Model:
         raise _invalid(f"{name} is larger than {MAX_MANIFEST} bytes.")
     try:
         nodes = [node for node in yaml.compose_all(text, Loader=yaml.SafeLoader) if node is not None]
-        if len(nodes) != 1 or not isinstance(nodes[0], yaml.MappingNode):
+        if len(nodes) != 1:
             raise _invalid(f"{name} holds {len(nodes)} YAML documents; one Model is expected.")
+        if not isinstance(nodes[0], yaml.MappingNode):
+            raise _invalid(f"{name} is no mapping of fields to values; one Model is expected.")
         lines = _lines(nodes[0], name)
         value = yaml.safe_load(text)
     except yaml.YAMLError as error:
         raise _invalid(f"{name} is no YAML: {' '.join(str(error).split())}.") from None
+    except (ValueError, AttributeError) as error:  # PyYAML's own, for `2026-13-45` and the like
+        raise _invalid(f"{name} holds a value that is none: {error}. Put it in quotes if it is a text.") from None
     except RecursionError:
         raise _invalid(f"{name} is nested too deeply.") from None
     try:
@@ -52,8 +59,12 @@ def _lines(root: yaml.Node, name: str) -> dict[Path_, int]:
     found: dict[Path_, int] = {(): root.start_mark.line + 1}
 
     def walk(node: yaml.Node, path: Path_) -> None:
+        if len(found) > MAX_NODES:
+            raise _invalid(f"{name} holds more than {MAX_NODES} values.")
         if isinstance(node, yaml.MappingNode):
             for key, value in node.value:
+                if not isinstance(key, yaml.ScalarNode):
+                    raise _invalid(f"{name}, line {key.start_mark.line + 1}: a field's name must be a text.")
                 here = (*path, str(key.value))
                 if here in found:
                     raise _invalid(f"{name}, line {key.start_mark.line + 1}: {_dotted(here)} stands twice.")
@@ -92,7 +103,7 @@ def _sentence(problem: ErrorDetails, path: Path_) -> str:
         case "value_error":
             return f"{where}: {problem['ctx']['error']}"
         case _:
-            return f"{where}: {problem['msg']}, not {problem['input']!r}."
+            return f"{where}: {problem['msg']}, not {_shortened(repr(problem['input']))}."
 
 
 def _known_fields(path: Path_) -> list[str]:
@@ -103,6 +114,10 @@ def _known_fields(path: Path_) -> list[str]:
             if part in (name, field.alias) and isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
                 model = field.annotation
     return [field.alias or name for name, field in model.model_fields.items()]
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= SHOWN else f"{text[:SHOWN]}…"
 
 
 def _dotted(path: Path_) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationInfo, field_validator, model_validator
 from pydantic.alias_generators import to_camel
 
 from steps.builders import BuilderKind
@@ -71,15 +71,20 @@ class ModelSpec(_Resource):
             raise ValueError("a task stands twice; each service is made once")
         return tuple(names)
 
-    @model_validator(mode="after")
-    def _source_fits_its_kind(self) -> ModelSpec:
-        if self.source_kind is not SourceKind.UPLOAD:
-            if not self.source:
-                raise ValueError(f"source is required with sourceKind {self.source_kind}")
+    @field_validator("source")
+    @classmethod
+    def _an_address(cls, source: str, info: ValidationInfo) -> str:
+        if source and info.data.get("source_kind", SourceKind.UPLOAD) is not SourceKind.UPLOAD:
             try:
-                check_source(self.source)
+                check_source(source)
             except SlipwayError as error:
-                raise ValueError(f"source: {error.message} {error.hint}") from None
+                raise ValueError(f"{error.message} {error.hint}") from None
+        return source
+
+    @model_validator(mode="after")
+    def _source_is_there(self) -> ModelSpec:
+        if not self.source and self.source_kind is not SourceKind.UPLOAD:
+            raise ValueError(f"source is required with sourceKind {self.source_kind}")
         return self
 
 

@@ -121,9 +121,9 @@ class _Run:
                 run_apart(node, inputs, self.store, self.outcome.run, context.progress)
             # The report is about the run and no part of it.
             done = execute(node.step, inputs, context, run="" if node is REPORT else self.outcome.run)
-        except SlipwayError as error:
+        except BaseException as error:  # whatever it is, the display must hear that the node has ended
             self.observer.changed(name, "failed")
-            if error.reason in (Reason.INTERRUPTED, Reason.TERMINATED):
+            if not isinstance(error, SlipwayError) or error.reason in (Reason.INTERRUPTED, Reason.TERMINATED):
                 raise
             self.outcome.failures[name] = error
             return False

@@ -189,6 +189,10 @@ class SlipwayError(Exception):
         return f"{self.reason}: {self.message}"
 
 
+class Terminated(BaseException):
+    """SIGTERM arrived. As ``KeyboardInterrupt``, it is no ``Exception``: no library may take it for a failure of its own."""
+
+
 def from_os_error(error: OSError, doing: str) -> SlipwayError:
     """Give an operating system's error its reason: a full disk is not a bug. ``doing`` says what was tried."""
     text = f"{doing}: {error.strerror or error}"
@@ -208,6 +212,8 @@ def named(error: BaseException) -> SlipwayError:
             return error
         case KeyboardInterrupt():
             return SlipwayError(Reason.INTERRUPTED, "Stopped by Ctrl-C.")
+        case Terminated():
+            return SlipwayError(Reason.TERMINATED, "Stopped by SIGTERM.")
         case MemoryError():
             return SlipwayError(Reason.OUT_OF_MEMORY, "There is not enough memory.")
         case OSError():

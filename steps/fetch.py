@@ -42,9 +42,10 @@ def source_of(inputs: FetchInputs, context: Context) -> ModelSource:
 
 
 def pin(inputs: FetchInputs, context: Context) -> FetchInputs:
-    """The same inputs with the revision as it is now."""
+    """The same inputs with the revision as it is now, and tasks by their one name; a misspelt task costs no connection."""
+    services = tuple(resolve(name).name for name in inputs.services)
     with source_of(inputs, context) as source:
-        return inputs.model_copy(update={"revision": source.pin()})
+        return inputs.model_copy(update={"revision": source.pin(), "services": services})
 
 
 def check_survey(survey: Survey, services: Services) -> None:

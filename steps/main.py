@@ -23,7 +23,7 @@ from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
 from steps.contract import Context, Inputs, InputsT, Outputs, OutputsT, Step
-from steps.errors import ExitCode, Reason, SlipwayError, named
+from steps.errors import ExitCode, Reason, SlipwayError, Terminated, named
 from steps.progress import JsonProgress, PlainProgress, Progress
 from steps.receipts import Failure, execute
 from steps.store import open_store
@@ -57,7 +57,7 @@ def guarded(work: Callable[[], int], *, as_json: bool = False) -> int:
     previous = signal.signal(signal.SIGTERM, _terminate)
     try:
         return work()
-    except (Exception, KeyboardInterrupt) as error:
+    except (Exception, KeyboardInterrupt, Terminated) as error:
         failure = named(error)
     finally:
         signal.signal(signal.SIGTERM, previous)
@@ -83,7 +83,7 @@ def tell(failure: SlipwayError, *, as_json: bool) -> None:
 
 def _terminate(signum: int, frame: object) -> NoReturn:
     del signum, frame
-    raise SlipwayError(Reason.TERMINATED, "Stopped by SIGTERM.")
+    raise Terminated
 
 
 def parser(step: Step[InputsT, OutputsT]) -> argparse.ArgumentParser:

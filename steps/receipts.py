@@ -21,7 +21,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from steps.contract import Context, Inputs, InputsT, Outputs, OutputsT, Step
 from steps.digest import canonical_json, sha256_bytes
-from steps.errors import Reason, SlipwayError, named
+from steps.errors import Reason, SlipwayError, Terminated, named
 
 
 class Failure(BaseModel):
@@ -98,7 +98,7 @@ def execute(step: Step[InputsT, OutputsT], inputs: InputsT, context: Context, *,
             outputs = step.run(inputs, context)
             done = Done(outputs, receipt(outputs), skipped=False)
             context.store.write(receipt_key(step.name, inputs), dump(done.receipt))
-    except (Exception, KeyboardInterrupt) as error:
+    except (Exception, KeyboardInterrupt, Terminated) as error:
         failure = named(error)
         if run:
             with contextlib.suppress(SlipwayError):  # a store that is full or gone must not hide why the step failed
@@ -142,11 +142,11 @@ def record(context: Context, run: str, receipt: Receipt) -> None:
 
 def records(context: Context, run: str) -> list[Receipt]:
     """The steps of a run so far, in the order in which they began."""
-    found = [
-        Receipt.model_validate_json(b"".join(context.store.read(key)))
-        for key in context.store.list(f"runs/{run}/")
-        if key.endswith(".json")
-    ]
+    found = []
+    for key in context.store.list(f"runs/{run}/"):
+        with contextlib.suppress(ValidationError):  # a damaged record is as good as none: the step writes it again
+            if key.endswith(".json"):
+                found.append(Receipt.model_validate_json(b"".join(context.store.read(key))))
     return sorted(found, key=lambda receipt: receipt.started)
 
 

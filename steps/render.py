@@ -62,13 +62,13 @@ def render(name: str, task: Task, lock: Lock, facts: Facts) -> Rendered:
     common: dict[str, Any] = {"task": task, "set_digest": lock.set_digest, "base_image": BASE_IMAGE}
     bento_name = f"{name}-{task.name}"
     files = {
-        "src/service.py": tidy(fill(f"service/{task.service}.py.j2", task=task)),
+        "src/service.py": tidy(fill(f"service/{task.service}.py.j2", task=task, files=list(task.golden.files))),
         "src/lock.json": canonical_json(lock.model_dump(mode="json")).decode(),
         "src/slipway.json": json.dumps(about(name, task, lock, facts), indent=1, sort_keys=True) + "\n",
         "env/python/requirements.txt": locked,
         "env/docker/Dockerfile": fill("Dockerfile.j2", slipway_version=__version__, **common),
     }
-    for module in ("__init__", "pipeline", task.service):
+    for module in ("__init__", "guard", "pipeline", task.service):
         files[f"src/serving/{module}.py"] = (SERVING / f"{module}.py").read_text()
     binaries = {
         f"src/{path}": base64.b64encode((TASK_FILES / path).read_bytes()).decode() for path in task.golden.files.values()

@@ -30,6 +30,7 @@ from steps.progress import Progress
 from steps.tasks import check_fit
 from steps.tasks.task import Task
 
+MAX_CARD = 1 << 16  # bytes of a model card that are looked at
 GOLDEN_FILES = Path(__file__).parent.parent / "tasks"
 # A second belt: the loader gets no network anyway, and these make the libraries not even try.
 OFFLINE = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}
@@ -101,13 +102,15 @@ def ask(task: Task, folder: Path, progress: Progress) -> Expected:
 def licence(folder: Path) -> str:
     """The ``license`` of the model card's front matter (https://huggingface.co/docs/hub/model-cards), if it says one."""
     card = folder / "README.md"
-    match = re.match(r"---\n(.*?)\n---", card.read_text(errors="replace"), re.DOTALL) if card.exists() else None
+    text = card.read_bytes()[:MAX_CARD].decode(errors="replace") if card.exists() else ""
+    match = re.match(r"---\r?\n(.*?)\n---", text, re.DOTALL)
     try:
         front = yaml.safe_load(match[1]) if match else {}
-    except yaml.YAMLError:
+    except (yaml.YAMLError, ValueError, AttributeError, RecursionError):  # a bad date is a ValueError in PyYAML, for one
         return ""
     value = front.get("license", "") if isinstance(front, dict) else ""
-    return value[:100] if isinstance(value, str) else ""
+    # It becomes an image's label: no control characters, and none that UTF-8 lacks.
+    return "".join(character for character in value if character.isprintable())[:100] if isinstance(value, str) else ""
 
 
 def peak_rss_bytes() -> int:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from steps.errors import Reason, SlipwayError
 from steps.gate.config import MAX_JSON, check_json
 from steps.gate.formats import Kind, check_content, classify
 from steps.gate.weights import check_index, read_header
+
+INDEX_SUFFIX = ".safetensors.index.json"
 
 
 def admit(name: str, path: Path) -> None:
@@ -30,11 +32,13 @@ def admit(name: str, path: Path) -> None:
         check_json(name, path.read_bytes())
 
 
-def admit_together(paths: Mapping[str, Path]) -> None:
-    """Check what only shows on all files at once: that a shard index names the shards and nothing else."""
-    for name, path in paths.items():
-        if name.endswith(".safetensors.index.json"):
-            prefix = name.removesuffix(".safetensors.index.json") + "-"
-            shards = {other for other in paths if other.startswith(prefix) and other.endswith(".safetensors")}
-            if "/" not in name:
-                check_index(name, path.read_bytes(), shards)
+def admit_together(names: Iterable[str], texts: Mapping[str, bytes]) -> None:
+    """Check what only shows on all files at once: that each shard index among ``texts`` (contents by path) names the
+    shards among ``names`` that belong to it, and nothing else. Raises ``InvalidWeights``.
+    """
+    weights = {name for name in names if name.endswith(".safetensors")}
+    for name, text in texts.items():
+        if name.endswith(INDEX_SUFFIX):
+            folder = name[: name.rfind("/") + 1]
+            beginning = name.removesuffix(INDEX_SUFFIX) + "-"
+            check_index(name, text, {other.removeprefix(folder) for other in weights if other.startswith(beginning)})

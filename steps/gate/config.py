@@ -1,7 +1,7 @@
 """The model's JSON files: they may describe a model, never name code to run.
 
-Keys that make transformers import code from a repository are refused at any depth of any JSON file, whatever their
-value: ``trust_remote_code=False`` at load time is a second lock, not the first.
+Keys that make transformers import code from a repository are refused at any depth of any JSON file, unless they say no
+(``null``, ``false``): ``trust_remote_code=False`` at load time is a second lock, not the first.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ def check_json(path: str, text: bytes) -> Any:
     if len(text) > MAX_JSON:
         raise SlipwayError(Reason.TOO_LARGE, f"{path} has {len(text)} bytes; JSON files up to {MAX_JSON} are read.")
     try:
-        value = json.loads(text)
+        value = json.loads(text.decode())  # decoded here, because json.loads would take UTF-16 too
     except (ValueError, RecursionError) as error:
         raise SlipwayError(Reason.INVALID_CONFIG, f"{path} is no JSON: {error}.") from None
     # tokenizer.json is one large table for a compiled library that imports nothing; walking its vocabulary tells nothing.
-    if not path.endswith("tokenizer.json"):
+    if path.rpartition("/")[2] != "tokenizer.json":
         _walk(path, value, "", 0)
     return value
 
@@ -37,12 +37,17 @@ def _walk(path: str, value: Any, where: str, depth: int) -> None:
         for key, item in value.items():
             if key in REMOTE_CODE_KEYS and item not in (None, False):
                 raise SlipwayError(Reason.REMOTE_CODE, f"{path} asks for code of its own: {where}{key} is set.")
-            if key == "attn_implementation" and isinstance(item, str) and "/" in item:
+            # `attn_implementation`, `_experts_implementation` and the like: a name, or one for each part of the model.
+            if "_implementation" in key and any("/" in str(name) for name in _leaves(item)):
                 raise SlipwayError(Reason.REMOTE_CODE, f"{path} asks for a kernel from a repository: {where}{key}.")
             _walk(path, item, f"{where}{key}.", depth + 1)
     elif isinstance(value, list):
         for index, item in enumerate(value):
             _walk(path, item, f"{where}{index}.", depth + 1)
+
+
+def _leaves(value: Any) -> list[Any]:
+    return list(value.values()) if isinstance(value, dict) else [value]
 
 
 def architectures(config: Any) -> tuple[str, ...]:

@@ -7,21 +7,23 @@ anywhere; plain ``http`` only to this machine, or to hosts that whoever runs Sli
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import re
 from dataclasses import dataclass
 
 from steps.errors import Reason, SlipwayError
 
-MAX_URL = 2048
+MAX_URL = 8192  # characters; signed addresses of object stores have thousands
+_LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
+_CHARACTER = r"[A-Za-z0-9._~!&'()*+,;=:@/-]|%[0-9A-Fa-f]{2}"
 _URL = re.compile(
     r"(?P<scheme>https?)://"
-    r"(?P<host>[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+\])"
+    rf"(?P<host>{_LABEL}(?:\.{_LABEL})*|\[[0-9A-Fa-f:.]+\])"
     r"(?::(?P<port>[0-9]{1,5}))?"
-    r"(?P<path>/[A-Za-z0-9._~!&'()*+,;=:@%/-]*)?"
-    r"(?:\?(?P<query>[A-Za-z0-9._~!$&'()*+,;=:@%/?-]*))?"
+    rf"(?P<path>/(?:{_CHARACTER})*)?"
+    rf"(?:\?(?P<query>(?:{_CHARACTER}|[$?])*))?"
 )
-LOOPBACK = frozenset({"127.0.0.1", "localhost", "[::1]"})
 HTTP_HOSTS = "SLIPWAY_HTTP_HOSTS"
 
 
@@ -45,7 +47,17 @@ class Url:
 
     @property
     def is_loopback(self) -> bool:
-        return self.host in LOOPBACK
+        """Whether this is the machine itself, as far as the address tells."""
+        number = _number(self.host)
+        if number is None:
+            return self.host == "localhost" or self.host.endswith(".localhost")
+        return number.is_loopback or number.is_unspecified
+
+    @property
+    def is_link_local(self) -> bool:
+        """Whether this is the machine's own link, where clouds keep their metadata services (169.254.169.254)."""
+        number = _number(self.host)
+        return number is not None and number.is_link_local
 
 
 def check_source(text: str) -> Url:
@@ -61,20 +73,25 @@ def check_source(text: str) -> Url:
 def check_hop(text: str, came_from: Url) -> Url:
     """An address that a server gave us: a redirect, or where an LFS object lies.
 
-    It may not lead from the network to this machine, nor from ``https`` to ``http``. Raises ``InvalidSource``.
+    It may not lead from the network to this machine or its link, nor from ``https`` to ``http``. Raises
+    ``SourceProtocol``: it is the server that is at fault, not whoever named the source.
     """
-    url = parse(text)
-    if url.is_loopback and not came_from.is_loopback:
-        raise _invalid(text, f"{came_from.host} may not send us to this machine")
-    if came_from.scheme == "https" and url.scheme == "http":
-        raise _invalid(text, f"{came_from.host} may not send us from https to http")
+    try:
+        url = parse(text)
+        if (url.is_loopback or url.is_link_local) and not came_from.is_loopback:
+            raise _invalid(text, "it is an address inside this machine")
+        if came_from.scheme == "https" and url.scheme == "http":
+            raise _invalid(text, "it leads from https to http")
+    except SlipwayError as error:
+        hint = error.hint if HTTP_HOSTS in error.hint else None
+        raise SlipwayError(Reason.SOURCE_PROTOCOL, f"{came_from.host} sends us on: {error.message}", hint=hint) from None
     return url
 
 
 def parse(text: str) -> Url:
     """An absolute ``http`` or ``https`` address by RFC 3986, in its plainest form. Raises ``InvalidSource``."""
     if len(text) > MAX_URL:
-        raise _invalid(text[:60] + "…", f"it is longer than {MAX_URL} characters")
+        raise _invalid(text, f"it is longer than {MAX_URL} characters")
     if re.search(r"[\x00-\x20\x7f-\x9f]", text):
         raise _invalid(text, "it has white space or a control character")
     if text.startswith("-"):
@@ -83,9 +100,9 @@ def parse(text: str) -> Url:
         raise _invalid(text, "it is no https:// address")
     scheme, _, rest = text.partition("://")
     if scheme not in ("http", "https"):
-        raise _invalid(text, f"{scheme}:// is not among the ways Slipway fetches; https:// is")
+        raise _invalid(text, f"{scheme[:20]}:// is not among the ways Slipway fetches; https:// is")
     if "@" in rest.partition("/")[0]:
-        raise _invalid(f"{scheme}://…", "it has a user name or a password in it; secrets never stand in an address")
+        raise _invalid(text, "it has a user name or a password in it; secrets never stand in an address")
     match = _URL.fullmatch(text)
     if match is None:
         raise _invalid(text, "it is not a plain address of host, port and path")
@@ -96,13 +113,28 @@ def parse(text: str) -> Url:
     if any(part in (".", "..") for part in re.sub("%2[eE]", ".", path).split("/")):
         raise _invalid(text, "its path has a '.' or '..' part")
     url = Url(scheme, match["host"].lower(), port, path, match["query"] or "")
+    try:
+        _number(url.host)
+    except ValueError:
+        raise _invalid(text, "its host is a number that programs read in different ways") from None
     if scheme == "http" and not (url.is_loopback or _allowed_http(url)):
         raise SlipwayError(
             Reason.INVALID_SOURCE,
-            f"{text!r}: plain http reaches only this machine.",
+            f"{_shown(text)}: plain http reaches only this machine.",
             hint=f"Use https://, or name the host in the environment variable {HTTP_HOSTS}.",
         )
     return url
+
+
+def _number(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    """The IP address that a host is, None for a name. ``ValueError`` for other spellings of one, such as 127.1 or 0x7f.1:
+    a host whose last part is a number is no name (https://url.spec.whatwg.org/#ends-in-a-number-checker)."""
+    if host.startswith("["):
+        number = ipaddress.IPv6Address(host[1:-1])
+        return number.ipv4_mapped or number
+    if re.fullmatch(r"[0-9]+|0x[0-9a-f]*", host.rpartition(".")[2]):
+        return ipaddress.IPv4Address(host)
+    return None
 
 
 def _allowed_http(url: Url) -> bool:
@@ -110,5 +142,11 @@ def _allowed_http(url: Url) -> bool:
     return url.host in allowed or f"{url.host}:{url.port}" in allowed
 
 
+def _shown(text: str) -> str:
+    """An address for a message: shortened, and without the places where secrets stand."""
+    text = re.sub(r"//[^/]*@", "//…@", text.partition("?")[0])
+    return repr(text if len(text) <= 200 else text[:200] + "…")
+
+
 def _invalid(text: str, why: str) -> SlipwayError:
-    return SlipwayError(Reason.INVALID_SOURCE, f"{text!r} is no address that can be fetched: {why}.")
+    return SlipwayError(Reason.INVALID_SOURCE, f"{_shown(text)} is no address that can be fetched: {why}.")

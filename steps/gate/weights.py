@@ -18,6 +18,8 @@ from steps.errors import Reason, SlipwayError
 
 MAX_HEADER = 32 << 20
 MAX_TENSORS = 200_000
+MAX_NAME = 1000
+LIMIT = 1 << 63  # for every number and every product: what fits a signed 64-bit integer
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:/-]*")
 # Bits of an element; the library's names.
 DTYPES = {
@@ -44,7 +46,8 @@ def read_header(path: Path, name: str) -> Header:
             raise _bad(name, f"its header of {length} bytes does not fit into {size} bytes or the limit {MAX_HEADER}")
         text = file.read(length)
     try:
-        table = json.loads(text, object_pairs_hook=_unique)
+        # Decoded here, because json.loads would take UTF-16 too.
+        table = json.loads(text.decode(), object_pairs_hook=_unique, parse_int=_natural)
     except (ValueError, RecursionError) as error:
         raise _bad(name, f"its header is no JSON object ({error})") from None
     if not isinstance(table, dict):
@@ -54,14 +57,14 @@ def read_header(path: Path, name: str) -> Header:
 
 def _check_table(name: str, table: dict[str, Any], data: int) -> Header:
     metadata = table.pop("__metadata__", {})
-    if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
+    if not isinstance(metadata, dict) or not all(_is_text(part) for item in metadata.items() for part in item):
         raise _bad(name, "its metadata is no mapping of texts")
     if not 0 < len(table) <= MAX_TENSORS:
         raise _bad(name, f"it has {len(table)} tensors where 1 to {MAX_TENSORS} are allowed")
     elements: dict[str, int] = {}
     spans: list[tuple[int, int, str]] = []
     for tensor, info in table.items():
-        if not _NAME.fullmatch(tensor) or ".." in tensor.split("/"):
+        if not _NAME.fullmatch(tensor) or ".." in tensor.split("/") or len(tensor) > MAX_NAME:
             raise _bad(name, f"it has a tensor named {tensor[:80]!r}")
         dtype, count, begin, end = _check_tensor(name, tensor, info)
         elements[dtype] = elements.get(dtype, 0) + count
@@ -78,15 +81,18 @@ def _check_table(name: str, table: dict[str, Any], data: int) -> Header:
 
 def _check_tensor(name: str, tensor: str, info: Any) -> tuple[str, int, int, int]:
     if not isinstance(info, dict) or set(info) != {"dtype", "shape", "data_offsets"}:
-        raise _bad(name, f"tensor {tensor!r} lacks dtype, shape or data_offsets")
+        raise _bad(name, f"tensor {tensor!r} does not have just dtype, shape and data_offsets")
     dtype, shape, offsets = info["dtype"], info["shape"], info["data_offsets"]
-    if dtype not in DTYPES:
+    if not isinstance(dtype, str) or dtype not in DTYPES:
         raise _bad(name, f"tensor {tensor!r} has the unknown dtype {str(dtype)[:20]!r}")
     if not _naturals(shape) or not _naturals(offsets) or len(offsets) != 2:
         raise _bad(name, f"tensor {tensor!r} has a shape or offsets that are no whole numbers")
+    # Also where a dimension is 0: the library multiplies the others first, and overflows.
+    if prod(max(1, length) for length in shape) >= LIMIT:
+        raise _bad(name, f"tensor {tensor!r} has a shape whose product overflows")
     count = prod(shape)
-    if offsets[1] - offsets[0] != -(-count * DTYPES[dtype] // 8):
-        raise _bad(name, f"tensor {tensor!r} of shape {shape} has {offsets[1] - offsets[0]} bytes")
+    if (offsets[1] - offsets[0]) * 8 != count * DTYPES[dtype]:
+        raise _bad(name, f"tensor {tensor!r} has {count} elements of {dtype} in {offsets[1] - offsets[0]} bytes")
     return dtype, count, offsets[0], offsets[1]
 
 
@@ -108,7 +114,18 @@ def check_index(name: str, text: bytes, present: set[str]) -> None:
 
 
 def _naturals(value: Any) -> bool:
-    return isinstance(value, list) and all(type(item) is int and 0 <= item < 1 << 63 for item in value)
+    return isinstance(value, list) and all(type(item) is int and item < LIMIT for item in value)
+
+
+def _natural(text: str) -> int:
+    if text.startswith("-"):
+        raise ValueError("a negative number")  # -0 too, which the library takes for a fraction
+    return int(text)
+
+
+def _is_text(value: Any) -> bool:
+    """Whether this is a string of Unicode characters; JSON's escapes can make halves of them."""
+    return isinstance(value, str) and not any("\ud800" <= character <= "\udfff" for character in value)
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from types import TracebackType
 
 from steps.contract import Context
 from steps.errors import Reason, SlipwayError
-from steps.gate.admit import admit
+from steps.gate.admit import INDEX_SUFFIX, admit, admit_together
 from steps.lock import Lock, LockedFile, blob_key
 from steps.progress import Meter, human_bytes
 from steps.sources.choose import Choice, SourceFile, choose
@@ -91,18 +91,26 @@ class ModelSource(AbstractContextManager["ModelSource"], ABC):
         survey = self.survey()
         check(survey)
         choice = survey.choice
+        names = [file.path for file in choice.files]
+        admit_together(names, survey.texts)
         self.context.progress.note(
             f"Taking {len(choice.taken)} files of {len(choice.taken) + len(choice.left)}: "
             f"{human_bytes(choice.size)}, leaving {human_bytes(choice.left_size)}."
         )
         meter = self.context.progress.meter("fetching", choice.size)
         files = self.bring(choice.files, meter)
+        late = [file for file in files if file.path.endswith(INDEX_SUFFIX) and file.path not in survey.texts]
+        admit_together(names, {file.path: b"".join(self.context.store.read(file.key)) for file in late})
         lock = Lock.of(files, source_kind=self.kind, source=self.request.source, revision=survey.revision)
         return lock, survey
 
     def publish(self, file: SourceFile, path: Path, sha256: str) -> LockedFile:
-        """Let a file that arrived at ``path`` through the gate and into the store."""
-        admit(file.path, path)
+        """Let a file that arrived at ``path`` through the gate and into the store; what is refused is removed."""
+        try:
+            admit(file.path, path)
+        except SlipwayError:
+            path.unlink(missing_ok=True)
+            raise
         size = path.stat().st_size
         self.context.publish_file(blob_key(sha256), path, sha256=sha256)
         return LockedFile(path=file.path, size=size, sha256=sha256)

@@ -21,6 +21,7 @@ SINGLE = "model.safetensors"
 INDEX = "model.safetensors.index.json"
 SHARD = re.compile(r"model-[0-9]{5}-of-[0-9]{5}\.safetensors")
 WEIGHTS_FORMAT = "safetensors"
+EXCLUDED = "excluded"
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,12 @@ class Choice:
         return sum(file.size for file, _ in self.left)
 
 
+def path_text(path: bytes) -> str:
+    """A path as a source lists it, as text: what is no printable UTF-8 becomes an escape, and such a file is never taken."""
+    text = path.decode("utf-8", "backslashreplace")
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
 def choose(files: Iterable[SourceFile], include: tuple[str, ...] = (), exclude: tuple[str, ...] = ()) -> Choice:
     """Decide for every file. Raises ``NoSafetensors`` (saying what is there), ``ForbiddenFormat`` and ``UnsafePath``."""
     files = sorted(files, key=lambda file: file.path)
@@ -65,7 +72,7 @@ def choose(files: Iterable[SourceFile], include: tuple[str, ...] = (), exclude: 
     for file in files:
         kind, label = classify(file.path)
         if _matches(file.path, exclude):
-            left.append((file, "excluded"))
+            left.append((file, EXCLUDED))
         elif _matches(file.path, include):
             if kind not in (Kind.WEIGHTS, Kind.TEXT):
                 raise SlipwayError(Reason.FORBIDDEN_FORMAT, f"`include` asks for {file.path}, which is {label}.")
@@ -115,8 +122,8 @@ def _check(taken: list[tuple[SourceFile, str]], left: list[tuple[SourceFile, str
     for file, _ in taken:
         if (other := folded.setdefault(file.path.lower(), file.path)) != file.path:
             raise SlipwayError(Reason.UNSAFE_PATH, f"{file.path} and {other} differ only in case.")
-    for file, _ in left:
-        if file.stored == "submodule":
+    for file, why in [*taken, *left]:
+        if file.stored == "submodule" and why != EXCLUDED:
             raise SlipwayError(Reason.UNSAFE_PATH, f"{file.path} is a submodule; the files must be in the repository itself.")
     if not any(file.path.endswith(".safetensors") for file, _ in taken):
         found = [f"{file.path} ({classify(file.path)[1]})" for file, _ in left if classify(file.path)[0] is not Kind.OTHER]

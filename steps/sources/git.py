@@ -2,7 +2,8 @@
 
 Git runs through GitPython's ``Git.execute`` with a fixed argument list, ``--`` before every value, and an environment built
 from nothing (``env -i``, because GitPython otherwise adds the caller's). Files come out of the object database by plumbing
-(``ls-tree``, ``cat-file``), so no hook, filter, attribute, symbolic link or submodule of the repository ever acts.
+(``ls-tree``, ``cat-file``), so no hook, filter, attribute, symbolic link or submodule of the repository ever acts. Nor does
+Git follow redirects: they go through the same policy as those of every other request.
 """
 
 from __future__ import annotations
@@ -14,13 +15,14 @@ import shutil
 import tempfile
 import urllib.request
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
 from steps.errors import Reason, SlipwayError
 from steps.gate.urls import Url
-from steps.sources.choose import SourceFile
-from steps.sources.http import Busy
+from steps.sources.choose import SourceFile, path_text
+from steps.sources.http import Busy, Http
 
 COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 # https://git-scm.com/docs/git-check-ref-format, narrowed to what people use
@@ -34,6 +36,7 @@ CONFIG = {
     "core.askPass": "",
     "credential.helper": "",
     "fetch.recurseSubmodules": "false",
+    "http.followRedirects": "false",
     "gc.auto": "0",
     "maintenance.auto": "false",
     # A server that sends next to nothing for a minute is given up.
@@ -56,11 +59,18 @@ _FAILURES: tuple[tuple[str, Reason], ...] = (
 )  # fmt: skip
 
 
+_ADVERTISEMENT = Url("", "", 0, "/info/refs", "service=git-upload-pack")  # what is asked first of a repository's address
+
+
+class _Moved(SlipwayError):
+    """The server redirected Git."""
+
+
 class GitRemote:
     """A repository behind a checked address."""
 
-    def __init__(self, url: Url) -> None:
-        self._url = url
+    def __init__(self, url: Url, http: Http) -> None:
+        self._url, self._http = url, http
 
     def resolve(self, revision: str) -> str:
         """The commit that a branch, a tag or nothing (the default branch) means now; a commit id stays itself.
@@ -72,39 +82,52 @@ class GitRemote:
         if revision and not _REF.fullmatch(revision):
             raise SlipwayError(Reason.REVISION_NOT_FOUND, f"{revision!r} cannot be the name of a branch or tag.")
         with tempfile.TemporaryDirectory(prefix="slipway-git-") as home:
-            listing = self._git(Path(home), ["ls-remote", "--quiet", "--", str(self._url)])
-        refs = {name: commit for commit, _, name in (line.partition("\t") for line in listing.decode().splitlines())}
+            listing = self._ask(Path(home), ["ls-remote", "--quiet"])
+        refs = {path_text(name): commit.decode() for commit, _, name in (line.partition(b"\t") for line in listing.split(b"\n"))}
+        refs.pop("", None)
         if not refs:
-            raise SlipwayError(Reason.REVISION_NOT_FOUND, f"{self._url} is an empty repository.")
+            raise SlipwayError(
+                Reason.REVISION_NOT_FOUND, f"{self._url} is an empty repository.", hint="Push the model's files to it first."
+            )
         for name in _names(revision):
-            if name in refs:
+            if COMMIT.fullmatch(refs.get(name, "")):
                 return refs[name]
         known = sorted({re.sub(r"^refs/(heads|tags)/|\^\{\}$", "", name) for name in refs if name.startswith("refs/")})
         near = difflib.get_close_matches(revision, known, n=1)
+        what = f"branch or tag {revision!r}" if revision else "default branch"
         raise SlipwayError(
             Reason.REVISION_NOT_FOUND,
-            f"{self._url} has no branch or tag {revision!r}. " + (f"Did you mean {near[0]!r}?" if near else ""),
+            f"{self._url} has no {what}." + (f" Did you mean {near[0]!r}?" if near else ""),
             hint=f"It has: {', '.join(known[:10])}{' …' if len(known) > 10 else ''}." if known else None,
         )
 
     def fetch(self, commit: str, folder: Path) -> GitTree:
         """Fetch that one commit, without history, into a bare repository in ``folder`` (which may exist)."""
-        if shutil.which("git") is None:
-            raise SlipwayError(Reason.MISSING_DEPENDENCY, "The program git is not installed.", hint="Install git.")
         folder.mkdir(parents=True, exist_ok=True)
         self._git(folder, ["init", "--quiet", "--bare", "--template=", "."])
-        self._git(
-            folder,
-            ["fetch", "--quiet", "--depth=1", "--no-tags", "--no-write-fetch-head", "--", str(self._url), commit],
-        )
+        self._ask(folder, ["fetch", "--quiet", "--depth=1", "--no-tags", "--no-write-fetch-head"], commit)
         return GitTree(self, folder, commit)
 
     def read(self, folder: Path, arguments: Sequence[str], stdin: bytes = b"") -> bytes:
         """Run git on what was fetched; for ``GitTree``."""
         return self._git(folder, arguments, stdin)
 
+    def _ask(self, folder: Path, arguments: Sequence[str], *refs: str) -> bytes:
+        """Run git against the repository's address, and once more where that has moved."""
+        try:
+            return self._git(folder, [*arguments, "--", str(self._url), *refs])
+        except _Moved:
+            asked = replace(self._url, path=self._url.path + _ADVERTISEMENT.path, query=_ADVERTISEMENT.query)
+            landed = self._http.landing(asked, headers={"User-Agent": "git/2"}, what=str(self._url))
+            if not landed.path.endswith(_ADVERTISEMENT.path):
+                raise
+            self._url = replace(landed, path=landed.path.removesuffix(_ADVERTISEMENT.path), query="")
+            return self._git(folder, [*arguments, "--", str(self._url), *refs])
+
     def _git(self, folder: Path, arguments: Sequence[str], stdin: bytes = b"") -> bytes:
-        import git  # looks for the program when imported
+        if shutil.which("git") is None:  # GitPython cannot even be imported then
+            raise SlipwayError(Reason.MISSING_DEPENDENCY, "The program git is not installed.", hint="Install git.")
+        import git
 
         command = ["env", "-i", *_environment(folder), "git"]
         for name, value in CONFIG.items():
@@ -127,6 +150,9 @@ class GitRemote:
     def _failure(self, stderr: str, arguments: Sequence[str]) -> SlipwayError:
         lines = [line for line in stderr.splitlines() if line.startswith(("fatal:", "error:", "remote:"))]
         said = re.sub(r"^(fatal|error|remote): *", "", (lines or stderr.splitlines() or ["nothing"])[0]).rstrip(".")
+        said = path_text(said.encode())  # a server's words may hold a terminal's control sequences
+        if re.search(r"error: 30[12378]\b", stderr):
+            return _Moved(Reason.SOURCE_NOT_FOUND, f"{self._url} redirects to what is no repository.")
         if re.search(r"not our ref|couldn't find remote ref|unadvertised object", stderr):
             return SlipwayError(Reason.REVISION_NOT_FOUND, f"{self._url} has no such commit: {said}.")
         for pattern, reason in _FAILURES:
@@ -172,7 +198,7 @@ def _entry(entry: bytes) -> SourceFile:
         stored = "submodule"
     elif mode == "120000":
         stored = "symlink"
-    return SourceFile(name.decode("utf-8", "backslashreplace"), 0 if size == "-" else int(size), stored, oid)
+    return SourceFile(path_text(name), 0 if size == "-" else int(size), stored, oid)
 
 
 def _names(revision: str) -> list[str]:

@@ -12,7 +12,7 @@ from types import TracebackType
 
 from steps.contract import Context
 from steps.digest import sha256_bytes
-from steps.errors import Reason, SlipwayError
+from steps.errors import Reason, SlipwayError, from_os_error
 from steps.gate.urls import check_source
 from steps.lock import LockedFile, blob_key
 from steps.progress import Meter
@@ -21,7 +21,7 @@ from steps.sources.choose import SourceFile
 from steps.sources.git import GitRemote, GitTree
 from steps.sources.http import Http, with_retries
 from steps.sources.lfs import MAX_POINTER, LfsClient, Pointer, parse_pointer
-from steps.sources.transfer import Transfer
+from steps.sources.transfer import Transfer, exclusive
 
 
 class GitLfsSource(ModelSource):
@@ -32,8 +32,8 @@ class GitLfsSource(ModelSource):
     def __init__(self, request: Request, context: Context) -> None:
         super().__init__(request, context)
         self._url = check_source(request.source)
-        self._remote = GitRemote(self._url)
         self._http = Http(self._url, context.clock)
+        self._remote = GitRemote(self._url, self._http)
         self._tree: GitTree | None = None
         self._commit = ""
         self._private = contextlib.ExitStack()
@@ -84,22 +84,20 @@ class GitLfsSource(ModelSource):
 
     def _bring_text(self, file: SourceFile, content: bytes, meter: Meter) -> LockedFile:
         path = self._folder / "incoming"
-        path.write_bytes(content)
+        try:
+            path.write_bytes(content)
+        except OSError as error:
+            raise from_os_error(error, f"Cannot write {file.path} ({file.size} bytes) to {path}") from error
         locked = self.publish(file, path, sha256_bytes(content))
         path.unlink(missing_ok=True)
         meter.advance(len(content))
         return locked
 
     def _bring_objects(self, files: list[SourceFile], meter: Meter) -> list[LockedFile]:
-        locked: list[LockedFile] = []
-        wanted: dict[str, Pointer] = {}
-        for file in files:
-            # An object's id is the digest of its content: what the store has need not be asked for.
-            if self.context.holds(blob_key(file.ref), size=file.size, sha256=file.ref):
-                locked.append(LockedFile(path=file.path, size=file.size, sha256=file.ref))
-                meter.advance(file.size)
-            else:
-                wanted[file.path] = Pointer(file.ref, file.size)
+        # An object's id is the digest of its content: what the store has need not be asked for.
+        wanted = {file.path: Pointer(file.ref, file.size) for file in files if not self._holds(file)}
+        meter.advance(sum(file.size for file in files if file.path not in wanted))
+        locked = [LockedFile(path=file.path, size=file.size, sha256=file.ref) for file in files if file.path not in wanted]
         if not wanted:
             return locked
         partial = self.context.scratch / "partial"
@@ -109,18 +107,20 @@ class GitLfsSource(ModelSource):
         remotes = LfsClient(self._url, self._http, self.context.clock, tell).locate(wanted)
         transfer = Transfer(self._http, self.context.clock, meter, tell)
         for file in files:
-            if file.path not in wanted:
-                continue
-            if self.context.holds(blob_key(file.ref), size=file.size, sha256=file.ref):  # two paths, one object
+            if file.path in wanted:
+                path = partial / file.ref
+                with exclusive(path, lambda: tell("Another run is fetching the same object; waiting for that one.")):
+                    if self._holds(file):  # another path's object, or that of another run
+                        meter.advance(file.size)
+                    else:
+                        transfer.fetch(remotes[file.path], path)
+                        self.publish(file, path, file.ref)
+                        path.unlink(missing_ok=True)
                 locked.append(LockedFile(path=file.path, size=file.size, sha256=file.ref))
-                continue
-            path = partial / file.ref
-            transfer.fetch(remotes[file.path], path)
-            try:
-                locked.append(self.publish(file, path, file.ref))
-            finally:
-                path.unlink(missing_ok=True)
         return locked
+
+    def _holds(self, file: SourceFile) -> bool:
+        return self.context.holds(blob_key(file.ref), size=file.size, sha256=file.ref)
 
     def _patiently_resolve(self) -> str:
         if not self._commit:

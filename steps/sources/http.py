@@ -7,8 +7,10 @@ seconds or a date) or else doubles from half a second.
 
 from __future__ import annotations
 
+import contextlib
 import email.utils
 import random
+import urllib.parse
 import urllib.request
 from collections.abc import Callable, Mapping
 from datetime import datetime
@@ -56,8 +58,19 @@ class Http:
         """One exchange, redirects followed; the body is not read yet. The caller closes the response.
 
         Raises ``Busy`` for what may pass, and a permanent ``SlipwayError`` otherwise; ``what`` names the thing asked for.
-        Statuses below 400, and 404, 410, 416 and 422, are the caller's to judge.
+        Statuses below 400, and those that say that the thing is not there, are the caller's to judge.
         """
+        return self._request(method, url, headers, body, what)[0]
+
+    def landing(self, url: Url, *, headers: Mapping[str, str], what: str) -> Url:
+        """Where redirects from ``url`` end; the body of the answer there is not read. Raises as ``request`` does."""
+        response, landed = self._request("GET", url, headers, None, what)
+        response.close()
+        return landed
+
+    def _request(
+        self, method: str, url: Url, headers: Mapping[str, str], body: bytes | None, what: str
+    ) -> tuple[urllib3.BaseHTTPResponse, Url]:
         origin = url.origin
         for _ in range(MAX_HOPS + 1):
             sent = dict(headers)
@@ -70,15 +83,17 @@ class Http:
             except urllib3.exceptions.HTTPError as error:
                 raise unreachable(url, error) from error
             if response.status not in (301, 302, 303, 307, 308):
-                return self._judge(response, url, what)
+                return self._judge(response, url, what), url
             target = response.headers.get("Location", "")
             response.close()
-            url = check_hop(target if "://" in target else f"{url.origin}{target}", self._source)
+            with contextlib.suppress(ValueError):  # a broken address goes to check_hop as it is
+                target = urllib.parse.urljoin(str(url), target)
+            url = check_hop(target, self._source)
         raise SlipwayError(Reason.SOURCE_PROTOCOL, f"{what}: more than {MAX_HOPS} redirects, the last to {url}.")
 
     def _judge(self, response: urllib3.BaseHTTPResponse, url: Url, what: str) -> urllib3.BaseHTTPResponse:
         status = response.status
-        if status < 400 or status in (404, 410, 416, 422):
+        if status < 400 or status in (404, 405, 410, 416, 422, 501):
             return response
         wait = retry_after(response.headers.get("Retry-After"), self._clock.now())
         response.close()
@@ -114,11 +129,11 @@ def retry_after(value: str | None, now: datetime) -> float | None:
     """Seconds asked for by a ``Retry-After`` header; None for none and for nonsense."""
     if not value:
         return None
-    if value.strip().isdigit():
+    if value.strip().isdecimal():
         return float(value.strip())
     try:
         return max(0.0, (email.utils.parsedate_to_datetime(value) - now).total_seconds())
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, OverflowError):
         return None
 
 

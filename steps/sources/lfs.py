@@ -13,10 +13,12 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import urllib3
+
 from steps.clock import Clock
 from steps.errors import Reason, SlipwayError
 from steps.gate.urls import Url, check_hop
-from steps.sources.http import Http, with_retries
+from steps.sources.http import Http, unreachable, with_retries
 from steps.sources.transfer import RemoteObject
 
 MAX_POINTER = 1024  # bytes; a pointer is shorter by the specification
@@ -78,7 +80,7 @@ class LfsClient:
 
     def _locate(self, wanted: Mapping[str, Pointer]) -> dict[str, RemoteObject]:
         answer = with_retries(lambda: self._batch(set(wanted.values())), self._clock, self._tell)
-        objects = {entry.get("oid"): entry for entry in _entries(answer)}
+        objects = {str(entry.get("oid")): entry for entry in _entries(answer)}
         missing = [path for path, pointer in wanted.items() if _error_code(objects.get(pointer.oid)) in (404, 410)]
         if missing:
             raise SlipwayError(
@@ -127,14 +129,16 @@ class LfsClient:
             what="The Git LFS batch request",
         )
         try:
-            if response.status in (404, 410):
+            if response.status in (404, 405, 410, 501):
                 raise SlipwayError(Reason.LFS_UNAVAILABLE, f"There is no Git LFS server at {self._endpoint}.")
             text = response.read(MAX_ANSWER)
+        except urllib3.exceptions.HTTPError as error:
+            raise unreachable(self._endpoint, error) from error
         finally:
             response.close()
         try:
             return json.loads(text)
-        except ValueError:
+        except (ValueError, RecursionError):
             raise self._broken("its answer is no JSON") from None
 
     def _broken(self, why: str) -> SlipwayError:

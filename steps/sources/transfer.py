@@ -2,7 +2,8 @@
 
 Ranges arrive in parallel and are written in order. So the file's length always says how much of it is right, one pass of
 SHA-256 keeps up with the writing, and resuming needs no book-keeping: an unfinished file lies under its object's id, and
-the next try goes on behind its last byte. A connection that breaks costs only what it had not delivered.
+the next try goes on behind its last byte. A connection that breaks costs only what it had not delivered; a process that is
+killed costs what was on its way, which is an eighth of a large object at most.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ import concurrent.futures
 import contextlib
 import fcntl
 import hashlib
+import io
+import os
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
@@ -27,8 +30,9 @@ from steps.gate.urls import Url
 from steps.progress import Meter
 from steps.sources.http import MAX_TRIES, MAX_WAIT, Busy, Http, unreachable, wait_before
 
-PART = 8 << 20  # bytes asked for at once: a single stream is often capped, eight are not
-CONNECTIONS = 8
+CONNECTIONS = 8  # a single stream is often capped, eight are not
+PARTS = (256 << 10, 8 << 20)  # bytes asked for at once, at least and at most
+WAIT = 1.0  # seconds to sleep at once, so that a transfer that is given up ends soon
 
 
 @dataclass(frozen=True)
@@ -57,25 +61,26 @@ class Transfer:
     def __init__(self, http: Http, clock: Clock, meter: Meter, tell: Callable[[str], None]) -> None:
         self._http, self._clock, self._meter, self._tell = http, clock, meter, tell
         self._stop = threading.Event()
+        self._renewing = threading.Lock()
+        self._renewed: dict[str, RemoteObject] = {}
 
     def fetch(self, remote: RemoteObject, path: Path) -> None:
         """Write the object to ``path``, going on with what is there. On return its digest was checked.
 
-        Wrong bytes are thrown away and fetched once more before ``DigestMismatch`` is raised. Another process that
-        fetches the same object is waited for.
+        Wrong bytes are thrown away and fetched once more before ``DigestMismatch`` is raised. Call it inside of
+        ``exclusive``: nobody else may write there.
         """
-        path.parent.mkdir(parents=True, exist_ok=True)
         try:
             with path.open("ab+") as file:
-                self._lock(file, remote.what)
                 for again in (True, False):
                     if self._write(remote, file) == remote.sha256:
                         return
                     file.truncate(0)
+                    self._meter.advance(-remote.size)
                     if again:
                         self._tell(f"{remote.what} arrived with a wrong digest; fetching it once more.")
         except OSError as error:
-            raise from_os_error(error, f"Cannot write {remote.what} ({remote.size} bytes)") from error
+            raise from_os_error(error, f"Cannot write {remote.what} ({remote.size} bytes) to {path}") from error
         path.unlink(missing_ok=True)
         raise SlipwayError(
             Reason.DIGEST_MISMATCH,
@@ -83,22 +88,14 @@ class Transfer:
             hint="The server holds wrong bytes; whoever owns the repository must push the object again.",
         )
 
-    def _lock(self, file: IO[bytes], what: str) -> None:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            self._tell(f"{what}: another run is fetching it; waiting for that one.")
-            fcntl.flock(file, fcntl.LOCK_EX)
-
     def _write(self, remote: RemoteObject, file: IO[bytes]) -> str:
         digest = hashlib.sha256()
+        if file.seek(0, io.SEEK_END) > remote.size:
+            file.truncate(0)
         file.seek(0)
         while chunk := file.read(CHUNK):
             digest.update(chunk)
-        done = file.tell()
-        if done > remote.size:
-            return ""
-        if done:
+        if done := file.tell():
             self._tell(f"{remote.what}: going on behind byte {done}.")
             self._meter.advance(done)
         for chunk in self._chunks(remote, done):
@@ -119,7 +116,8 @@ class Transfer:
             yield from self._in_one(remote, position)
 
     def _in_parallel(self, remote: RemoteObject, start: int) -> Iterator[bytes]:
-        ranges = deque((begin, min(begin + PART, remote.size)) for begin in range(start, remote.size, PART))
+        part = max(PARTS[0], min(PARTS[1], remote.size // (8 * CONNECTIONS)))
+        ranges = deque((begin, min(begin + part, remote.size)) for begin in range(start, remote.size, part))
         pool = concurrent.futures.ThreadPoolExecutor(CONNECTIONS, thread_name_prefix="range")
         window: deque[concurrent.futures.Future[bytes]] = deque()
         try:
@@ -137,7 +135,6 @@ class Transfer:
         """Bytes ``begin`` to ``end`` (exclusive); a cut connection is taken up where it broke."""
         got = bytearray()
         failures = 0
-        refreshed = False
         while len(got) < end - begin:
             before = len(got)
             try:
@@ -146,25 +143,19 @@ class Transfer:
                 # A connection that delivered something is no failed try: the cut is taken up where it was.
                 failures = 1 if len(got) > before else failures + 1
                 self._pause(busy, failures)
-            except SlipwayError as error:
-                # Addresses in an LFS answer are signed for a while only.
-                if error.reason is not Reason.ACCESS_DENIED or refreshed:
-                    raise
-                remote, refreshed = remote.refresh(), True
         return bytes(got)
 
     def _read_range(self, remote: RemoteObject, begin: int, end: int, got: bytearray) -> None:
         """Append to ``got`` what one request brings of the bytes that it lacks."""
-        headers = dict(remote.headers)
+        headers = {}
         if begin + len(got) > 0 or end < remote.size:
             headers["Range"] = f"bytes={begin + len(got)}-{end - 1}"
         with self._open(remote, headers) as response:
             if "Range" in headers and response.status != 206:
                 raise _RangeIgnored
-            for chunk in self._stream(response, remote):
-                wanted = chunk[: end - begin - len(got)]
-                got += wanted
-                self._meter.advance(len(wanted))
+            for chunk in self._stream(response, remote, end - begin - len(got)):
+                got += chunk
+                self._meter.advance(len(chunk))
         if len(got) < end - begin:
             raise Busy(Reason.NETWORK_UNREACHABLE, f"{remote.what}: the connection broke after {begin + len(got)} bytes.")
 
@@ -174,8 +165,8 @@ class Transfer:
         while position < remote.size:
             seen = 0
             try:
-                with self._open(remote, dict(remote.headers)) as response:
-                    for chunk in self._stream(response, remote):
+                with self._open(remote, {}) as response:
+                    for chunk in self._stream(response, remote, remote.size):
                         fresh = chunk[max(0, position - seen) :]
                         seen += len(chunk)
                         if fresh:
@@ -190,7 +181,15 @@ class Transfer:
 
     @contextlib.contextmanager
     def _open(self, remote: RemoteObject, headers: dict[str, str]) -> Iterator[urllib3.BaseHTTPResponse]:
-        response = self._http.request("GET", remote.url, headers=headers, what=remote.what)
+        # Addresses in an LFS answer are signed for a while only: one that is refused is asked for once more.
+        current = self._renewed.get(remote.sha256, remote)
+        try:
+            response = self._http.request("GET", current.url, headers={**current.headers, **headers}, what=remote.what)
+        except SlipwayError as error:
+            if error.reason is not Reason.ACCESS_DENIED:
+                raise
+            current = self._renew(remote, current)
+            response = self._http.request("GET", current.url, headers={**current.headers, **headers}, what=remote.what)
         try:
             if response.status not in (200, 206):
                 if response.status in (404, 410):
@@ -200,12 +199,23 @@ class Transfer:
         finally:
             response.close()
 
-    def _stream(self, response: urllib3.BaseHTTPResponse, remote: RemoteObject) -> Iterator[bytes]:
+    def _renew(self, remote: RemoteObject, expired: RemoteObject) -> RemoteObject:
+        """A new address, asked for once for all connections that were refused with the same one."""
+        with self._renewing:
+            if self._renewed.get(remote.sha256, remote) is expired:
+                self._renewed[remote.sha256] = expired.refresh()
+            return self._renewed[remote.sha256]
+
+    def _stream(self, response: urllib3.BaseHTTPResponse, remote: RemoteObject, limit: int) -> Iterator[bytes]:
+        """The body's first ``limit`` bytes; a server that never stops does not get to fill the disk."""
         try:
             for chunk in response.stream(256 << 10):
                 if self._stop.is_set():
                     raise _Stopped
-                yield chunk
+                yield chunk[:limit]
+                limit -= len(chunk)
+                if limit <= 0:
+                    return
         except urllib3.exceptions.IncompleteRead:
             return  # the caller counts bytes and goes on behind them
         except urllib3.exceptions.HTTPError as error:
@@ -216,4 +226,34 @@ class Transfer:
         if self._stop.is_set() or failures >= MAX_TRIES or wait > MAX_WAIT:
             raise busy
         self._tell(f"{busy.message} Trying again in {wait:.1f} s.")
-        self._clock.sleep(wait)
+        while wait > 0 and not self._stop.is_set():
+            self._clock.sleep(min(wait, WAIT))
+            wait -= WAIT
+
+
+@contextlib.contextmanager
+def exclusive(path: Path, wait: Callable[[], None]) -> Iterator[None]:
+    """Be the only process inside for this ``path`` (which is not touched); ``wait`` is called before waiting for another."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = path.with_name(path.name + ".lock")
+    while True:
+        with lock.open("ab") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                wait()
+                fcntl.flock(file, fcntl.LOCK_EX)
+            if not _lies_at(file, lock):
+                continue  # whoever held it has removed it, and others may hold a new one
+            try:
+                yield
+            finally:
+                lock.unlink(missing_ok=True)
+            return
+
+
+def _lies_at(file: IO[bytes], path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), path.stat())
+    except FileNotFoundError:
+        return False

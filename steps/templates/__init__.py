@@ -1,7 +1,7 @@
 """Generated text: Jinja2 templates, and the one way to fill them.
 
-Values enter a template only through an encoder (``literal`` for Python, ``json`` for YAML) or are constants and digests made
-by Slipway; no text of a model or of a user is ever put into code, YAML or a Dockerfile.
+Values enter a template only through an encoder (``json``, whose texts and lists are literals of Python and YAML alike) or are
+constants and digests made by Slipway; no text of a model or of a user is ever put into code, YAML or a Dockerfile.
 """
 
 from __future__ import annotations
@@ -25,6 +25,5 @@ def fill(template: str, *, escape: bool = False, **values: Any) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["literal"] = repr
     environment.filters["json"] = lambda value: json.dumps(value, ensure_ascii=True, sort_keys=True)
     return environment.get_template(template).render(**values)
