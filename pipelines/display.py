@@ -6,6 +6,7 @@ object a line to standard output: ``{"event": "begin" | "node" | "note" | "progr
 
 from __future__ import annotations
 
+import itertools
 import json
 import sys
 import time
@@ -14,21 +15,13 @@ from typing import Any, TextIO
 
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import (
-    BarColumn,
-    DownloadColumn,
-    TaskID,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-    TransferSpeedColumn,
-)
+from rich.progress import BarColumn, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bars
 from rich.table import Table
 
 from pipelines.local import Observer, Outcome, State
 from steps.errors import Reason
-from steps.progress import Event, PlainProgress, Progress, human_bytes, human_seconds
+from steps.progress import Event, PlainProgress, Progress, human_bytes, human_seconds, meter_line
 from steps.receipts import Failure, Receipt
 from steps.store import Store
 
@@ -53,16 +46,13 @@ def open_console(stream: TextIO) -> Console:
 def going_on(nodes: tuple[str, ...], before: list[Receipt]) -> str:
     """What to say when an earlier run of the same wish was cut off or failed; empty for a first or a complete one."""
     states = {receipt.node: receipt for receipt in before}
-    done = [node for node in nodes if node in states and states[node].failure is None]
+    done = [*itertools.takewhile(lambda node: node in states and states[node].failure is None, nodes)]
     if not states or len(done) == len(nodes):
         return ""
-    broken = next((node for node in nodes if node in states and states[node].failure), None)
-    at = f"{broken} ({_reason(states[broken])})" if broken else f"before {next(n for n in nodes if n not in done)}"
-    return f"Going on where the last run stopped: {at}. Done so far: {', '.join(done) or 'nothing'}."
-
-
-def _reason(receipt: Receipt) -> str:
-    return receipt.failure.reason if receipt.failure else ""
+    stopped = nodes[len(done)]
+    reason = states[stopped].failure if stopped in states else None
+    at = f"in {stopped} ({reason.reason})" if reason else f"before {stopped}"
+    return f"Going on where the last run stopped, {at}. Done so far: {', '.join(done) or 'nothing'}."
 
 
 class PlainDisplay(Observer):
@@ -88,16 +78,15 @@ class PlainDisplay(Observer):
 
 
 class LiveDisplay(Observer):
-    """A bar for each node that runs, with bytes, rate and time left; finished nodes scroll up as lines."""
+    """One live line for the node that runs, with bytes, rate and time left; finished nodes scroll up as lines."""
 
-    def __init__(self) -> None:
-        self._console = Console(stderr=True, highlight=False)
+    def __init__(self, console: Console | None = None) -> None:
+        self._console = console or Console(stderr=True, highlight=False)
         self._bars = Bars(
-            TextColumn("  {task.description}"),
-            BarColumn(bar_width=28),
-            DownloadColumn(),
-            TransferSpeedColumn(),
-            TimeRemainingColumn(compact=True),
+            SpinnerColumn(),
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=20),
+            TextColumn("{task.fields[state]}"),
             TimeElapsedColumn(),
             console=self._console,
             transient=True,
@@ -115,6 +104,7 @@ class LiveDisplay(Observer):
     def changed(self, node: str, state: State) -> None:
         if state == "running":
             self._begun[node] = time.monotonic()
+            self._bars.add_task(escape(node.rpartition("/")[2]), total=None, state="")
             self._bars.start()
             return
         self._bars.stop()
@@ -128,16 +118,17 @@ class LiveDisplay(Observer):
 class _Bar(Progress):
     def __init__(self, bars: Bars, node: str) -> None:
         self._bars, self._node = bars, node
-        self._tasks: dict[str, TaskID] = {}
+        self._begun: dict[str, tuple[float, int]] = {}
 
     def emit(self, event: Event) -> None:
         if event.kind == "note":
-            self._bars.console.print(f"  [dim]{escape(self._node)}: {escape(event.text)}[/dim]")
-        elif event.text not in self._tasks:
-            label = escape(f"{self._node}: {event.text}")
-            self._tasks[event.text] = self._bars.add_task(label, total=event.total, completed=event.done)
-        else:
-            self._bars.update(self._tasks[event.text], completed=event.done, total=event.total)
+            self._bars.console.print(f"  [dim]{escape(event.text)}[/dim]")
+            return
+        now = time.monotonic()
+        begun, before = self._begun.setdefault(event.text, (now, event.done))
+        state = meter_line(event, now - begun, event.done - before).removeprefix(f"{event.text}: ")
+        for task in self._bars.task_ids:
+            self._bars.update(task, description=escape(event.text), completed=event.done, total=event.total, state=state)
 
 
 class JsonDisplay(Observer):

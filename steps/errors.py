@@ -214,6 +214,8 @@ def named(error: BaseException) -> SlipwayError:
             return SlipwayError(Reason.INTERRUPTED, "Stopped by Ctrl-C.")
         case Terminated():
             return SlipwayError(Reason.TERMINATED, "Stopped by SIGTERM.")
+        case BrokenPipeError():
+            return SlipwayError(Reason.INTERRUPTED, "Whoever read the output went away.")
         case MemoryError():
             return SlipwayError(Reason.OUT_OF_MEMORY, "There is not enough memory.")
         case OSError():

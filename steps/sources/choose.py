@@ -57,9 +57,9 @@ class Choice:
         return sum(file.size for file, _ in self.left)
 
 
-def path_text(path: bytes) -> str:
-    """A path as a source lists it, as text: what is no printable UTF-8 becomes an escape, and such a file is never taken."""
-    text = path.decode("utf-8", "backslashreplace")
+def printable(name: bytes) -> str:
+    """A name from a source as text that a terminal may show; a path that needs an escape for it is no safe one."""
+    text = name.decode("utf-8", "backslashreplace")
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 

@@ -21,7 +21,7 @@ from typing import Any, Literal
 
 from steps.errors import Reason, SlipwayError
 from steps.gate.urls import Url
-from steps.sources.choose import SourceFile, path_text
+from steps.sources.choose import SourceFile, printable
 from steps.sources.http import Busy, Http
 
 COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
@@ -59,7 +59,8 @@ _FAILURES: tuple[tuple[str, Reason], ...] = (
 )  # fmt: skip
 
 
-_ADVERTISEMENT = Url("", "", 0, "/info/refs", "service=git-upload-pack")  # what is asked first of a repository's address
+# What Git asks first below a repository's address (gitprotocol-http(5)); redirects are judged by it.
+_FIRST, _QUERY = "/info/refs", "service=git-upload-pack"
 
 
 class _Moved(SlipwayError):
@@ -83,8 +84,8 @@ class GitRemote:
             raise SlipwayError(Reason.REVISION_NOT_FOUND, f"{revision!r} cannot be the name of a branch or tag.")
         with tempfile.TemporaryDirectory(prefix="slipway-git-") as home:
             listing = self._ask(Path(home), ["ls-remote", "--quiet"])
-        refs = {path_text(name): commit.decode() for commit, _, name in (line.partition(b"\t") for line in listing.split(b"\n"))}
-        refs.pop("", None)
+        lines = [line.partition(b"\t") for line in listing.splitlines()]
+        refs = {printable(name): printable(commit) for commit, _, name in lines}
         if not refs:
             raise SlipwayError(
                 Reason.REVISION_NOT_FOUND, f"{self._url} is an empty repository.", hint="Push the model's files to it first."
@@ -92,7 +93,7 @@ class GitRemote:
         for name in _names(revision):
             if COMMIT.fullmatch(refs.get(name, "")):
                 return refs[name]
-        known = sorted({re.sub(r"^refs/(heads|tags)/|\^\{\}$", "", name) for name in refs if name.startswith("refs/")})
+        known = sorted({match[1] for name in refs if (match := re.fullmatch(r"refs/(?:heads|tags)/(.*?)(?:\^\{\})?", name))})
         near = difflib.get_close_matches(revision, known, n=1)
         what = f"branch or tag {revision!r}" if revision else "default branch"
         raise SlipwayError(
@@ -117,11 +118,11 @@ class GitRemote:
         try:
             return self._git(folder, [*arguments, "--", str(self._url), *refs])
         except _Moved:
-            asked = replace(self._url, path=self._url.path + _ADVERTISEMENT.path, query=_ADVERTISEMENT.query)
+            asked = replace(self._url, path=self._url.path + _FIRST, query=_QUERY)
             landed = self._http.landing(asked, headers={"User-Agent": "git/2"}, what=str(self._url))
-            if not landed.path.endswith(_ADVERTISEMENT.path):
+            if not landed.path.endswith(_FIRST):
                 raise
-            self._url = replace(landed, path=landed.path.removesuffix(_ADVERTISEMENT.path), query="")
+            self._url = replace(landed, path=landed.path.removesuffix(_FIRST), query="")
             return self._git(folder, [*arguments, "--", str(self._url), *refs])
 
     def _git(self, folder: Path, arguments: Sequence[str], stdin: bytes = b"") -> bytes:
@@ -150,7 +151,7 @@ class GitRemote:
     def _failure(self, stderr: str, arguments: Sequence[str]) -> SlipwayError:
         lines = [line for line in stderr.splitlines() if line.startswith(("fatal:", "error:", "remote:"))]
         said = re.sub(r"^(fatal|error|remote): *", "", (lines or stderr.splitlines() or ["nothing"])[0]).rstrip(".")
-        said = path_text(said.encode())  # a server's words may hold a terminal's control sequences
+        said = printable(said.encode())  # a server's words may hold a terminal's control sequences
         if re.search(r"error: 30[12378]\b", stderr):
             return _Moved(Reason.SOURCE_NOT_FOUND, f"{self._url} redirects to what is no repository.")
         if re.search(r"not our ref|couldn't find remote ref|unadvertised object", stderr):
@@ -198,7 +199,7 @@ def _entry(entry: bytes) -> SourceFile:
         stored = "submodule"
     elif mode == "120000":
         stored = "symlink"
-    return SourceFile(path_text(name), 0 if size == "-" else int(size), stored, oid)
+    return SourceFile(printable(name), 0 if size == "-" else int(size), stored, oid)
 
 
 def _names(revision: str) -> list[str]:
