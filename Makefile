@@ -35,7 +35,7 @@ format: $(DEV_STAMP) ## put the code into its form
 pins: ## take the newest versions that pyproject.toml allows, and write them down
 	rm -rf $(VENV)
 	$(PYTHON) -m venv $(VENV)
-	$(PIP) install --quiet -e '.[ml,gcp,demo,dev]'
+	$(PIP) install --quiet -e '.[ml,gcp,demo,pipelines,operator,dev]'
 	$(BIN)/python -m steps.pins
 
 .PHONY: clean
@@ -53,5 +53,5 @@ $(RUN_STAMP): pyproject.toml steps/pins.txt | $(VENV)/bin/python
 
 $(DEV_STAMP): pyproject.toml steps/pins.txt | $(VENV)/bin/python
 	@echo "Installing pinned packages into $(VENV) (a minute or two, once) …"
-	$(PIP) install --quiet -c steps/pins.txt -e '.[ml,gcp,demo,dev]'
+	$(PIP) install --quiet -c steps/pins.txt -e '.[ml,gcp,demo,pipelines,operator,dev]'
 	@touch $@ $(RUN_STAMP)

@@ -8,6 +8,7 @@ for a person on standard error, and one JSON line in the termination log, which 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import enum
 import json
 import os
@@ -145,6 +146,11 @@ def parse_inputs(model: type[InputsT], values: dict[str, Any]) -> InputsT:
 
 
 def split_list(text: str) -> tuple[str, ...]:
+    """A list as people write it (``a,b``), or as Argo passes it (``["a", "b"]``)."""
+    with contextlib.suppress(ValueError):
+        value = json.loads(text)
+        if isinstance(value, list) and all(isinstance(item, str) for item in value):
+            return tuple(value)
     return tuple(part.strip() for part in text.split(",") if part.strip())
 
 

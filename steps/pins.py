@@ -1,8 +1,8 @@
 """Exact versions, all in one place: ``steps/pins.txt``, and what follows from it.
 
 ``python -m steps.pins`` writes the versions of this environment to ``pins.txt``, with which everything is installed
-(``pip install -c``), and from them the closed list of requirements of each family of services. Only packages that a family
-really needs, over all their dependencies, are in its list; a test proves the lists fresh.
+(``pip install -c``), and from them the closed list of requirements of each family of services and of each of Slipway's own
+images. Only packages that are really needed, over all dependencies, are in a list; a test proves the lists fresh.
 """
 
 from __future__ import annotations
@@ -14,9 +14,17 @@ PINS = Path(__file__).parent / "pins.txt"
 REQUIREMENTS = Path(__file__).parent / "templates" / "requirements"
 SERVER = ("bentoml", "torch", "transformers", "safetensors")
 FAMILIES = {"text": SERVER, "image": (*SERVER, "Pillow")}
+# What each container image of Slipway's own steps installs; see containers/Dockerfile.
+IMAGE_LISTS = Path(__file__).parent.parent / "containers" / "requirements"
+CORE = ("pydantic", "PyYAML", "Jinja2", "psutil")
+IMAGES = {
+    "light": (*CORE, "GitPython", "urllib3", "google-cloud-storage"),
+    "ml": (*CORE, "urllib3", "google-cloud-storage", *SERVER, "Pillow"),
+    "operator": (*CORE, "kopf", "kubernetes"),
+}
 HEADER = "# Made by `make pins`; change pyproject.toml instead.\n"
-# What pip brings along, or what is this project itself.
-_OURS = frozenset({"slipway", "pip", "setuptools", "wheel"})
+# What makes an environment, or is this project itself. (setuptools stays: torch needs it to run.)
+_OURS = frozenset({"slipway", "pip", "wheel"})
 
 
 def installed() -> dict[str, str]:
@@ -69,8 +77,9 @@ def write() -> None:
     versions = {name: version for name, version in installed().items() if name not in _OURS}
     PINS.write_text(HEADER + "".join(f"{name}=={version}\n" for name, version in sorted(versions.items())))
     everything = installed()
-    for family, roots in FAMILIES.items():
-        (REQUIREMENTS / f"{family}.txt").write_text(HEADER + "".join(f"{line}\n" for line in closure(roots, everything)))
+    for folder, lists in ((REQUIREMENTS, FAMILIES), (IMAGE_LISTS, IMAGES)):
+        for name, roots in lists.items():
+            (folder / f"{name}.txt").write_text(HEADER + "".join(f"{line}\n" for line in closure(roots, everything)))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,83 @@
+"""Who may do what in the cluster: one service account for each part, with only what that part needs.
+
+The steps' own account has no rights at all; Argo's executor, beside the step in the same pod, reports results under an account
+of its own, whose token the step's container does not get.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from pipelines.argo import EXECUTOR_ACCOUNT, STEPS_ACCOUNT
+
+SENSOR_ACCOUNT = "slipway-sensor"
+EVENT_SOURCE_ACCOUNT = "slipway-eventsource"
+OPERATOR_ACCOUNT = "slipway-operator"
+LABELS = {"app.kubernetes.io/part-of": "slipway"}
+
+Rule = tuple[str, str, Sequence[str]]  # API group, resource, verbs
+
+RULES: dict[str, tuple[Rule, ...]] = {
+    STEPS_ACCOUNT: (),
+    EXECUTOR_ACCOUNT: (("argoproj.io", "workflowtaskresults", ("create", "patch")),),
+    SENSOR_ACCOUNT: (("argoproj.io", "workflows", ("create",)),),
+    EVENT_SOURCE_ACCOUNT: (("slipway.dev", "models", ("get", "list", "watch")),),
+    OPERATOR_ACCOUNT: (
+        ("slipway.dev", "models", ("get", "list", "watch", "patch")),
+        ("slipway.dev", "models/status", ("patch",)),
+        ("argoproj.io", "workflows", ("get", "list", "watch", "create", "patch")),
+        ("", "events", ("create",)),
+    ),
+}
+
+
+def access() -> list[dict[str, Any]]:
+    """Service accounts, roles and bindings, without a namespace: whoever applies them names it."""
+    return [manifest for account, rules in RULES.items() for manifest in _account(account, rules)]
+
+
+def _account(name: str, rules: Sequence[Rule]) -> list[dict[str, Any]]:
+    metadata = {"name": name, "labels": LABELS}
+    found: list[dict[str, Any]] = [
+        {
+            "apiVersion": "v1",
+            "kind": "ServiceAccount",
+            "metadata": metadata,
+            # Only programs that talk to the API server mount a token, and say so themselves.
+            "automountServiceAccountToken": False,
+        }
+    ]
+    if rules:
+        found.append(
+            {
+                "apiVersion": "rbac.authorization.k8s.io/v1",
+                "kind": "Role",
+                "metadata": metadata,
+                "rules": [{"apiGroups": [group], "resources": [what], "verbs": list(verbs)} for group, what, verbs in rules],
+            }
+        )
+        found.append(
+            {
+                "apiVersion": "rbac.authorization.k8s.io/v1",
+                "kind": "RoleBinding",
+                "metadata": metadata,
+                "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": name},
+                "subjects": [{"kind": "ServiceAccount", "name": name}],
+            }
+        )
+    if name == EXECUTOR_ACCOUNT:
+        # Argo mounts this very secret for the executor where the pod itself mounts no token.
+        found.append(
+            {
+                "apiVersion": "v1",
+                "kind": "Secret",
+                "type": "kubernetes.io/service-account-token",
+                "metadata": {
+                    "name": f"{name}.service-account-token",
+                    "labels": LABELS,
+                    "annotations": {"kubernetes.io/service-account.name": name},
+                },
+            }
+        )
+    return found

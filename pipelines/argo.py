@@ -1,0 +1,239 @@
+"""The graph as an Argo WorkflowTemplate, written through Hera.
+
+Every step is a container template: its inputs become flags, its outputs are files that Argo reads. Values travel as arguments
+of a fixed command, never as text in code or a shell. What both Argo 3.7 and 4.x understand is used, and nothing else.
+
+The pod runs without root, without a token, on a read-only root: Argo's own two containers get the same by ``podSpecPatch``,
+because in a namespace with Pod Security ``restricted`` they would be refused otherwise.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from hera.workflows import DAG, Container, Parameter, RetryStrategy, Task, WorkflowTemplate
+from hera.workflows.models import (
+    Backoff,
+    Capabilities,
+    ConfigMapEnvSource,
+    EmptyDirVolumeSource,
+    EnvFromSource,
+    ExecutorConfig,
+    Metadata,
+    Mutex,
+    PodGC,
+    PodSecurityContext,
+    Quantity,
+    ResourceRequirements,
+    SeccompProfile,
+    SecurityContext,
+    Synchronization,
+    TTLStrategy,
+    ValueFrom,
+    Volume,
+    VolumeMount,
+)
+
+from pipelines.graph import BRANCH, REPORT, TRUNK, Node, Output, Param, Service, Source
+from steps import __version__
+from steps.builders import BuilderKind
+from steps.frameworks import Framework
+from steps.sources import SourceKind
+
+NAME = "slipway-ingest"
+SETTINGS = "slipway-settings"
+STEPS_ACCOUNT = "slipway-steps"
+EXECUTOR_ACCOUNT = "slipway-executor"
+UID = 10001
+OUTPUTS = "/tmp/outputs"
+IMAGE = "slipway/{image}:{version}"
+
+# 75 is the steps' own code for what may pass; 143 a pod that was asked to go; status Error a pod that was lost.
+# 64 and 65 belong to Argo's executor. The code is a text, and "-1" where there is none.
+RETRY = "lastRetry.status == 'Error' || lastRetry.exitCode in ['75', '143', '-1']"
+DAY = 24 * 3600
+
+# What each kind of image asks for, and may take at most; scratch is the disk that the step may fill.
+RESOURCES: Mapping[str, Mapping[str, str]] = {
+    "light": {"cpu": "100m", "memory": "256Mi", "memory_limit": "1Gi", "scratch": "20Gi"},
+    "ml": {"cpu": "500m", "memory": "1Gi", "memory_limit": "8Gi", "scratch": "20Gi"},
+}
+DEADLINES = {"fetch": 4 * 3600, "load": 3600, "build": 2 * 3600}
+DEADLINE = 1800
+
+# name: (description, default or None when required, choices)
+PARAMETERS: Mapping[str, tuple[str, str | None, tuple[str, ...]]] = {
+    "name": ("Name of the model: a DNS label of at most 40 characters", None, ()),
+    "source_kind": ("Where the model comes from", SourceKind.GIT_LFS, tuple(SourceKind)),
+    "source": ("Address of the repository, or for upload the bucket prefix", "", ()),
+    "services": ('Tasks to serve, as a JSON list: ["image-classification"]', None, ()),
+    "framework": ("Library that the model is made with", Framework.TRANSFORMERS, tuple(Framework)),
+    "revision": ("Branch, tag or commit; the default branch when empty", "", ()),
+    "include": ("Patterns of files to take beside the usual choice, as a JSON list", "[]", ()),
+    "exclude": ("Patterns of files to leave out, as a JSON list", "[]", ()),
+    "expected_set_digest": ("Refuse any other content", "", ()),
+    "builder": ("What makes the image", BuilderKind.PLAN, (BuilderKind.PLAN,)),
+}
+
+
+def workflow_template(version: str = __version__) -> WorkflowTemplate:
+    """The template ``slipway-ingest``; ``version`` is the tag of the images."""
+    with WorkflowTemplate(
+        name=NAME,
+        entrypoint="ingest",
+        on_exit=REPORT.name,
+        arguments=[
+            Parameter(name=name, description=text, value=default, enum=list(choices) or None)
+            for name, (text, default, choices) in PARAMETERS.items()
+        ],
+        labels={"app.kubernetes.io/part-of": "slipway", "app.kubernetes.io/version": version},
+        annotations={
+            "workflows.argoproj.io/title": "Slipway: from a model to a service",
+            "workflows.argoproj.io/description": (
+                "Fetches a model, checks every byte, packages one service for each task, boots it and compares its answer."
+            ),
+        },
+        service_account_name=STEPS_ACCOUNT,
+        automount_service_account_token=False,
+        executor=ExecutorConfig(service_account_name=EXECUTOR_ACCOUNT),
+        security_context=PodSecurityContext(
+            run_as_non_root=True,
+            run_as_user=UID,
+            run_as_group=UID,
+            fs_group=UID,
+            seccomp_profile=SeccompProfile(type="RuntimeDefault"),
+        ),
+        pod_spec_patch=pod_spec_patch(),
+        pod_metadata=Metadata(labels={"app.kubernetes.io/part-of": "slipway"}),
+        synchronization=Synchronization(mutexes=[Mutex(name="slipway-{{workflow.parameters.name}}")]),
+        active_deadline_seconds=8 * 3600,
+        ttl_strategy=TTLStrategy(seconds_after_success=DAY, seconds_after_failure=7 * DAY),
+        pod_gc=PodGC(strategy="OnWorkflowSuccess"),
+    ) as template:
+        for node in (*TRUNK, *BRANCH):
+            container(node, version)
+        container(REPORT, version, {"report_run": "{{workflow.name}}", "status": "{{workflow.status}}"})
+        branch()
+        trunk()
+    return template
+
+
+def container(node: Node, version: str, fixed: Mapping[str, str] | None = None) -> Container:
+    """One step as a container template. ``fixed`` gives inputs that come from the workflow itself."""
+    fixed = fixed or {}
+    step = node.step
+    names = [name for name in node.inputs if name not in fixed]
+    size = RESOURCES[node.image]
+    flags = {name: fixed.get(name, f"{{{{inputs.parameters.{name}}}}}") for name in [*names, *fixed]}
+    own = [f"--outputs={OUTPUTS}", "--scratch=/tmp/scratch"]
+    if node is not REPORT:
+        own.append("--run={{workflow.name}}")
+    return Container(
+        name=node.name,
+        image=IMAGE.format(image=node.image, version=version),
+        command=["python", "-m", f"steps.{node.name}"],
+        args=[*(f"--{name.replace('_', '-')}={value}" for name, value in flags.items()), *own],
+        inputs=[Parameter(name=name) for name in names],
+        outputs=[
+            Parameter(name=name, description=field.description, value_from=ValueFrom(path=f"{OUTPUTS}/{name}"))
+            for name, field in step.outputs.model_fields.items()
+        ],
+        env_from=[EnvFromSource(config_map_ref=ConfigMapEnvSource(name=SETTINGS, optional=False))],
+        resources=ResourceRequirements(
+            requests={"cpu": Quantity(size["cpu"]), "memory": Quantity(size["memory"])},
+            limits={"memory": Quantity(size["memory_limit"])},
+        ),
+        security_context=restricted(),
+        volumes=[Volume(name="tmp", empty_dir=EmptyDirVolumeSource(size_limit=Quantity(size["scratch"])))],
+        volume_mounts=[VolumeMount(name="tmp", mount_path="/tmp")],
+        active_deadline_seconds=str(DEADLINES.get(node.name, DEADLINE)),
+        retry_strategy=RetryStrategy(
+            limit="3", expression=RETRY, backoff=Backoff(duration="5s", factor="2", max_duration="10m")
+        ),
+    )
+
+
+def branch() -> None:
+    """The DAG of one service."""
+    needed = needed_from_trunk()
+    with DAG(name="service", inputs=[Parameter(name="service"), *(Parameter(name=name) for name in needed)]):
+        tasks: dict[str, Task] = {}
+        given = {name: f"inputs.parameters.{name}" for name in needed}
+        for node in BRANCH:
+            link(node, Task(name=node.name, template=node.name, arguments=arguments(node, given)), tasks)
+
+
+def trunk() -> None:
+    """The DAG of the whole run."""
+    with DAG(name="ingest"):
+        tasks: dict[str, Task] = {}
+        for node in TRUNK:
+            link(node, Task(name=node.name, template=node.name, arguments=arguments(node, {})), tasks)
+        needed = needed_from_trunk()
+        passed = {name: f"{{{{tasks.{source.node}.outputs.parameters.{name}}}}}" for name, source in needed.items()}
+        fan_out = Task(
+            name="service",
+            template="service",
+            with_param="{{workflow.parameters.services}}",
+            arguments=[Parameter(name=name, value=value) for name, value in {"service": "{{item}}", **passed}.items()],
+        )
+        for earlier in {source.node for source in needed.values()}:
+            tasks[earlier] >> fan_out
+
+
+def link(node: Node, task: Task, tasks: dict[str, Task]) -> None:
+    """Hera does not infer dependencies from references: set them from the graph."""
+    for earlier in dict.fromkeys(source.node for source in node.inputs.values() if isinstance(source, Output)):
+        if earlier in tasks:
+            tasks[earlier] >> task
+    tasks[node.name] = task
+
+
+def arguments(node: Node, given: Mapping[str, str]) -> list[Parameter]:
+    """A task's arguments as references; ``given`` names those that the enclosing template has as inputs."""
+
+    def reference(source: Source) -> str:
+        match source:
+            case Param(name):
+                return f"workflow.parameters.{name}"
+            case Service():
+                return "inputs.parameters.service"
+            case Output(earlier, name):
+                return given.get(name, f"tasks.{earlier}.outputs.parameters.{name}")
+
+    return [Parameter(name=name, value=f"{{{{{reference(source)}}}}}") for name, source in node.inputs.items()]
+
+
+def needed_from_trunk() -> dict[str, Output]:
+    """What the branches take from the steps before them, by name."""
+    trunk_names = {node.name for node in TRUNK}
+    sources = [source for node in BRANCH for source in node.inputs.values()]
+    return {source.name: source for source in sources if isinstance(source, Output) and source.node in trunk_names}
+
+
+def restricted() -> SecurityContext:
+    """What Pod Security ``restricted`` asks of a container, and a read-only root besides."""
+    return SecurityContext(
+        allow_privilege_escalation=False,
+        capabilities=Capabilities(drop=["ALL"]),
+        read_only_root_filesystem=True,
+        run_as_non_root=True,
+    )
+
+
+def pod_spec_patch() -> str:
+    """The same for Argo's own containers, as the JSON patch that they are merged with."""
+    context: dict[str, Any] = {
+        "allowPrivilegeEscalation": False,
+        "capabilities": {"drop": ["ALL"]},
+        "readOnlyRootFilesystem": True,
+        "runAsNonRoot": True,
+    }
+    return json.dumps(
+        {
+            "initContainers": [{"name": "init", "securityContext": context}],
+            "containers": [{"name": "wait", "securityContext": context}],
+        }
+    )
