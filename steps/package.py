@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import os
 import tarfile
 import zlib
 from collections.abc import Iterable, Iterator
@@ -115,10 +116,19 @@ def _write(tar: tarfile.TarFile, member: tarfile.TarInfo, folder: Path, what: st
     assert source is not None, "a regular file has contents"
     target = folder / member.name
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
+        _make_folder(target.parent)
         file = target.open("xb")
     except (FileExistsError, NotADirectoryError):
         raise SlipwayError(Reason.UNSAFE_PATH, f"{what} holds {member.name!r} twice.") from None
     with file:
+        os.fchmod(file.fileno(), 0o644)
         while chunk := source.read(CHUNK):
             file.write(chunk)
+
+
+def _make_folder(folder: Path) -> None:
+    """With its parents, and readable whatever the umask is: an image made of a package is run by another user."""
+    if not folder.is_dir():
+        _make_folder(folder.parent)
+        folder.mkdir()
+        folder.chmod(0o755)

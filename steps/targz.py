@@ -71,6 +71,8 @@ class _Member:
             yield out
 
     def stored(self, data: bytes) -> Iterator[bytes]:
+        if not data:
+            return
         self._count(data)
         yield from self._finish_compressed()
         view = memoryview(self._rest + data)

@@ -52,13 +52,22 @@ class LocalBuilder:
         progress.note(f"Building {request.image} with {self.program}.")
         tail: deque[str] = deque(maxlen=TAIL)
         with subprocess.Popen(
-            self.command(request), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+            self.command(request),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
         ) as process:
             assert process.stdout is not None, "it is a pipe"
-            for line in process.stdout:
-                tail.append(line.rstrip())
-                if line.startswith(("STEP ", "Step ")):
-                    progress.note(line.strip())
+            try:
+                for line in process.stdout:
+                    tail.append(line.rstrip())
+                    if line.startswith(("STEP ", "Step ")):
+                        progress.note(line.strip())
+            except BaseException:  # stopped: leaving the block waits for the program's end
+                process.terminate()
+                raise
         if process.returncode != 0:
             raise SlipwayError(Reason.BUILD_FAILED, f"{self.program} failed ({process.returncode}):\n" + "\n".join(tail))
         return self._digest(request.image)

@@ -9,6 +9,8 @@ from pydantic import BaseModel, Field
 from .pipeline import BadInput, open_pipeline
 
 MAX_PIXELS = 50_000_000
+# Pillow knows dozens more; some are rarely tested code, one starts Ghostscript.
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
 
 
 class Label(BaseModel):
@@ -34,12 +36,14 @@ class Runner:
 
 def read_image(path: Path):  # type: ignore[no-untyped-def]  # PIL is imported where it is used
     """The picture as RGB, turned upright by its EXIF orientation."""
-    from PIL import Image, ImageOps, UnidentifiedImageError
+    from PIL import Image, ImageOps
 
     try:
-        with Image.open(path) as image:
+        with Image.open(path, formats=FORMATS) as image:
             if image.width * image.height > MAX_PIXELS:
                 raise BadInput(f"image: {image.width}x{image.height} pixels; up to {MAX_PIXELS} are read")
             return ImageOps.exif_transpose(image).convert("RGB")
-    except (UnidentifiedImageError, OSError, SyntaxError, Image.DecompressionBombError):
+    except BadInput:
+        raise
+    except Exception:  # decoders raise what they like: OSError, ValueError, SyntaxError, struct.error, …
         raise BadInput("image: this is no picture that can be read (JPEG, PNG, WebP, GIF, BMP, TIFF)") from None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ def open_pipeline(task: str, folder: Path, **options: Any) -> Any:
     logging.disable_progress_bar()  # a service's log is no terminal
     # One request is answered by one thread pool; gradients are never wanted.
     torch.set_grad_enabled(False)
-    return pipeline(
+    opened = pipeline(
         task,
         model=str(folder),
         trust_remote_code=False,
@@ -27,6 +28,20 @@ def open_pipeline(task: str, folder: Path, **options: Any) -> Any:
         model_kwargs={"use_safetensors": True, **_variant(folder)},
         **options,
     )
+    if opened.tokenizer is not None:
+        opened.tokenizer.model_max_length = min(opened.tokenizer.model_max_length, _positions(opened.model))
+    return opened
+
+
+def _positions(model: Any) -> int:
+    """How many tokens the model has positions for. Many tokenizers do not say, and would cut nothing off."""
+    from torch.nn import Embedding
+
+    for name, module in model.named_modules():
+        if name.endswith("position_embeddings") and isinstance(module, Embedding):
+            # The RoBERTa family counts positions from behind the padding's on.
+            return module.num_embeddings - (0 if module.padding_idx is None else module.padding_idx + 1)
+    return sys.maxsize
 
 
 def _variant(folder: Path) -> dict[str, str]:

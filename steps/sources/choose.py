@@ -33,7 +33,7 @@ class SourceFile:
 
     path: str
     size: int
-    stored: Literal["git", "lfs", "file", "object", "symlink", "submodule"]
+    stored: Literal["git", "lfs", "file", "object", "symlink", "submodule", "special"]
     ref: str
 
 
@@ -116,6 +116,8 @@ def _check(taken: list[tuple[SourceFile, str]], left: list[tuple[SourceFile, str
     for file, _ in taken:
         if file.stored == "symlink":
             raise SlipwayError(Reason.UNSAFE_PATH, f"{file.path} is a symbolic link, and links are not followed.")
+        if file.stored == "special":
+            raise SlipwayError(Reason.UNSAFE_PATH, f"{file.path} is no regular file.")
         if not SAFE_PATH.fullmatch(file.path) or len(file.path) > MAX_PATH:
             raise SlipwayError(Reason.UNSAFE_PATH, f"{file.path!r} is no path that every file system reads alike.")
     folded: dict[str, str] = {}

@@ -131,7 +131,11 @@ class LfsClient:
         try:
             if response.status in (404, 405, 410, 501):
                 raise SlipwayError(Reason.LFS_UNAVAILABLE, f"There is no Git LFS server at {self._endpoint}.")
-            text = response.read(MAX_ANSWER)
+            text = bytearray()
+            for chunk in response.stream(1 << 16):  # read() would take a cut for the end
+                text += chunk
+                if len(text) > MAX_ANSWER:
+                    raise self._broken(f"its answer is longer than {MAX_ANSWER} bytes")
         except urllib3.exceptions.HTTPError as error:
             raise unreachable(self._endpoint, error) from error
         finally:

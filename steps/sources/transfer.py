@@ -216,7 +216,7 @@ class Transfer:
                 limit -= len(chunk)
                 if limit <= 0:
                     return
-        except urllib3.exceptions.IncompleteRead:
+        except urllib3.exceptions.ProtocolError:
             return  # the caller counts bytes and goes on behind them
         except urllib3.exceptions.HTTPError as error:
             raise unreachable(remote.url, error) from error

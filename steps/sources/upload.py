@@ -13,11 +13,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from steps.contract import Context
 from steps.digest import canonical_json, read_file, sha256_bytes
 from steps.errors import Reason, SlipwayError, from_os_error
 from steps.lock import LockedFile
 from steps.progress import Meter
-from steps.sources import ModelSource, SourceKind
+from steps.sources import ModelSource, Request, SourceKind
 from steps.sources.choose import SourceFile, printable
 
 if TYPE_CHECKING:
@@ -31,20 +32,23 @@ class UploadSource(ModelSource):
     """``sourceKind: upload``. ``source`` is a folder, ``file:///folder`` or ``gs://bucket/prefix``."""
 
     kind = SourceKind.UPLOAD
-    _objects: dict[str, BucketObject]
+
+    def __init__(self, request: Request, context: Context) -> None:
+        super().__init__(request, context)
+        self._place: Folder | Bucket = Bucket(request.source) if request.source.startswith("gs://") else Folder(request.source)
 
     def pin(self) -> str:
-        return _pin(self._list())
+        return _pin(self._place.files())
 
     def files(self) -> list[SourceFile]:
-        files = self._list()
+        files = self._place.files()
         if self.request.revision.startswith(PIN) and self.request.revision != _pin(files):
-            raise _changed(f"Files of {self.request.source} changed")
+            raise _changed(self.request.source)
         return files
 
     def read_texts(self, files: tuple[SourceFile, ...]) -> dict[str, bytes]:
         texts = [file for file in files if not file.path.endswith(".safetensors") and file.size <= MAX_TEXT]
-        return {file.path: b"".join(self._read(file)) for file in texts}
+        return {file.path: b"".join(self._place.read(file)) for file in texts}
 
     def bring(self, files: tuple[SourceFile, ...], meter: Meter) -> list[LockedFile]:
         self.require_space(sum(file.size for file in files))
@@ -57,44 +61,91 @@ class UploadSource(ModelSource):
         path.unlink(missing_ok=True)
         try:
             with path.open("wb") as target:
-                for chunk in self._read(file):
+                for chunk in self._place.read(file):
                     digest.update(chunk)
                     target.write(chunk)
                     meter.advance(len(chunk))
         except OSError as error:
             raise from_os_error(error, f"Cannot copy {file.path} ({file.size} bytes) to {path}") from error
-        if file.stored == "file" and _fingerprint(self._folder() / file.path) != (file.size, file.ref):
-            raise _changed(f"{file.path} changed")
+        if not self._place.is_still(file):
+            raise _changed(file.path)
         return self.publish(file, path, digest.hexdigest())
 
-    def _list(self) -> list[SourceFile]:
-        if not self.request.source.startswith("gs://"):
-            return list(_walk(self._folder()))
-        from steps.store.gcs import GcsPrefix
 
-        found = GcsPrefix.from_uri(self.request.source).objects()
-        self._objects = {printable(each.name.encode()): each for each in found}
-        return [SourceFile(path, each.size, "object", each.fingerprint) for path, each in self._objects.items()]
+class Folder:
+    """A folder of this machine."""
 
-    def _read(self, file: SourceFile) -> Iterator[bytes]:
-        if file.stored == "file":
-            return read_file(self._folder() / file.path)
-        from steps.store.gcs import GcsPrefix
-
-        return GcsPrefix.from_uri(self.request.source).read(self._objects[file.path])
-
-    def _folder(self) -> Path:
-        text = self.request.source.removeprefix("file://")
-        if "://" in text or not text or (self.request.source.startswith("file:") and not text.startswith("/")):
+    def __init__(self, source: str) -> None:
+        text = source.removeprefix("file://")
+        if "://" in text or not text or (text != source and not text.startswith("/")):
             raise SlipwayError(
                 Reason.INVALID_SOURCE,
-                f"{self.request.source!r} is no folder and no bucket prefix.",
+                f"{source!r} is no folder and no bucket prefix.",
                 hint="With `sourceKind: upload`, `source` is a folder, file:///folder or gs://bucket/prefix.",
             )
-        folder = Path(text).absolute()
-        if not folder.is_dir():
-            raise SlipwayError(Reason.SOURCE_NOT_FOUND, f"There is no folder {folder}.", hint="Put the model's files there.")
-        return folder
+        self._root = Path(text).absolute()
+        if not self._root.is_dir():
+            raise SlipwayError(
+                Reason.SOURCE_NOT_FOUND, f"There is no folder {self._root}.", hint="Put the model's files there."
+            )
+
+    def files(self) -> list[SourceFile]:
+        return sorted(self._walk(), key=lambda file: file.path)
+
+    def read(self, file: SourceFile) -> Iterator[bytes]:
+        return read_file(self._root / file.path)
+
+    def is_still(self, file: SourceFile) -> bool:
+        """Whether the file is as it was listed."""
+        return self._look(self._root / file.path) == file
+
+    def _walk(self) -> Iterator[SourceFile]:
+        def fail(error: OSError) -> None:
+            raise from_os_error(error, f"Cannot list {self._root}") from error
+
+        for parent, folders, names in os.walk(self._root, onerror=fail):
+            folders[:] = [name for name in folders if name != ".git"]
+            for name in [*names, *(name for name in folders if Path(parent, name).is_symlink())]:
+                yield self._look(Path(parent, name))
+
+    def _look(self, path: Path) -> SourceFile:
+        name = printable(os.fsencode(path.relative_to(self._root)))
+        try:
+            status = path.lstat()
+        except FileNotFoundError:
+            raise _changed(name) from None
+        if stat.S_ISREG(status.st_mode):
+            return SourceFile(name, status.st_size, "file", f"{status.st_mtime_ns}:{status.st_ino}")
+        return SourceFile(name, 0, "symlink" if stat.S_ISLNK(status.st_mode) else "special", "")
+
+
+class Bucket:
+    """A prefix in a Google Cloud Storage bucket; what is read is the generation that was listed."""
+
+    def __init__(self, source: str) -> None:
+        from steps.store.gcs import GcsPrefix
+
+        self._prefix = GcsPrefix.from_uri(source)
+        self._objects: dict[str, BucketObject] = {}
+
+    def files(self) -> list[SourceFile]:
+        self._objects = {printable(found.name.encode()): found for found in self._prefix.objects()}
+        if not self._objects:
+            raise SlipwayError(
+                Reason.SOURCE_NOT_FOUND, f"There is nothing at {self._prefix.uri}.", hint="Put the model's files there."
+            )
+        return [SourceFile(name, found.size, "object", found.fingerprint) for name, found in self._objects.items()]
+
+    def read(self, file: SourceFile) -> Iterator[bytes]:
+        try:
+            yield from self._prefix.read(self._objects[file.path])
+        except SlipwayError as error:
+            if error.reason is Reason.STORE_UNREADABLE:  # the generation that was listed is gone
+                raise _changed(file.path) from error
+            raise
+
+    def is_still(self, file: SourceFile) -> bool:
+        return True  # a generation never changes
 
 
 def _pin(files: list[SourceFile]) -> str:
@@ -103,27 +154,7 @@ def _pin(files: list[SourceFile]) -> str:
 
 def _changed(what: str) -> SlipwayError:
     return SlipwayError(
-        Reason.DIGEST_MISMATCH, f"{what} while being read.", hint="Wait until the upload is complete, then run again."
+        Reason.DIGEST_MISMATCH,
+        f"{what} changed while it was being read.",
+        hint="Wait until the upload is complete, then run again.",
     )
-
-
-def _walk(folder: Path) -> Iterator[SourceFile]:
-    def fail(error: OSError) -> None:
-        raise from_os_error(error, f"Cannot list {folder}") from error
-
-    for parent, folders, names in os.walk(folder, onerror=fail):
-        folders[:] = sorted(name for name in folders if name != ".git")
-        for name in sorted([*names, *(name for name in folders if Path(parent, name).is_symlink())]):
-            path = Path(parent, name)
-            relative = printable(os.fsencode(path.relative_to(folder).as_posix()))
-            size, ref = _fingerprint(path)
-            yield SourceFile(relative, size, "file" if ref else "symlink", ref)
-
-
-def _fingerprint(path: Path) -> tuple[int, str]:
-    """Size in bytes, and a text that changes whenever the file is written; 0 and empty for what is no regular file."""
-    try:
-        status = path.lstat()
-    except FileNotFoundError:
-        return 0, ""
-    return (status.st_size, f"{status.st_mtime_ns}:{status.st_ino}") if stat.S_ISREG(status.st_mode) else (0, "")
