@@ -19,7 +19,7 @@ from pydantic import ValidationError
 
 from crd.types import Model
 from pipelines.graph import BRANCH, REPORT, TRUNK, Node, Output, Param, Service, Source
-from steps.contract import Inputs
+from steps.contract import Context, Inputs
 from steps.digest import canonical_json, sha256_bytes
 from steps.errors import Reason, SlipwayError
 from steps.main import open_context
@@ -116,7 +116,7 @@ class _Run:
         self.observer.changed(name, "running")
         try:
             inputs = self.bind(node, service)
-            fresh = node.image == "ml" and find(node.step, inputs, context) is None
+            fresh = node.image == "ml" and self.is_new(node, inputs, context)
             if fresh:
                 run_apart(node, inputs, self.store, self.outcome.run, context.progress)
             # The report is about the run and no part of it.
@@ -132,6 +132,13 @@ class _Run:
         self.outcome.receipts[name] = done.receipt
         self.observer.changed(name, "skipped" if name in self.outcome.skipped else "done")
         return True
+
+    def is_new(self, node: Node, inputs: Inputs, context: Context) -> bool:
+        """Whether the step is still to be done. Where that cannot be told, ``execute`` says why, and records it."""
+        try:
+            return find(node.step, inputs, context) is None
+        except SlipwayError:
+            return False
 
     def bind(self, node: Node, service: str) -> Inputs:
         """A node's inputs, from the parameters and from what earlier nodes put out."""
@@ -155,27 +162,28 @@ def run_apart(node: Node, inputs: Inputs, store: str, run: str, progress: Progre
     command = [sys.executable, "-m", f"steps.{node.name}", "--store", store, "--run", run, "--progress", "json"]
     for name, value in inputs.model_dump(mode="json").items():
         command.append(f"--{name.replace('_', '-')}={','.join(value) if isinstance(value, list) else value}")
-    process = subprocess.Popen(
+    tail: deque[str] = deque(maxlen=20)
+    with subprocess.Popen(
         command,
         env=_environment(store),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
+        errors="replace",
         start_new_session=True,  # Ctrl-C reaches us alone; we stop the step in good order
-    )
-    tail: deque[str] = deque(maxlen=20)
-    try:
-        assert process.stderr is not None, "it is a pipe"
-        for line in process.stderr:
-            if event := event_from_json(line):
-                progress.emit(event)
-            else:
-                tail.append(line.rstrip())
-        process.wait()
-    except BaseException:
-        stop(process)
-        raise
+    ) as process:
+        try:
+            assert process.stderr is not None, "it is a pipe"
+            for line in process.stderr:
+                if event := event_from_json(line):
+                    progress.emit(event)
+                else:
+                    tail.append(line.rstrip())
+            process.wait()
+        except BaseException:
+            stop(process)
+            raise
     if process.returncode != 0:
         raise _failure(node.name, process.returncode, tail)
 

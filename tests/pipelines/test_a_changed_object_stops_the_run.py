@@ -1,0 +1,128 @@
+"""A finished run's store is damaged by one bit; the next run of the same wish stops there and names the object."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from pipelines.local import run_model
+from steps.documents import BuildPlan
+from steps.errors import ExitCode, Reason
+from steps.lock import Lock
+from tests.pipelines.conftest import Heard, Ingested, slipway
+
+BRANCH = "image-classification"
+
+
+def key_of(run: Ingested, what: str) -> str:
+    """Where a kind of object lies in the store."""
+    outputs = {node: receipt.outputs for node, receipt in run.outcome.receipts.items()}
+    lock = run.context.read_document(outputs["fetch"]["lock"], Lock)
+    plan = run.context.read_document(outputs[f"{BRANCH}/build"]["plan"], BuildPlan)
+    keys: dict[str, str] = {
+        "lock": outputs["fetch"]["lock"],
+        "facts": outputs["load"]["facts"],
+        "render": outputs[f"{BRANCH}/render"]["render"],
+        "archive": outputs[f"{BRANCH}/archive"]["archive"],
+        "plan": outputs[f"{BRANCH}/build"]["plan"],
+        "Dockerfile": plan.dockerfile,
+        "weights in the context": f"{plan.context}/src/model/model.safetensors",
+        "smoke": outputs[f"{BRANCH}/smoke"]["smoke"],
+    }
+    return keys.get(what) or next(file.key for file in lock.files if file.path == what)
+
+
+def flip(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.chmod(0o644)
+    path.write_bytes(data)
+
+
+@pytest.mark.parametrize(
+    ("what", "stops"),
+    [
+        ("model.safetensors", "fetch"),
+        ("config.json", "fetch"),
+        ("lock", "fetch"),
+        ("facts", "load"),
+        ("render", f"{BRANCH}/render"),
+        ("archive", f"{BRANCH}/archive"),
+        ("plan", f"{BRANCH}/build"),
+        ("Dockerfile", f"{BRANCH}/build"),
+        ("weights in the context", f"{BRANCH}/build"),
+        ("smoke", f"{BRANCH}/smoke"),
+    ],
+)
+def test_the_run_stops_where_the_object_was_written(vit_run: Ingested, tmp_path: Path, what: str, stops: str) -> None:
+    run = vit_run.copied_to(tmp_path / "store")
+    path = run.store / key_of(run, what)
+    flip(path)
+    heard = Heard()
+    outcome = run_model(run.model, str(run.store), heard)
+    assert [node for node, state in heard.states if state == "failed"] == [stops]
+    # Nothing behind it in the chain was even begun, and nothing was done anew.
+    assert [node for node, state in heard.states if state == "running"] == [*outcome.nodes[: outcome.nodes.index(stops) + 1], "report"]
+    assert not [node for node, state in heard.states if state == "done" and node != "report"]
+    error = outcome.failures[stops]
+    assert error.reason is Reason.DIGEST_MISMATCH
+    assert str(path) in error.message
+    assert f"Delete it and run again: {path}" in error.hint
+    recorded = json.loads((run.store / "runs" / outcome.run / f"{stops}.json").read_text())
+    assert recorded["failure"]["reason"] == Reason.DIGEST_MISMATCH
+    assert str(Reason.DIGEST_MISMATCH) in Path(outcome.report).read_text()
+
+
+@pytest.mark.parametrize("what", ["model.safetensors", "archive", "smoke"])
+def test_the_hint_works(vit_run: Ingested, tmp_path: Path, what: str, request: pytest.FixtureRequest) -> None:
+    """The damaged object is deleted, as the hint says: the next run makes just that again."""
+    if what == "smoke":
+        pytest.skip("booting the service once more is not worth its seconds here")
+    run = vit_run.copied_to(tmp_path / "store")
+    path = run.store / key_of(run, what)
+    whole = path.read_bytes()
+    flip(path)
+    assert run_model(run.model, str(run.store), Heard()).failure is not None
+    path.unlink()
+    heard = Heard()
+    outcome = run_model(run.model, str(run.store), heard)
+    assert outcome.failures == {}
+    made = {"model.safetensors": "fetch", "archive": f"{BRANCH}/archive"}[what]
+    assert [node for node, state in heard.states if state == "done"] == [made, "report"]
+    assert heard.before
+    assert path.read_bytes() == whole
+
+
+@pytest.mark.parametrize("damage", [lambda path: path.write_text("{"), flip, lambda path: path.write_text("")])
+def test_a_damaged_record_or_receipt_is_no_reason_to_fail(
+    vit_run: Ingested, tmp_path: Path, damage: Callable[[Path], None]
+) -> None:
+    run = vit_run.copied_to(tmp_path / "store")
+    damage(run.store / "runs" / run.outcome.run / "fetch.json")
+    (receipt,) = (run.store / "receipts/fetch").glob("*.json")
+    if damage is not flip:
+        damage(receipt)
+    outcome = run_model(run.model, str(run.store), Heard())
+    assert outcome.failures == {}
+    assert outcome.receipts["fetch"].outputs == run.outcome.receipts["fetch"].outputs
+
+
+def test_the_command_says_it_and_ends_with_the_code_of_broken_integrity(vit_run: Ingested, tmp_path: Path) -> None:
+    run = vit_run.copied_to(tmp_path / "store")
+    (tmp_path / "model.yaml").write_text(run.text)
+    path = run.store / key_of(run, "archive")
+    flip(path)
+    done = slipway("run", "-f", "model.yaml", "--store", run.store, cwd=tmp_path)
+    assert done.returncode == ExitCode.INTEGRITY
+    assert f"error in {BRANCH}/archive: DigestMismatch" in done.stderr
+    assert str(path) in done.stderr
+    assert "not reached" in done.stdout
+    assert "Traceback" not in done.stderr
+    done = slipway("run", "-f", "model.yaml", "--store", run.store, "--json", cwd=tmp_path)
+    assert done.returncode == ExitCode.INTEGRITY
+    result = json.loads(done.stdout.splitlines()[-1])
+    assert result["failures"][f"{BRANCH}/archive"]["reason"] == "DigestMismatch"
+    assert not result["nothingToDo"]
