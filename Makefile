@@ -10,7 +10,7 @@ DEV_STAMP := $(VENV)/.installed-dev
 
 .PHONY: help
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: run
 run: $(RUN_STAMP) ## the main job on a real model: train, publish, fetch, package, serve, predict
@@ -30,6 +30,23 @@ lint: $(DEV_STAMP) ## style and types
 format: $(DEV_STAMP) ## put the code into its form
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+.PHONY: manifests
+manifests: $(DEV_STAMP) ## write the generated manifests anew
+	$(BIN)/python -m crd.schema
+	$(BIN)/python -m pipelines.rendering
+
+.PHONY: images
+images: ## build the container images (docker, podman or buildah), and push them to REGISTRY if it is set
+	REGISTRY=$(REGISTRY) containers/images.sh
+
+.PHONY: kind-up
+kind-up: $(DEV_STAMP) ## a kind cluster named slipway with Argo, a store and Slipway in it; needs docker
+	SLIPWAY=$(BIN)/slipway containers/kind-up.sh
+
+.PHONY: e2e
+e2e: $(DEV_STAMP) ## the whole way in the cluster that KUBECONFIG names
+	$(BIN)/python -m pytest -m cluster tests/cluster
 
 .PHONY: pins
 pins: ## take the newest versions that pyproject.toml allows, and write them down

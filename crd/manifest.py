@@ -1,4 +1,7 @@
-"""Reading a ``model.yaml``: every complaint names the file, the line, and what to write instead."""
+"""Reading a ``model.yaml``: every complaint names the file, the line, and what to write instead.
+
+Beside what the types say (``crd.types``), the address is asked here already whether it may be contacted from this machine.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,8 @@ from pydantic_core import ErrorDetails
 
 from crd.types import Model
 from steps.errors import Reason, SlipwayError
+from steps.gate.urls import check_source
+from steps.sources import SourceKind
 
 MAX_MANIFEST = 1 << 20  # bytes
 MAX_NODES = 10_000  # with each alias counted as often as it is used: a few lines can stand for billions of nodes
@@ -49,9 +54,17 @@ def parse_manifest(text: str, name: str) -> Model:
     except RecursionError:
         raise _invalid(f"{name} is nested too deeply.") from None
     try:
-        return Model.model_validate(value)
+        model = Model.model_validate(value)
     except ValidationError as error:
         raise _explain(error.errors(), lines, name) from None
+    if model.spec.source_kind is not SourceKind.UPLOAD:
+        try:
+            check_source(model.spec.source)
+        except SlipwayError as error:
+            raise _invalid(
+                f"{name}, line {_line(('spec', 'source'), lines)}: spec.source: {error.message} {error.hint}"
+            ) from None
+    return model
 
 
 def _lines(root: yaml.Node, name: str) -> dict[Path_, int]:
@@ -80,15 +93,19 @@ def _lines(root: yaml.Node, name: str) -> dict[Path_, int]:
 
 
 def _explain(problems: list[ErrorDetails], lines: dict[Path_, int], name: str) -> SlipwayError:
-    """One error that says all problems, each with its line. A missing field is shown where it would belong."""
+    """One error that says all problems, each with its line."""
     said = []
     for problem in problems:
         path: Path_ = problem["loc"]
-        place = path
-        while place not in lines:
-            place = place[:-1]
-        said.append(f"{name}, line {lines[place]}: {_sentence(problem, path)}")
+        said.append(f"{name}, line {_line(path, lines)}: {_sentence(problem, path)}")
     return _invalid("\n".join(said))
+
+
+def _line(path: Path_, lines: dict[Path_, int]) -> int:
+    """The line of a field, or of the nearest one around it: what is missing or merged in (``<<``) stands on none."""
+    while path not in lines:
+        path = path[:-1]
+    return lines[path]
 
 
 def _sentence(problem: ErrorDetails, path: Path_) -> str:

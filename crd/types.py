@@ -1,12 +1,14 @@
 """The ``Model`` resource, ``slipway.dev/v1alpha1``: the source of truth for its spec.
 
-The same types read a ``model.yaml`` on a laptop and become the CRD's schema. The fields ``framework``, ``name``, ``services``,
+The same types read a ``model.yaml`` on a laptop and become the CRD's schema (``crd.schema``): both give every object the same
+verdict, so nothing here may depend on where it runs. The fields ``framework``, ``name``, ``services``,
 ``sourceKind`` and ``source`` are those that Dyff's ``Model`` had; the rest is optional.
 """
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+import re
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationInfo, field_validator, model_validator
 from pydantic.alias_generators import to_camel
@@ -24,11 +26,38 @@ KIND = "Model"
 MAX_SERVICES = 8
 MAX_PATTERNS = 32
 
+# Read alike by Python, by Rust (pydantic) and by RE2 (the API server). No text that travels to a Workflow holds a brace:
+# Argo replaces {{…}} in it. The address is what `steps.gate.urls` parses, less what only a place can decide, such as
+# whether plain http may be used.
+_CHARACTER = r"[A-Za-z0-9._~!&'()*+,;=:@-]"
+_ESCAPE = r"%[0-9A-Fa-f]{2}"
+SOURCE_URL = (
+    r"^https?://"
+    r"([A-Za-z0-9]+((\.|-+)[A-Za-z0-9]+)*|\[[0-9A-Fa-f:.]+\])"
+    r"(:[0-9]{1,5})?"
+    rf"/+({_CHARACTER}|{_ESCAPE})({_CHARACTER}|{_ESCAPE}|/)*$"
+)
+SOURCE_URL_RULE = (
+    "write the address of a repository as https://HOST/PATH, with no user name, password, query, white space or brace"
+)
+UPLOAD_PATH = r"^([^\x00-\x1f\x7f-\x9f{}-][^\x00-\x1f\x7f-\x9f{}]*)?$"
+UPLOAD_PATH_RULE = "write a folder or gs://BUCKET/PREFIX, with no control character, no brace and no dash in front"
+SOURCE_MISSING = "source is required with sourceKind git_lfs"
+
 Pattern = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=r"^[A-Za-z0-9._*?\[\]!/=+@-]+$")]
 
 
 class _Resource(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", alias_generator=to_camel, populate_by_name=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", alias_generator=to_camel)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _null_is_absent(cls, value: Any) -> Any:
+        """``revision:`` with nothing behind it is null in YAML. The API server takes the default for it, where there is one."""
+        if not isinstance(value, dict):
+            return value
+        optional = {field.alias or name for name, field in cls.model_fields.items() if not field.is_required()}
+        return {key: item for key, item in value.items() if item is not None or key not in optional}
 
 
 class Metadata(_Resource):
@@ -52,10 +81,15 @@ class ModelSpec(_Resource):
     source: str = Field(
         "", max_length=2048, description="Address of the repository, or for upload the folder or bucket prefix."
     )
-    revision: str = Field("", max_length=200, description="Branch, tag or commit; the default branch when absent.")
+    revision: str = Field(
+        "",
+        max_length=200,
+        pattern=r"^([A-Za-z0-9_][A-Za-z0-9._/+@=-]*)?$",
+        description="Branch, tag or commit; the default branch when absent.",
+    )
     include: tuple[Pattern, ...] = Field((), max_length=MAX_PATTERNS, description="Files to take beside the usual choice.")
     exclude: tuple[Pattern, ...] = Field((), max_length=MAX_PATTERNS, description="Files to leave out.")
-    expected_set_digest: str = Field("", pattern=r"^([0-9a-f]{64})?$", description="Refuse any other content.")
+    expected_set_digest: str = Field("", max_length=64, pattern=r"^([0-9a-f]{64})?$", description="Refuse any other content.")
     builder: BuilderKind = Field(BuilderKind.PLAN, description="What makes the image.")
 
     @field_validator("services")
@@ -74,18 +108,28 @@ class ModelSpec(_Resource):
     @field_validator("source")
     @classmethod
     def _an_address(cls, source: str, info: ValidationInfo) -> str:
-        if source and info.data.get("source_kind", SourceKind.UPLOAD) is not SourceKind.UPLOAD:
-            try:
-                check_source(source)
-            except SlipwayError as error:
-                raise ValueError(f"{error.message} {error.hint}") from None
+        kind = info.data.get("source_kind")  # none where it is wrong itself
+        if kind is SourceKind.UPLOAD and not re.fullmatch(UPLOAD_PATH, source):
+            raise ValueError(UPLOAD_PATH_RULE)
+        if kind is SourceKind.GIT_LFS and source and not re.fullmatch(SOURCE_URL, source):
+            raise ValueError(_what_is_wrong(source))
         return source
 
     @model_validator(mode="after")
     def _source_is_there(self) -> ModelSpec:
         if not self.source and self.source_kind is not SourceKind.UPLOAD:
-            raise ValueError(f"source is required with sourceKind {self.source_kind}")
+            raise ValueError(SOURCE_MISSING)
         return self
+
+
+def _what_is_wrong(source: str) -> str:
+    """The strict parser knows better words than "does not match"; it refuses all that the expression refuses."""
+    said = SOURCE_URL_RULE
+    try:
+        check_source(source)
+    except SlipwayError as error:
+        said = f"{error.message} {error.hint}"
+    return said
 
 
 class Model(_Resource):

@@ -73,7 +73,10 @@ def test_an_alias_becomes_the_task_that_it_means() -> None:
         (replaced("https://example.org", "ftp://example.org"), ["line 9", "spec.source", "ftp:// is not among the ways"]),
         (replaced("https://", "https://user:secret@"), ["line 9", "spec.source", "secrets never stand in an address"]),
         (replaced("git_lfs", "s3"), ["line 8", "spec.sourceKind", "'git_lfs' or 'upload'", "'s3'"]),
-        (replaced("slipway.dev/v1alpha1", "slipway.dev/v9"), ["line 1", "apiVersion", "slipway.dev/v1alpha1", "'slipway.dev/v9'"]),
+        (
+            replaced("slipway.dev/v1alpha1", "slipway.dev/v9"),
+            ["line 1", "apiVersion", "slipway.dev/v1alpha1", "'slipway.dev/v9'"],
+        ),
         (GOOD + "  revision: 1234567\n", ["line 10", "spec.revision", "valid string", "1234567"]),
         (GOOD + "  include: ['a b']\n", ["line 10", "spec.include[0]", "'a b'"]),
         (replaced("    - text-classification\n", "    {}\n"), ["line 6", "spec.services"]),
@@ -88,7 +91,11 @@ def test_a_mistake_is_named_with_its_line(text: str, expected: list[str]) -> Non
 
 def test_all_mistakes_are_said_at_once() -> None:
     said = complaint(replaced("sourceKind: git_lfs", "sourceKnid: git_lfs").replace("name: tiny", "name: T"))
-    assert [line.split(":")[0] for line in said.splitlines()] == ["model.yaml, line 4", "model.yaml, line 5", "model.yaml, line 8"]
+    assert [line.split(":")[0] for line in said.splitlines()] == [
+        "model.yaml, line 4",
+        "model.yaml, line 5",
+        "model.yaml, line 8",
+    ]
 
 
 def test_a_secret_in_an_address_is_not_repeated() -> None:
@@ -146,10 +153,12 @@ def test_a_long_wrong_value_is_not_printed_in_full() -> None:
 
 @given(st.text() | st.text(alphabet="ab:-[]{}&*?!|>'\"#%@`,<=\n\t 0.1eE~").map(lambda tail: GOOD + tail))
 def test_any_text_is_a_model_or_a_complaint(text: str) -> None:
+    found: Model | Reason
     try:
-        assert isinstance(parse_manifest(text, "model.yaml"), Model)
+        found = parse_manifest(text, "model.yaml")
     except SlipwayError as error:
-        assert error.reason is Reason.INVALID_MANIFEST
+        found = error.reason
+    assert found is Reason.INVALID_MANIFEST or isinstance(found, Model)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,220 @@
+"""The CustomResourceDefinition ``models.slipway.dev``, made from the types of ``crd.types`` and ``crd.status``.
+
+``python -m crd.schema`` writes ``crd/bases/``; a test compares what is checked in with what this makes. The types give a
+structural schema (https://kubernetes.io/docs/tasks/extend-kubernetes/custom-resources/custom-resource-definitions/); what
+concerns two fields, or a field and its past, is a rule in CEL, built from the same expressions that the types use.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from crd.status import ModelStatus
+from crd.types import (
+    API_VERSION,
+    KIND,
+    SOURCE_MISSING,
+    SOURCE_URL,
+    SOURCE_URL_RULE,
+    UPLOAD_PATH,
+    UPLOAD_PATH_RULE,
+    Metadata,
+    ModelSpec,
+)
+from steps.tasks import ALIASES, TASKS
+
+GROUP, VERSION = API_VERSION.split("/")
+PLURAL = "models"
+FOLDER = Path(__file__).parent / "bases"
+FILE = f"{GROUP}_{PLURAL}.yaml"
+HEADER = "# Made by `make manifests`; change the Python it comes from instead.\n"
+
+Schema = dict[str, Any]
+LABELS = {"app.kubernetes.io/part-of": "slipway"}
+KEPT = ("type", "format", "enum", "pattern", "default", "minimum", "minLength", "maxLength", "minItems", "maxItems", "required")
+COLUMNS = (  # name, type, path in the object, priority (1: only with -o wide)
+    ("Ready", "string", '.status.conditions[?(@.type=="Ready")].status', 0),
+    ("Reason", "string", '.status.conditions[?(@.type=="Ready")].reason', 0),
+    ("Source", "string", ".spec.source", 0),
+    ("Revision", "string", ".status.revision", 0),
+    ("Set Digest", "string", ".status.setDigest", 1),
+    ("Workflow", "string", ".status.workflow", 1),
+    ("Age", "date", ".metadata.creationTimestamp", 0),
+)
+
+
+def definition() -> dict[str, Any]:
+    """The CustomResourceDefinition."""
+    return {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": f"{PLURAL}.{GROUP}", "labels": LABELS},
+        "spec": {
+            "group": GROUP,
+            "names": {
+                "kind": KIND,
+                "listKind": f"{KIND}List",
+                "plural": PLURAL,
+                "singular": KIND.lower(),
+                "shortNames": ["mdl"],
+                "categories": ["slipway"],
+            },
+            "scope": "Namespaced",
+            "versions": [
+                {
+                    "name": VERSION,
+                    "served": True,
+                    "storage": True,
+                    "schema": {"openAPIV3Schema": _model()},
+                    "subresources": {"status": {}},
+                    "additionalPrinterColumns": [
+                        {"name": name, "type": type_, "jsonPath": path} | ({"priority": priority} if priority else {})
+                        for name, type_, path, priority in COLUMNS
+                    ],
+                }
+            ],
+        },
+    }
+
+
+def _model() -> Schema:
+    pattern = Metadata.model_json_schema()["properties"]["name"]["pattern"]
+    return {
+        "description": "A model that Slipway fetches, checks, packages and serves.",
+        "type": "object",
+        "required": ["spec"],
+        "properties": {
+            "apiVersion": {"type": "string"},
+            "kind": {"type": "string"},
+            "metadata": {"type": "object", "properties": {"name": {"type": "string"}}},
+            "spec": _spec(),
+            "status": _status(),
+        },
+        "x-kubernetes-validations": [
+            _rule(
+                f"self.metadata.name.matches({_literal(pattern)})",
+                "write at most 40 lower-case letters, digits and dashes, with a letter or digit at both ends",
+                field=".metadata.name",
+            )
+        ],
+    }
+
+
+def _spec() -> Schema:
+    schema = structural(ModelSpec.model_json_schema())
+    fields = schema["properties"]
+    for name in ("framework", "sourceKind", "source"):
+        fields[name]["x-kubernetes-validations"] = [
+            _rule(
+                "self == oldSelf",
+                f"{name} cannot be changed: delete this Model and make it anew, or make another one beside it",
+                reason="FieldValueForbidden",
+            )
+        ]
+    fields["services"]["items"]["enum"] = [*TASKS, *ALIASES]
+    fields["services"]["x-kubernetes-list-type"] = "set"
+    fields["services"]["x-kubernetes-validations"] = [
+        _rule(
+            f"self.filter(name, name in {names}).size() <= 1",
+            # Not as FieldValueDuplicate: with that reason the API server leaves the message out.
+            f"{' and '.join(names)} are the same task: keep one of them",
+        )
+        for names in ([task.name, *task.aliases] for task in TASKS.values())
+        if len(names) > 1
+    ]
+    schema["x-kubernetes-validations"] = [
+        _rule(
+            "self.sourceKind == 'upload' || self.source != ''",
+            f"{SOURCE_MISSING}: {SOURCE_URL_RULE}",
+            reason="FieldValueRequired",
+            field=".source",
+        ),
+        _rule(
+            f"self.sourceKind == 'upload' || self.source == '' || self.source.matches({_literal(SOURCE_URL)})",
+            SOURCE_URL_RULE,
+            field=".source",
+        ),
+        _rule(
+            f"self.sourceKind != 'upload' || self.source.matches({_literal(UPLOAD_PATH)})",
+            UPLOAD_PATH_RULE,
+            field=".source",
+        ),
+    ]
+    return schema
+
+
+def _status() -> Schema:
+    schema = structural(ModelStatus.model_json_schema(), defaults=False)
+    for name, key in (("conditions", "type"), ("services", "task")):
+        schema["properties"][name] |= {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": [key]}
+    return schema
+
+
+def structural(schema: Schema, *, defaults: bool = True) -> Schema:
+    """Pydantic's JSON schema as a structural one: references written out, ``null`` as ``nullable``, no titles.
+
+    Without ``defaults`` the API server adds nothing to what was written: so it is for the status, which one writer owns
+    and people read.
+    """
+    definitions: Mapping[str, Schema] = schema.get("$defs", {})
+
+    def convert(node: Schema) -> Schema:
+        reference = node.get("$ref")
+        if reference is not None:
+            node = definitions[reference.removeprefix("#/$defs/")] | node
+        made: Schema = {}
+        if "description" in node:
+            made["description"] = " ".join(node["description"].replace("``", "`").split())
+        if "anyOf" in node:
+            [wanted] = [part for part in node["anyOf"] if part != {"type": "null"}]
+            return convert(wanted) | made | {"nullable": True}
+        made |= {key: node[key] for key in KEPT if key in node and (defaults or key != "default")}
+        if node["type"] == "integer":
+            made["format"] = "int64"
+        if "items" in node:
+            made["items"] = convert(node["items"])
+        if "properties" in node:
+            made["properties"] = {name: convert(field) for name, field in node["properties"].items()}
+        return made
+
+    return convert(schema)
+
+
+def _rule(rule: str, message: str, *, reason: str = "FieldValueInvalid", field: str | None = None) -> dict[str, str]:
+    place = {"fieldPath": field} if field else {}
+    return {"rule": rule, "message": message, "reason": reason, **place}
+
+
+def _literal(pattern: str) -> str:
+    """A raw string of CEL; no expression here holds a double quote."""
+    return f'r"{pattern}"'
+
+
+def render() -> Mapping[str, str]:
+    """The text of every file in ``bases/``: the CRD, and what lets ``kubectl apply -k`` take it from elsewhere."""
+    kustomization = {"apiVersion": "kustomize.config.k8s.io/v1beta1", "kind": "Kustomization", "resources": [FILE]}
+    documents = {FILE: definition(), "kustomization.yaml": kustomization}
+    return {
+        name: HEADER + yaml.dump(document, Dumper=_Plain, sort_keys=False, width=120) for name, document in documents.items()
+    }
+
+
+class _Plain(yaml.SafeDumper):
+    """Without anchors: lists that are equal by chance are written out."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
+
+def write() -> None:
+    FOLDER.mkdir(exist_ok=True)
+    for name, text in render().items():
+        (FOLDER / name).write_text(text)
+
+
+if __name__ == "__main__":
+    write()
