@@ -81,11 +81,16 @@ class Reason(StrEnum):
     MISSING_DEPENDENCY = "MissingDependency"
     BUILDER_MISSING = "BuilderMissing"
     STORE_UNREADABLE = "StoreUnreadable"
+    IMAGE_UNAVAILABLE = "ImageUnavailable"
+    POD_REFUSED = "PodRefused"
+    WORKFLOW_REFUSED = "WorkflowRefused"
     # the rest
     INTERNAL_ERROR = "InternalError"
     NETWORK_UNREACHABLE = "NetworkUnreachable"
     SOURCE_BUSY = "SourceBusy"
     STORE_BUSY = "StoreBusy"
+    POD_LOST = "PodLost"
+    DEADLINE_EXCEEDED = "DeadlineExceeded"
     INTERRUPTED = "Interrupted"
     TERMINATED = "Terminated"
 
@@ -167,10 +172,17 @@ REASONS: dict[Reason, ReasonInfo] = {
         _E.ENVIRONMENT, "Install buildah, podman or docker, or use the builder `plan`, which needs none."
     ),
     Reason.STORE_UNREADABLE: ReasonInfo(_E.ENVIRONMENT, "Check that the store exists and may be read and written."),
+    Reason.IMAGE_UNAVAILABLE: ReasonInfo(
+        _E.ENVIRONMENT, "Check that the step's image is in a registry that the cluster's nodes can pull from."
+    ),
+    Reason.POD_REFUSED: ReasonInfo(_E.ENVIRONMENT, "Mend what the cluster names: a quota, a policy, or a missing setting."),
+    Reason.WORKFLOW_REFUSED: ReasonInfo(_E.ENVIRONMENT, "Apply Slipway's manifests again: `slipway install`."),
     Reason.INTERNAL_ERROR: ReasonInfo(_E.BUG, "This is a bug in Slipway: please report it with the traceback."),
     Reason.NETWORK_UNREACHABLE: ReasonInfo(_E.TRANSIENT, "Check the network and the address, then run again."),
     Reason.SOURCE_BUSY: ReasonInfo(_E.TRANSIENT, "The source is overloaded or asks to wait: run again later."),
     Reason.STORE_BUSY: ReasonInfo(_E.TRANSIENT, "The store is overloaded or out of reach: run again later."),
+    Reason.POD_LOST: ReasonInfo(_E.TRANSIENT, "The cluster took the pod away: run again, and it goes on where it stopped."),
+    Reason.DEADLINE_EXCEEDED: ReasonInfo(_E.TRANSIENT, "Run again: it goes on where it stopped. Else raise the limit."),
     Reason.INTERRUPTED: ReasonInfo(_E.INTERRUPTED, "Run the same command again: it goes on where it stopped."),
     Reason.TERMINATED: ReasonInfo(_E.TERMINATED, "Run the same command again: it goes on where it stopped."),
 }
@@ -182,11 +194,16 @@ class SlipwayError(Exception):
     def __init__(self, reason: Reason, message: str, *, hint: str | None = None) -> None:
         super().__init__(message)
         self.reason = reason
-        self.message = message
+        self.message = printable(message)
         self.hint = hint if hint is not None else reason.hint
 
     def __str__(self) -> str:
         return f"{self.reason}: {self.message}"
+
+
+def printable(text: str) -> str:
+    """The text without control characters: names and words of a hostile model end up in terminals and logs."""
+    return "".join(character if character.isprintable() or character in "\n\t" else "�" for character in text)
 
 
 class Terminated(BaseException):

@@ -17,7 +17,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from steps.digest import sha256_bytes, sha256_file
-from steps.errors import Reason, SlipwayError
+from steps.errors import Reason, SlipwayError, from_os_error
 
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 
@@ -103,8 +103,13 @@ def verify_folder(lock: Lock, folder: Path) -> None:
     Raises ``LockMismatch`` for a missing or additional file, ``UnsafePath`` for what is no regular file, and
     ``DigestMismatch`` for a changed one.
     """
-    expected = {file.path: file for file in lock.files}
-    for parent, folders, names in os.walk(folder):
+    expected = {file.path for file in lock.files}
+
+    def fail(error: OSError) -> None:
+        if not isinstance(error, FileNotFoundError):  # then its files are missing, which is said below
+            raise from_os_error(error, f"Cannot list {folder}") from error
+
+    for parent, folders, names in os.walk(folder, onerror=fail):
         for name in [*folders, *names]:
             path = Path(parent, name)
             relative = path.relative_to(folder).as_posix()

@@ -13,6 +13,8 @@ import time
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, TextIO
 
+from steps.errors import printable
+
 
 @dataclass(frozen=True)
 class Event:
@@ -32,7 +34,7 @@ class Progress:
 
     def note(self, text: str) -> None:
         """Tell a person one finished sentence or phrase."""
-        self.emit(Event("note", text))
+        self.emit(Event("note", printable(text)))
 
     def meter(self, text: str, total: int, done: int = 0) -> Meter:
         """Begin to count bytes of ``total`` under a label; ``done`` of them were there before."""

@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import hashlib
+import json
 import resource
 from dataclasses import dataclass
 from pathlib import Path
@@ -112,13 +113,16 @@ def execute(step: Step[InputsT, OutputsT], inputs: InputsT, context: Context, *,
 def find(step: Step[InputsT, OutputsT], inputs: InputsT, context: Context) -> Done[OutputsT] | None:
     """The receipt of this step with these (pinned) inputs, its objects checked; None where the step is not done.
 
-    A receipt whose objects were deleted counts for nothing; one whose objects changed raises ``DigestMismatch``.
+    A receipt that is damaged, or whose objects were deleted, counts for nothing; one whose objects changed raises
+    ``DigestMismatch``.
     """
     key = receipt_key(step.name, inputs)
     if context.store.size(key) is None:
         return None
+    receipt = parse(b"".join(context.store.read(key)))
+    if receipt is None:
+        return None
     try:
-        receipt = Receipt.model_validate_json(b"".join(context.store.read(key)))
         outputs = step.outputs.model_validate(receipt.outputs)
     except ValidationError:
         return None
@@ -142,16 +146,25 @@ def record(context: Context, run: str, receipt: Receipt) -> None:
 
 def records(context: Context, run: str) -> list[Receipt]:
     """The steps of a run so far, in the order in which they began."""
-    found = []
-    for key in context.store.list(f"runs/{run}/"):
-        with contextlib.suppress(ValidationError):  # a damaged record is as good as none: the step writes it again
-            if key.endswith(".json"):
-                found.append(Receipt.model_validate_json(b"".join(context.store.read(key))))
-    return sorted(found, key=lambda receipt: receipt.started)
+    keys = [key for key in context.store.list(f"runs/{run}/") if key.endswith(".json")]
+    found = [parse(b"".join(context.store.read(key))) for key in keys]
+    return sorted((receipt for receipt in found if receipt), key=lambda receipt: receipt.started)
 
 
 def dump(receipt: Receipt) -> bytes:
-    return canonical_json(receipt.model_dump(mode="json"))
+    """A receipt as it is stored: its name says nothing about its content, so its own digest stands in it."""
+    body = receipt.model_dump(mode="json")
+    return canonical_json({**body, "sha256": sha256_bytes(canonical_json(body))})
+
+
+def parse(data: bytes) -> Receipt | None:
+    """What ``dump`` wrote; None for anything else. A damaged receipt is as good as none: the step is done, or found, again."""
+    try:
+        body = json.loads(data)
+        sha256 = body.pop("sha256")
+        return Receipt.model_validate(body) if sha256_bytes(canonical_json(body)) == sha256 else None
+    except (ValueError, TypeError, AttributeError, LookupError, RecursionError):
+        return None
 
 
 @functools.cache

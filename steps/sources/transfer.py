@@ -61,6 +61,7 @@ class Transfer:
     def __init__(self, http: Http, clock: Clock, meter: Meter, tell: Callable[[str], None]) -> None:
         self._http, self._clock, self._meter, self._tell = http, clock, meter, tell
         self._stop = threading.Event()
+        self._responses: set[urllib3.BaseHTTPResponse] = set()
         self._renewing = threading.Lock()
         self._renewed: dict[str, RemoteObject] = {}
 
@@ -128,6 +129,7 @@ class Transfer:
         finally:
             # Also when the consumer stops early (full disk, Ctrl-C): no thread is left behind.
             self._stop.set()
+            self._cut_connections()
             pool.shutdown(wait=True, cancel_futures=True)
             self._stop.clear()
 
@@ -195,9 +197,19 @@ class Transfer:
                 if response.status in (404, 410):
                     raise SlipwayError(Reason.LFS_OBJECT_MISSING, f"{remote.what} is not on the server ({response.status}).")
                 raise SlipwayError(Reason.SOURCE_PROTOCOL, f"{remote.what}: unexpected answer {response.status}.")
+            self._responses.add(response)  # before the look at _stop: who sets it cuts what is in the set
+            if self._stop.is_set():
+                raise _Stopped
             yield response
         finally:
+            self._responses.discard(response)
             response.close()
+
+    def _cut_connections(self) -> None:
+        """Wake the threads that wait for a server which is slow or silent: giving up must not take its time."""
+        for response in tuple(self._responses):
+            with contextlib.suppress(ValueError, RuntimeError, TypeError, OSError):  # it has ended meanwhile
+                response.shutdown()
 
     def _renew(self, remote: RemoteObject, expired: RemoteObject) -> RemoteObject:
         """A new address, asked for once for all connections that were refused with the same one."""

@@ -94,7 +94,8 @@ def test_texts_and_weights_are_let_in_and_nothing_else(tmp_path: Path) -> None:
 @pytest.mark.parametrize("key", sorted(REMOTE_CODE_KEYS))
 @pytest.mark.parametrize("nest", [lambda x: x, lambda x: {"a": x}, lambda x: [1, [x]], lambda x: {"a": [{"b": x}]}])
 def test_a_key_that_names_code_is_found_at_any_depth(key: str, nest: Callable[[Any], Any]) -> None:
-    for value in (True, "x", {"AutoModel": "m.C"}, 1, [], {}):
+    values: list[Any] = [True, "x", {"AutoModel": "m.C"}, 1, [], {}]
+    for value in values:
         with pytest.raises(SlipwayError, match=key) as caught:
             check_json("config.json", json.dumps(nest({key: value})).encode())
         assert caught.value.reason is Reason.REMOTE_CODE
@@ -106,7 +107,8 @@ def test_a_key_that_names_code_is_found_at_any_depth(key: str, nest: Callable[[A
     "key", ["attn_implementation", "_attn_implementation", "experts_implementation", "_experts_implementation"]
 )
 def test_a_kernel_from_a_repository_is_refused_and_a_built_in_one_is_not(key: str) -> None:
-    for value in ("evil/kernel", "evil/kernel@main:attention", {"text_config": "evil/kernel"}, ["evil/kernel"]):
+    values: list[Any] = ["evil/kernel", "evil/kernel@main:attention", {"text_config": "evil/kernel"}, ["evil/kernel"]]
+    for value in values:
         with pytest.raises(SlipwayError, match="kernel from a repository") as caught:
             check_json("config.json", json.dumps({"text_config": {key: value}}).encode())
         assert caught.value.reason is Reason.REMOTE_CODE

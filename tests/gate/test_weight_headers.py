@@ -205,7 +205,9 @@ def test_what_the_library_writes_is_let_in(made: dict[str, Any], about: dict[str
 
 
 HUGE = (1 << 62, (1 << 63) - 1, 1 << 63, 1 << 64)
-VALUES = st.sampled_from([0, -0.0, 1, 4, -1, *HUGE, 1e300, True, None, "", "x", [], [0], {}, [0, 4], [4, 8], "F4", "F32"])
+VALUES: st.SearchStrategy[Any] = st.sampled_from(
+    [0, -0.0, 1, 4, -1, *HUGE, 1e300, True, None, "", "x", [], [0], {}, [0, 4], [4, 8], "F4", "F32"]
+)
 SHAPES = st.lists(st.sampled_from([0, 1, 2, 3, 4, *HUGE]), max_size=3)
 
 

@@ -15,7 +15,7 @@ from pipelines.demo.forge import Forge, ForgeHandler, Reply
 from pipelines.demo.repository import GIT_ENVIRONMENT, lfs_pointer, publish
 from steps.contract import Context
 from steps.digest import sha256_bytes
-from steps.errors import Reason, SlipwayError
+from steps.errors import ExitCode, Reason, SlipwayError
 from tests.forge_faults import batch_requests, object_requests
 from tests.model_trees import model_tree, noise, safetensors
 from tests.sources.running import fetch, outputs_of, run_process, taken
@@ -166,14 +166,14 @@ def test_settings_of_the_repository_are_not_read(context: Context, forge: Forge,
 
 
 def test_a_repository_around_the_scratch_folder_is_not_noticed(
-    tmp_path: Path, context: Context, forge: Forge, tree: Path, trap: Forge, touch: Path
+    tmp_path: Path, forge: Forge, tree: Path, trap: Forge, touch: Path
 ) -> None:
     publish(forge.root, "bert", tree)
     subprocess.run(["git", "init", "--quiet", tmp_path], check=True, env=GIT_ENVIRONMENT)
     with (tmp_path / ".git" / "config").open("a") as config:
         config.write(f'[url "{trap.url("x")}"]\n\tinsteadOf = {forge.url("bert")}\n[core]\n\tfsmonitor = {touch}\n')
-    context.scratch.mkdir(parents=True)
-    assert fetch(context, forge.url("bert")).files == 5
+    (tmp_path / "tmp").mkdir()
+    assert outputs_of(run_process(forge.url("bert"), tmp_path / "store", env={"TMPDIR": str(tmp_path / "tmp")})).files == 5
 
 
 def test_an_lfs_answer_that_points_into_the_machine_is_checked_as_an_address(
@@ -242,20 +242,41 @@ def test_an_object_does_not_get_past_the_gate_under_a_more_harmless_name(context
     assert caught.value.reason is Reason.REMOTE_CODE
 
 
+def packet(line: bytes) -> bytes:
+    return b"%04x%b" % (len(line) + 4, line)
+
+
 def test_a_servers_words_cannot_steer_the_terminal(tmp_path: Path, forge_root: Path, tree: Path) -> None:
     class Colourful(ForgeHandler):
-        def git_refs(self, name: str) -> Reply:
-            words = b"ERR \x1b[2J\x1b]0;owned\x07nothing here"
-            line = b"%04x%b" % (len(words) + 4, words)
-            document = b"001e# service=git-upload-pack\n0000" + line
-            headers = {"Content-Type": "application/x-git-upload-pack-advertisement", "Content-Length": str(len(document))}
-            return Reply(200, headers, [document])
+        def git_upload_pack(self, name: str, body: bytes) -> Reply:
+            if b"command=fetch" not in body:
+                return super().git_upload_pack(name, body)
+            words = packet(b"packfile\n") + packet(b"\x02\x1b[2J\x1b]0;owned\x07go away\n") + packet(b"\x03no") + b"0000"
+            headers = {"Content-Type": "application/x-git-upload-pack-result", "Content-Length": str(len(words))}
+            return Reply(200, headers, [words])
 
     publish(forge_root, "bert", tree)
     with Forge(forge_root, handler=Colourful) as forge:
         done = run_process(forge.url("bert"), tmp_path / "store")
-    assert done.returncode not in (0, 70)
-    assert "nothing here" in done.stderr
+    assert done.returncode == ExitCode.SOURCE
+    assert r"\x1b[2J\x1b]0;owned\x07go away" in done.stderr
+    assert "\x1b" not in done.stderr
+
+
+def test_a_servers_branches_cannot_steer_the_terminal(tmp_path: Path, forge_root: Path, tree: Path) -> None:
+    commit = publish(forge_root, "bert", tree)
+
+    class Colourful(ForgeHandler):
+        def git_refs(self, name: str) -> Reply:
+            document = packet(b"# service=git-upload-pack\n") + b"0000"
+            document += packet(f"{commit} refs/heads/\x1b[2Jmain\0 object-format=sha1\n".encode()) + b"0000"
+            headers = {"Content-Type": "application/x-git-upload-pack-advertisement", "Content-Length": str(len(document))}
+            return Reply(200, headers, [document])
+
+    with Forge(forge_root, handler=Colourful) as forge:
+        done = run_process(forge.url("bert"), tmp_path / "store", "--revision=main")
+    assert done.returncode == ExitCode.SOURCE
+    assert r"It has: \x1b[2Jmain." in done.stderr
     assert "\x1b" not in done.stderr
 
 

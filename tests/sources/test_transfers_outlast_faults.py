@@ -17,6 +17,7 @@ from pipelines.demo.repository import publish
 from steps.contract import Context
 from steps.digest import sha256_bytes
 from steps.errors import Reason, SlipwayError
+from steps.sources.transfer import exclusive
 from tests.conftest import FakeClock, RecordedProgress
 from tests.forge_faults import (
     CutEveryObject,
@@ -92,7 +93,7 @@ def test_large_objects_come_in_parallel_ranges_and_each_byte_once(
         fetch(context, forge.url("bert"))
         assert together == [8]
         assert sent(forge) == len(weights())
-        starts = sorted(int(exchange.range.removeprefix("bytes=").split("-")[0]) for exchange in object_requests(forge))
+        starts = sorted(int(str(exchange.range).removeprefix("bytes=").split("-")[0]) for exchange in object_requests(forge))
         assert starts == list(range(0, len(weights()), 256 << 10))
 
 
@@ -400,6 +401,24 @@ def test_two_runs_at_once_fetch_an_object_once(
         assert results[0] == results[1]
         assert len(object_requests(forge)) == 1
     assert list((context.scratch / "partial").iterdir()) == []
+
+
+def test_whoever_waited_for_a_file_holds_it_against_those_who_come_later(tmp_path: Path) -> None:
+    inside, waiting = threading.Event(), threading.Event()
+    held: list[bool] = []
+
+    def second() -> None:
+        with exclusive(tmp_path / "object", waiting.set):
+            held.append((tmp_path / "object.lock").exists())
+
+    thread = threading.Thread(target=second)
+    with exclusive(tmp_path / "object", inside.set):
+        thread.start()
+        assert waiting.wait(30)
+    thread.join()
+    assert held == [True]
+    assert not inside.is_set()
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_server_that_hangs_up_on_the_batch_request_is_asked_again(context: Context, serving: Callable[..., Any]) -> None:

@@ -52,7 +52,9 @@ def test_without_a_word_from_the_server_the_wait_doubles() -> None:
 
 
 def test_five_tries_and_four_waits_then_the_last_failure() -> None:
-    clock, told, tries = FakeClock(), [], []
+    clock = FakeClock()
+    told: list[str] = []
+    tries: list[None] = []
 
     def work() -> None:
         tries.append(None)
