@@ -14,6 +14,8 @@ from pipelines.argo import EXECUTOR_ACCOUNT, STEPS_ACCOUNT
 SENSOR_ACCOUNT = "slipway-sensor"
 EVENT_SOURCE_ACCOUNT = "slipway-eventsource"
 OPERATOR_ACCOUNT = "slipway-operator"
+# Argo Events makes these pods and has no field for the token, so the account must allow it.
+MOUNTED = (SENSOR_ACCOUNT, EVENT_SOURCE_ACCOUNT)
 LABELS = {"app.kubernetes.io/part-of": "slipway"}
 
 Rule = tuple[str, str, Sequence[str]]  # API group, resource, verbs
@@ -44,8 +46,8 @@ def _account(name: str, rules: Sequence[Rule]) -> list[dict[str, Any]]:
             "apiVersion": "v1",
             "kind": "ServiceAccount",
             "metadata": metadata,
-            # Only programs that talk to the API server mount a token, and say so themselves.
-            "automountServiceAccountToken": False,
+            # Only programs that talk to the API server mount a token, and say so themselves where they can.
+            "automountServiceAccountToken": name in MOUNTED,
         }
     ]
     if rules:

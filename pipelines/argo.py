@@ -13,6 +13,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from hera.shared.serialization import MISSING
 from hera.workflows import DAG, Container, Parameter, RetryStrategy, Task, WorkflowTemplate
 from hera.workflows.models import (
     Backoff,
@@ -85,7 +86,8 @@ def workflow_template(version: str = __version__) -> WorkflowTemplate:
         entrypoint="ingest",
         on_exit=REPORT.name,
         arguments=[
-            Parameter(name=name, description=text, value=default, enum=list(choices) or None)
+            # Hera would write None as the text `null`, a default that nobody means.
+            Parameter(name=name, description=text, value=MISSING if default is None else default, enum=list(choices) or None)
             for name, (text, default, choices) in PARAMETERS.items()
         ],
         labels={"app.kubernetes.io/part-of": "slipway", "app.kubernetes.io/version": version},
@@ -179,7 +181,7 @@ def trunk() -> None:
             with_param="{{workflow.parameters.services}}",
             arguments=[Parameter(name=name, value=value) for name, value in {"service": "{{item}}", **passed}.items()],
         )
-        for earlier in {source.node for source in needed.values()}:
+        for earlier in dict.fromkeys(source.node for source in needed.values()):
             tasks[earlier] >> fan_out
 
 

@@ -13,6 +13,8 @@ import yaml
 
 from pipelines.access import LABELS, access
 from pipelines.argo import SETTINGS, workflow_template
+from pipelines.events import events
+from pipelines.operator_manifest import operator_manifests
 
 FOLDER = Path(__file__).parent / "manifests"
 NAMESPACE = "slipway"
@@ -45,6 +47,8 @@ def files() -> Mapping[str, Sequence[dict[str, Any]]]:
         "access.yaml": access(),
         "settings.yaml": [settings()],
         "workflowtemplate.yaml": [workflow_template().to_dict()],
+        "operator.yaml": operator_manifests(),
+        "events.yaml": events(NAMESPACE),
     }
 
 
@@ -55,13 +59,21 @@ def render() -> Mapping[str, str]:
         "apiVersion": "kustomize.config.k8s.io/v1beta1",
         "kind": "Kustomization",
         "namespace": NAMESPACE,
-        "resources": list(texts),
+        "resources": ["../../crd/bases", *texts],
+        "sortOptions": {"order": "fifo"},  # by itself kustomize would put the EventSource before the Sensor
     }
     return {**texts, "kustomization.yaml": HEADER + dump_all([kustomization])}
 
 
+class _Dumper(yaml.SafeDumper):
+    """Without anchors: what stands twice is written twice."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
+
 def dump_all(documents: Sequence[dict[str, Any]]) -> str:
-    return yaml.safe_dump_all(documents, sort_keys=False, width=120)
+    return yaml.dump_all(documents, Dumper=_Dumper, sort_keys=False, width=120)
 
 
 def write() -> None:

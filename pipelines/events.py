@@ -1,0 +1,174 @@
+"""From a ``Model`` to its Workflow without anybody's help: EventBus, EventSource and Sensor of Argo Events.
+
+The EventSource tells of every Model that is added or changed, and after a restart of every Model there is. The Sensor decides
+which of these events want a run, and creates the same thin Workflow under the same name as ``crd.workflow.thin_workflow``. What
+is told twice makes no second run: its name is taken, or its generation is finished. What the bus loses, the operator finds.
+
+Hera cannot write these (it drops a resource's group and an expression's fields), so they are plain manifests here, for
+Argo Events 1.9. The bus comes first and the EventSource last: a Sensor sees nothing from before its first start.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from crd.types import API_VERSION
+from crd.workflow import GENERATION_LABEL, MODEL_LABEL, PIPELINE_VERSION, SPEC_PARAMETERS, TEMPLATE, UID_LABEL
+from pipelines.access import EVENT_SOURCE_ACCOUNT, LABELS, SENSOR_ACCOUNT
+from pipelines.argo import UID, restricted
+
+BUS = "default"  # what EventSources and Sensors take when they name none
+BUS_VERSION = "2.10.29"  # of NATS; Argo Events 1.9.10 knows it
+DEPENDENCY = "model"
+POD_SECURITY: Mapping[str, Any] = {
+    "runAsNonRoot": True,
+    "runAsUser": UID,
+    "runAsGroup": UID,
+    "fsGroup": UID,
+    "seccompProfile": {"type": "RuntimeDefault"},
+}
+
+# jq. An event has `body` (the Model), and for an update `oldBody`. A change of labels, annotations or status leaves the
+# generation as it was. A list travels as `json.dumps` writes it, so that all who start a run write the same Workflow.
+READ_EVENT = """\
+.body as $model | .oldBody as $old | $model.metadata as $metadata
+| {{
+    wanted: (
+      $metadata.deletionTimestamp == null
+      and ($model.status.finishedGeneration // 0) < $metadata.generation
+      and ($old.metadata.uid != $metadata.uid or $old.metadata.generation != $metadata.generation)
+    ),
+    run: "\\($metadata.uid)/\\($metadata.generation)/{version}",
+    labels: {{{labels}}},
+    parameters: [
+      {{name: "name", value: $metadata.name}},
+      ({fields}[]
+       | {{name: .[0], value: $model.spec[.[1]]}}
+       | select(.value != null)
+       | .value |= if type == "array" then "[" + (map(tojson) | join(", ")) + "]" else . end)
+    ]
+  }}
+"""
+
+
+def events(namespace: str, bus_url: str | None = None) -> list[dict[str, Any]]:
+    """All three in the order in which they must be applied; see ``event_bus`` for ``bus_url``."""
+    return [event_bus(bus_url), sensor(namespace), event_source(namespace)]
+
+
+def events_name(namespace: str) -> str:
+    """Of Sensor and EventSource. On a bus that several namespaces share nothing but these names keeps their events apart."""
+    return f"{namespace}-models"
+
+
+def event_bus(url: str | None = None) -> dict[str, Any]:
+    """Three NATS pods that Argo Events runs in the namespace; or, with ``url``, a NATS server with JetStream that is there."""
+    container = {"securityContext": restricted().model_dump(exclude_none=True, by_alias=True)}
+    managed = {
+        "version": BUS_VERSION,
+        "metadata": {"labels": LABELS},
+        "securityContext": dict(POD_SECURITY),
+        "containerTemplate": container,
+        "reloaderContainerTemplate": container,
+        "metricsContainerTemplate": container,
+    }
+    return _manifest("EventBus", BUS, {"jetstreamExotic": {"url": url}} if url else {"jetstream": managed})
+
+
+def event_source(namespace: str) -> dict[str, Any]:
+    """Tells of every Model in ``namespace`` that is added or changed."""
+    group, version = API_VERSION.split("/")
+    models = {
+        "namespace": namespace,
+        "group": group,
+        "version": version,
+        "resource": "models",
+        "eventTypes": ["ADD", "UPDATE"],
+    }
+    return _manifest(
+        "EventSource", events_name(namespace), {"template": _pod(EVENT_SOURCE_ACCOUNT), "resource": {DEPENDENCY: models}}
+    )
+
+
+def sensor(namespace: str) -> dict[str, Any]:
+    """Creates the Workflow of every Model whose generation is new."""
+    dependency = {
+        "name": DEPENDENCY,
+        "eventSourceName": events_name(namespace),
+        "eventName": DEPENDENCY,
+        "transform": {"jq": read_event()},
+        "filters": {"data": [{"path": "wanted", "type": "bool", "value": ["true"]}]},
+    }
+    workflow = {
+        "apiVersion": "argoproj.io/v1alpha1",
+        "kind": "Workflow",
+        "metadata": {"name": "", "labels": {}},
+        "spec": {"workflowTemplateRef": {"name": TEMPLATE}, "arguments": {"parameters": []}},
+    }
+    trigger = {
+        "template": {
+            "name": "ingest",
+            "k8s": {
+                # Not `patch`, which would be content with what exists: it needs the right to change any Workflow, and would
+                # undo what a person gave `argo retry`. A name that is taken costs three tries, 3 s, and their lines in the log.
+                "operation": "create",
+                "source": {"resource": workflow},
+                "parameters": [
+                    {
+                        "src": {
+                            "dependencyName": DEPENDENCY,
+                            "dataTemplate": '{{ .Input.run | sha256sum | trunc 20 | printf "ingest-%s" }}',
+                        },
+                        "dest": "metadata.name",
+                    },
+                    _raw("labels", "metadata.labels"),
+                    _raw("parameters", "spec.arguments.parameters"),
+                ],
+            },
+        },
+        # Without it nothing is retried, and an event is forgotten before its Workflow is there.
+        "atLeastOnce": True,
+        "retryStrategy": {"steps": 3, "duration": "1s", "factor": 2, "jitter": 0.1},
+    }
+    return _manifest(
+        "Sensor",
+        events_name(namespace),
+        {"template": _pod(SENSOR_ACCOUNT), "dependencies": [dependency], "triggers": [trigger]},
+    )
+
+
+def read_event() -> str:
+    """The jq program that makes of an event whether a run is wanted, and the Workflow's parts."""
+    labels = {MODEL_LABEL: "$metadata.name", UID_LABEL: "$metadata.uid", GENERATION_LABEL: "($metadata.generation | tostring)"}
+    return READ_EVENT.format(
+        version=PIPELINE_VERSION,
+        labels=", ".join(f"{json.dumps(label)}: {value}" for label, value in labels.items()),
+        fields=json.dumps(list(SPEC_PARAMETERS.items())),
+    )
+
+
+def _raw(key: str, dest: str) -> dict[str, Any]:
+    return {"src": {"dependencyName": DEPENDENCY, "dataKey": key, "useRawData": True}, "dest": dest}
+
+
+def _pod(account: str) -> dict[str, Any]:
+    return {
+        "metadata": {"labels": LABELS},
+        "serviceAccountName": account,
+        "securityContext": dict(POD_SECURITY),
+        "container": {
+            "securityContext": restricted().model_dump(exclude_none=True, by_alias=True),
+            "resources": {"requests": {"cpu": "10m", "memory": "64Mi"}, "limits": {"memory": "256Mi"}},
+        },
+    }
+
+
+def _manifest(kind: str, name: str, spec: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "apiVersion": "argoproj.io/v1alpha1",
+        "kind": kind,
+        "metadata": {"name": name, "labels": LABELS},
+        "spec": spec,
+    }
