@@ -24,6 +24,8 @@ from steps.contract import Context, Inputs, InputsT, Outputs, OutputsT, Step
 from steps.digest import canonical_json, sha256_bytes
 from steps.errors import Reason, SlipwayError, Terminated, named
 
+_USERINFO = re.compile(r"//[^/@\s]*@")
+
 
 class Failure(BaseModel):
     """A failure as it is written down."""
@@ -81,7 +83,7 @@ def execute(step: Step[InputsT, OutputsT], inputs: InputsT, context: Context, *,
         return Receipt(
             step=step.name,
             service=getattr(inputs, "service", ""),
-            inputs=inputs.model_dump(mode="json"),
+            inputs=presentable(inputs),
             outputs=outputs.model_dump(mode="json") if outputs else {},
             objects=dict(context.published),
             started=started.isoformat(timespec="milliseconds"),
