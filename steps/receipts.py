@@ -13,6 +13,7 @@ import contextlib
 import functools
 import hashlib
 import json
+import re
 import resource
 from dataclasses import dataclass
 from pathlib import Path
@@ -151,6 +152,12 @@ def records(context: Context, run: str) -> list[Receipt]:
     keys = [key for key in context.store.list(f"runs/{run}/") if key.endswith(".json")]
     found = [parse(b"".join(context.store.read(key))) for key in keys]
     return sorted((receipt for receipt in found if receipt), key=lambda receipt: receipt.started)
+
+
+def presentable(inputs: Inputs) -> dict[str, Any]:
+    """The inputs as they are written down: a secret in an address, which is refused anyway, is not kept."""
+    values = inputs.model_dump(mode="json")
+    return {name: _USERINFO.sub("//…@", value) if isinstance(value, str) else value for name, value in values.items()}
 
 
 def dump(receipt: Receipt) -> bytes:

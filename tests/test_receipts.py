@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from steps.contract import Context
 from steps.errors import Reason, SlipwayError
 from steps.fetch import STEP, FetchInputs
@@ -11,11 +13,10 @@ from steps.sources import SourceKind
 
 def test_a_password_in_a_refused_address_is_not_recorded(context: Context) -> None:
     inputs = FetchInputs(source_kind=SourceKind.GIT_LFS, source="https://ada:s3cret@example.org/model")
-    try:
+    with pytest.raises(SlipwayError) as raised:
         execute(STEP, inputs, context, run="r")
-    except SlipwayError as error:
-        assert error.reason is Reason.INVALID_SOURCE
-        assert "s3cret" not in error.message
+    assert raised.value.reason is Reason.INVALID_SOURCE
+    assert "s3cret" not in raised.value.message
     [record] = records(context, "r")
     assert record.failure is not None
     assert record.inputs["source"] == "https://…@example.org/model"
