@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import functools
+import importlib.util
 import json
 import signal
 import sys
 from collections.abc import Callable
+from dataclasses import asdict
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, ParamSpec
 
@@ -15,8 +18,10 @@ from rich.markup import escape
 
 from crd.manifest import read_manifest
 from pipelines import display, plan
+from pipelines.cluster import NAMESPACE, Cluster
 from pipelines.local import run_model
 from steps import __version__
+from steps.clock import SystemClock
 from steps.errors import ExitCode, Reason, SlipwayError
 from steps.main import DEFAULT_STORE, guarded, open_context
 from steps.progress import PlainProgress, Progress
@@ -38,6 +43,11 @@ ManifestOption = Annotated[Path, typer.Option("--file", "-f", help="The manifest
 StoreOption = Annotated[
     str, typer.Option(envvar="SLIPWAY_STORE", help="Folder, file:///folder or gs://bucket/prefix that keeps the results.")
 ]
+NamespaceOption = Annotated[
+    str, typer.Option("--namespace", "-n", envvar="SLIPWAY_NAMESPACE", help=f"Namespace in the cluster (default: {NAMESPACE}).")
+]
+ContextOption = Annotated[str, typer.Option(help="Context of KUBECONFIG; the current one without it.")]
+WatchOption = Annotated[bool, typer.Option("--watch", help="Show the steps until the end; exit with the failure's code.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="JSON on standard output, for machines.")]
 
 
@@ -123,6 +133,132 @@ def tasks() -> int:
         table.add_row(task.name, ", ".join(task.aliases), task.title)
     display.open_console(sys.stdout).print(table)
     return ExitCode.DONE
+
+
+@command
+def submit(
+    file: ManifestOption,
+    namespace: NamespaceOption = "",
+    context: ContextOption = "",
+    workflow: Annotated[bool, typer.Option("--workflow", help="Start a Workflow at once, without a Model.")] = False,
+    watch: WatchOption = False,
+    as_json: JsonOption = False,
+) -> int:
+    """Create the Model in the cluster, or change it to what the manifest says; the cluster takes it the whole way."""
+    from pipelines.submit import namespace_of, submit_model, submit_workflow
+    from pipelines.watch import follow
+
+    model = read_manifest(file)
+    cluster = Cluster.connect(namespace_of(model, namespace), context)
+    made = (submit_workflow if workflow else submit_model)(cluster, model)
+    if as_json:
+        print(json.dumps({"event": "submitted", "namespace": cluster.namespace, **asdict(made)}), flush=True)
+    else:
+        print(f"{made.kind} {made.name} {made.what} in the namespace {cluster.namespace}.", flush=True)
+        if made.what == "unchanged":
+            print(f"What is done is not run again. `slipway retry {made.name}` repeats a run that failed.", flush=True)
+    return follow(cluster, made.name, as_json=as_json) if watch else ExitCode.DONE
+
+
+@command
+def status(
+    name: Annotated[str, typer.Argument(help="A Model, or a Workflow; all Models without it.")] = "",
+    namespace: NamespaceOption = "",
+    context: ContextOption = "",
+    as_json: JsonOption = False,
+) -> int:
+    """Show what became of all Models, or of one in full."""
+    from pipelines.runs import find_run
+    from pipelines.status import show_all, show_one
+
+    cluster = Cluster.connect(namespace, context)
+    console, now = display.open_console(sys.stdout), datetime.now(UTC)
+    if name:
+        show_one(find_run(cluster, name), console, now, as_json=as_json)
+    else:
+        show_all(cluster, console, now, as_json=as_json)
+    return ExitCode.DONE
+
+
+@command
+def logs(
+    name: Annotated[str, typer.Argument(help="A Model, or a Workflow.")],
+    step: Annotated[str, typer.Argument(help="One step: fetch, or image-classification/smoke in a branch.")] = "",
+    namespace: NamespaceOption = "",
+    context: ContextOption = "",
+) -> int:
+    """Print what the steps of a run wrote."""
+    from pipelines.logs import logs as lines
+    from pipelines.runs import find_run
+
+    cluster = Cluster.connect(namespace, context)
+    for line in lines(cluster, find_run(cluster, name), step):
+        print(line)
+    return ExitCode.DONE
+
+
+@command
+def retry(
+    name: Annotated[str, typer.Argument(help="A Model, or a Workflow, whose run failed.")],
+    namespace: NamespaceOption = "",
+    context: ContextOption = "",
+    watch: WatchOption = False,
+    as_json: JsonOption = False,
+) -> int:
+    """Do the failed steps of a run again (`argo retry`); what is done stays done."""
+    from pipelines.retry import retry as start_again
+    from pipelines.runs import find_run
+    from pipelines.watch import follow
+
+    cluster = Cluster.connect(namespace, context)
+    run = find_run(cluster, name)
+    start_again(cluster, run)
+    print(f"The Workflow {run.workflow_name} goes on.", file=sys.stderr, flush=True)
+    return follow(cluster, name, as_json=as_json) if watch else ExitCode.DONE
+
+
+@command
+def install(
+    namespace: NamespaceOption = "",
+    context: ContextOption = "",
+    store: Annotated[str, typer.Option(help="Where the cluster keeps the results: gs://bucket/prefix.")] = "",
+    event_bus_url: Annotated[str, typer.Option(help="A NATS server with JetStream to use, nats://…; or one is started.")] = "",
+    registry: Annotated[str | None, typer.Option(help="Registry that has Slipway's own images: REGISTRY/slipway/…")] = None,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="An environment variable of all steps.")
+    ] = None,
+    timeout: Annotated[int, typer.Option(min=0, help="Seconds to wait until all is ready; 0 does not wait.")] = 300,
+) -> int:
+    """Apply all manifests to the cluster and wait until all is ready. What was set before stays, unless it is named again."""
+    if importlib.util.find_spec("hera") is None:  # the template is written anew, for this very version
+        raise SlipwayError(
+            Reason.MISSING_DEPENDENCY, "The package hera is not installed.", hint="pip install 'slipway[pipelines,operator]'"
+        )
+    from pipelines.install import Choices
+    from pipelines.install import install as apply
+
+    choices = Choices.parse(settings or [], store=store, event_bus_url=event_bus_url, registry=registry)
+    cluster = Cluster.connect(namespace, context)
+    apply(cluster, choices, SystemClock(), timeout, lambda line: print(line, flush=True))
+    return ExitCode.DONE
+
+
+@command
+def doctor(
+    namespace: NamespaceOption = "",
+    context: ContextOption = "",
+    store: StoreOption = DEFAULT_STORE,
+    as_json: JsonOption = False,
+) -> int:
+    """Say what is missing, on this machine and in the cluster, and how to get it."""
+    from pipelines.doctor import examine, print_findings
+
+    findings = examine(namespace, context, store)
+    if as_json:
+        print(json.dumps([asdict(finding) for finding in findings], indent=1))
+    else:
+        print_findings(findings, display.open_console(sys.stdout))
+    return ExitCode.DONE if all(finding.good or not finding.required for finding in findings) else ExitCode.ENVIRONMENT
 
 
 @command

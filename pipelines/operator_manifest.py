@@ -1,7 +1,7 @@
 """The operator in the cluster: one pod that may be lost at any time, in the namespace that it serves.
 
-Two at once would do no harm (every write is conditional, every name a function of what it is for) and no good either: one replica,
-and the old one goes before the new one comes.
+Two at once would do no harm (every write is conditional, every name a function of what it is for) and no good either:
+one replica, and the old one goes before the new one comes.
 """
 
 from __future__ import annotations

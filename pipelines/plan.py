@@ -10,6 +10,7 @@ from rich.table import Table
 
 from crd.types import Model
 from steps.contract import Context
+from steps.errors import printable
 from steps.fetch import FetchInputs, check_survey, source_of
 from steps.gate.config import architectures, check_json
 from steps.progress import human_bytes
@@ -62,10 +63,12 @@ def print_plan(model: Model, survey: Survey, console: Console) -> None:
     table.add_column("size", justify="right")
     table.add_column("why")
     for file, why in choice.taken:
-        table.add_row(escape(file.path), human_bytes(file.size), f"[green]taken[/green]: {why}")
+        table.add_row(escape(printable(file.path)), human_bytes(file.size), f"[green]taken[/green]: {why}")
     for file, why in choice.left:
         table.add_row(
-            f"[dim]{escape(file.path)}[/dim]", f"[dim]{human_bytes(file.size)}[/dim]", f"[dim]left: {escape(why)}[/dim]"
+            f"[dim]{escape(printable(file.path))}[/dim]",
+            f"[dim]{human_bytes(file.size)}[/dim]",
+            f"[dim]left: {escape(why)}[/dim]",
         )
     console.print(table)
     console.print(

@@ -1,0 +1,79 @@
+"""What a failed pod means: its message, read.
+
+A step says why it fails as one JSON line in its termination log (``steps.main.tell``). Argo 3.7 hands it on as the node's
+message: ``main: Error (exit code 10): {"reason":…}``. A pod that could not say anything has a message of Argo or of the
+kubelet, which is recognised here; the texts were taken from Argo 3.7.15 on Kubernetes 1.34.
+"""
+
+from __future__ import annotations
+
+import json
+
+from crd.nodes import Try
+from steps.errors import Reason
+from steps.receipts import Failure
+
+# In order: the first text that the message holds decides.
+SIGNS: tuple[tuple[Reason, tuple[str, ...]], ...] = (
+    (Reason.OUT_OF_MEMORY, ("OOMKilled",)),
+    (Reason.TERMINATED, ("shutdown with strategy", "Stopped with strategy")),
+    (Reason.DEADLINE_EXCEEDED, ("deadline",)),
+    (Reason.IMAGE_UNAVAILABLE, ("ImagePullBackOff", "ErrImagePull", "ErrImageNeverPull", "InvalidImageName")),
+    (Reason.DISK_FULL, ("ephemeral local storage", "ephemeral-storage", "Usage of EmptyDir volume")),
+    (Reason.POD_LOST, ("pod deleted", "evicted", "Evicted", "The node was low on resource", "preempt", "node shutdown")),
+    (Reason.POD_REFUSED, ("CreateContainerConfigError", "CreateContainerError", "RunContainerError", "is forbidden")),
+)
+# What keeps a pod from starting although the kubelet goes on trying: a person should know before the deadline does.
+NOT_STARTING = frozenset({Reason.IMAGE_UNAVAILABLE, Reason.POD_REFUSED})
+PULL_ERROR = "ErrImagePull: "
+KILLED, TERMINATED = "137", "143"
+
+
+def read_failure(attempt: Try) -> Failure:
+    """Why this try failed, in the step's own words if it had any."""
+    said = _own_words(attempt.message)
+    if said is not None:
+        return said
+    reason = recognise(attempt.message)
+    if reason is None:
+        reason = {KILLED: Reason.POD_LOST, TERMINATED: Reason.TERMINATED}.get(attempt.exit_code, Reason.INTERNAL_ERROR)
+    return plain(reason, attempt.message or "The pod failed, and nobody says why.")
+
+
+def why_it_waits(attempt: Try) -> Failure | None:
+    """The failure of a pod that cannot start; None where it merely takes its time."""
+    reason = recognise(attempt.message) if attempt.phase == "Pending" else None
+    if reason not in NOT_STARTING:
+        return None
+    # The kubelet turns between the error and the pause before the next try; the error is in both.
+    message = PULL_ERROR + attempt.message.rpartition(PULL_ERROR)[2] if PULL_ERROR in attempt.message else attempt.message
+    return plain(reason, message, retryable=True)
+
+
+def refused(message: str) -> Failure:
+    """The failure of a Workflow that ended before it had a pod."""
+    reason = recognise(message) or Reason.WORKFLOW_REFUSED
+    return plain(reason, message or "The Workflow ended before its first step, and does not say why.")
+
+
+def recognise(message: str) -> Reason | None:
+    """The reason behind a text of Argo or the kubelet."""
+    return next((reason for reason, signs in SIGNS if any(sign in message for sign in signs)), None)
+
+
+def plain(reason: Reason, message: str, *, retryable: bool | None = None) -> Failure:
+    """A failure with the reason's own hint."""
+    return Failure(
+        reason=reason,
+        message=message,
+        hint=reason.hint,
+        retryable=reason.retryable if retryable is None else retryable,
+    )
+
+
+def _own_words(message: str) -> Failure | None:
+    try:
+        value, _ = json.JSONDecoder().raw_decode(message[message.index("{") :])
+        return Failure.model_validate(value)
+    except (ValueError, RecursionError):  # no JSON, half of one, or one of somebody else
+        return None

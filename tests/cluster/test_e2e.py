@@ -1,0 +1,188 @@
+"""The whole way in a real cluster, against a laptop's run of the same wish.
+
+A repository is served over git and LFS from this machine, Slipway is installed from nothing by its own command, and every
+way in is tried: a Model that is applied, a Workflow that is submitted, a source that fails and is mended, ten Models at once
+while the parts that start them are killed.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import urllib3
+from kubernetes.client import ApiClient
+
+from crd.manifest import parse_manifest
+from crd.workflow import workflow_name
+from pipelines.demo.forge import Forge
+from pipelines.demo.repository import publish
+from pipelines.local import Observer, run_model
+from pipelines.serving import serve_archive
+from steps.server import ANSWER
+from steps.store import open_store
+from tests.cluster.place import Place, installed
+from tests.tiny_models import vit_folder
+
+__all__ = ["vit_folder"]  # a fixture
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(1500)]
+TASK = "image-classification"
+
+
+def manifest(name: str, source: str, revision: str = "main") -> str:
+    return f"""\
+apiVersion: slipway.dev/v1alpha1
+kind: Model
+metadata:
+  name: {name}
+spec:
+  services: [{TASK}]
+  sourceKind: git_lfs
+  source: {source}
+  revision: {revision}
+"""
+
+
+@pytest.fixture(scope="module")
+def place(kube: ApiClient) -> Iterator[Place]:
+    with installed(kube.configuration.host) as place:
+        yield place
+
+
+@pytest.fixture(scope="module")
+def forge(place: Place, tmp_path_factory: pytest.TempPathFactory, vit_folder: Path) -> Iterator[Forge]:
+    root = tmp_path_factory.mktemp("forge")
+    publish(root, "tiny-vit", vit_folder)
+    with Forge(root, host=place.host) as forge:
+        yield forge
+
+
+@pytest.fixture(scope="module")
+def source(forge: Forge) -> str:
+    return forge.url("tiny-vit")
+
+
+@pytest.fixture(scope="module")
+def on_the_laptop(source: str, place: Place, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """What ``slipway run`` makes of the same wish here: set digest and archive digest."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SLIPWAY_HTTP_HOSTS", place.host)
+        outcome = run_model(
+            parse_manifest(manifest("tiny", source), "laptop"), str(tmp_path_factory.mktemp("store")), Observer()
+        )
+    assert not outcome.failures, outcome.failures
+    return {name: receipt.outputs for name, receipt in outcome.receipts.items()}
+
+
+def apply(place: Place, text: str) -> None:
+    place.kubectl("apply", "-f", "-", stdin=text)
+
+
+def model(place: Place, name: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(place.kubectl("get", "model", name, "-o", "json"))
+    return found
+
+
+def condition(found: dict[str, Any], kind: str) -> dict[str, Any]:
+    return next((c for c in found.get("status", {}).get("conditions", []) if c["type"] == kind), {})
+
+
+def wait(what: str, ready: Callable[[], bool], seconds: float = 600) -> None:
+    end = time.monotonic() + seconds
+    while not ready():
+        assert time.monotonic() < end, f"not within {seconds:.0f} s: {what}"
+        time.sleep(2)
+
+
+def is_(place: Place, name: str, kind: str) -> Callable[[], bool]:
+    return lambda: condition(model(place, name), kind).get("status") == "True"
+
+
+def workflows(place: Place, name: str) -> list[str]:
+    listing = json.loads(place.kubectl("get", "workflows", "-l", f"slipway.dev/model={name}", "-o", "json"))
+    return [item["metadata"]["name"] for item in listing["items"]]
+
+
+def test_an_applied_model_becomes_ready_with_the_digests_of_the_laptop(
+    place: Place, source: str, on_the_laptop: dict[str, Any], tmp_path: Path
+) -> None:
+    apply(place, manifest("tiny", source))
+    wait("Model tiny is Ready", is_(place, "tiny", "Ready"))
+    found = model(place, "tiny")
+    status = found["status"]
+    assert workflows(place, "tiny") == [workflow_name(found["metadata"]["uid"], 1)]
+    assert status["finishedGeneration"] == 1
+    assert status["revision"] == on_the_laptop["fetch"]["revision"]
+    assert status["setDigest"] == "sha256:" + on_the_laptop["fetch"]["set_digest"]
+    [service] = status["services"]
+    assert service["archiveDigest"] == "sha256:" + on_the_laptop[f"{TASK}/archive"]["archive_digest"]
+    # The archive out of the bucket serves a prediction.
+    archive = tmp_path / "archive.tar.gz"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("STORAGE_EMULATOR_HOST", place.settings.get("STORAGE_EMULATOR_HOST", ""))
+        open_store(place.settings["SLIPWAY_STORE"]).copy_to(service["archive"], archive)
+    with serve_archive(archive, sha256=service["archiveDigest"].removeprefix("sha256:")) as running:
+        picture = (running.package / "src/golden/picture.png").read_bytes()
+        fields = {"image": ("picture.png", picture, "image/png")}
+        answer = urllib3.request("POST", f"{running.served.url}/predict", fields=fields, timeout=ANSWER, retries=False)
+    assert answer.status == 200
+    assert answer.json()["labels"]
+
+
+def test_the_same_by_argo_submit(place: Place, source: str, on_the_laptop: dict[str, Any]) -> None:
+    flags = ["-p=name=by-hand", f"-p=source={source}", f'-p=services=["{TASK}"]', "--wait", "-o=name"]
+    name = place.argo("submit", "--from", "workflowtemplate/slipway-ingest", *flags).split()[0].rpartition("/")[2]
+    nodes = json.loads(place.kubectl("get", "workflow", name, "-o", "json"))["status"]
+    assert nodes["phase"] == "Succeeded"
+    outputs = {
+        parameter["name"]: parameter["value"]
+        for node in nodes["nodes"].values()
+        for parameter in node.get("outputs", {}).get("parameters", [])
+    }
+    assert outputs["set_digest"] == on_the_laptop["fetch"]["set_digest"]
+
+
+def test_a_failing_source_stalls_with_its_reason_and_is_ready_after_a_retry(
+    place: Place, forge: Forge, vit_folder: Path
+) -> None:
+    apply(place, manifest("mended", forge.url("tiny-vit"), revision="next"))
+    wait("Model mended is Stalled", is_(place, "mended", "Stalled"))
+    found = model(place, "mended")
+    assert condition(found, "Stalled")["reason"] == "RevisionNotFound"
+    failure = found["status"]["lastFailure"]
+    assert (failure["step"], failure["reason"], failure["retryable"]) == ("fetch", "RevisionNotFound", False)
+    assert "next" in failure["message"]
+    assert failure["hint"]
+    publish(forge.root, "tiny-vit", vit_folder, branch="next")
+    [workflow] = workflows(place, "mended")
+    place.argo("retry", workflow)
+    wait("Model mended is Ready", is_(place, "mended", "Ready"))
+    found = model(place, "mended")
+    assert condition(found, "Stalled") == {}
+    assert "lastFailure" not in found["status"]
+
+
+def test_ten_models_at_once_are_all_ready_although_everything_that_starts_them_was_killed(place: Place, source: str) -> None:
+    names = [f"ten-{number}" for number in range(10)]
+    apply(place, "---\n".join(manifest(name, source) for name in names))
+    for part in ("eventsource", "sensor", "operator"):
+        pods = place.kubectl("get", "pods", "-o", "name").split()
+        killed = [pod for pod in pods if part in pod]
+        assert killed, f"no pod of the {part} among {pods}"
+        place.kubectl("delete", *killed, "--grace-period=0", "--force")
+        time.sleep(5)
+    for name in names:
+        wait(f"Model {name} is Ready", is_(place, name, "Ready"), 1200)
+        assert len(workflows(place, name)) == 1
+
+
+def test_people_can_read_what_the_cluster_says(place: Place, tmp_path: Path) -> None:
+    table = place.kubectl("get", "models")
+    assert table.splitlines()[0].split()[:4] == ["NAME", "READY", "REASON", "SOURCE"]
+    described = place.kubectl("describe", "model", "tiny")
+    for text in ("Set Digest:", "Archive Digest:", "Ready", "Events:"):
+        assert text in described

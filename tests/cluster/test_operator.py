@@ -1,0 +1,306 @@
+"""The operator on a real cluster: its own rights, real Workflows, no Sensor. The steps only say what real ones would say."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from kubernetes.client import ApiClient, CoreV1Api, CustomObjectsApi
+
+from crd.cluster import MODELS, WORKFLOWS
+from crd.workflow import workflow_name
+from pipelines.access import OPERATOR_ACCOUNT, access
+from pipelines.argo import SETTINGS, workflow_template
+from steps.errors import Reason
+
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
+ROOT = Path(__file__).parents[2]
+TASK, SECOND = "text-classification", "image-classification"
+SET, ARCHIVE = "a" * 64, "b" * 64
+
+# In place of a step: waits or fails as the revision says, and writes every output.
+STEP = """
+import json, os, sys, time
+step, said = sys.argv[1], dict(flag[2:].split("=", 1) for flag in sys.argv[2:])
+revision = said.get("revision", "")
+if revision == "slow":
+    time.sleep(600)
+if revision == "missing" and "MENDED" not in os.environ:
+    words = {"reason": "RevisionNotFound", "message": "There is no 'missing'.", "hint": "It has: main.", "retryable": False}
+    open("/dev/termination-log", "w").write(json.dumps(words) + "\\n")
+    sys.exit(10)
+os.makedirs("/tmp/outputs")
+for name, value in OUTPUTS[step].items():
+    open("/tmp/outputs/" + name, "w").write(value)
+"""
+KNOWN = {
+    "set_digest": SET,
+    "archive_digest": ARCHIVE,
+    "revision": "c" * 40,
+    "bytes": "7",
+    "latency_ms": "7",
+    "image_digest": "",
+    "report": "runs/1",
+}
+
+
+def pipeline() -> dict[str, Any]:
+    """The WorkflowTemplate as it is, with pods that do next to nothing."""
+    template: dict[str, Any] = workflow_template().to_dict()
+    image = next(each["container"]["image"] for each in template["spec"]["templates"] if each["name"] == "fetch")
+    for step in template["spec"]["templates"]:
+        if "container" in step:
+            names = [each["name"] for each in step["outputs"]["parameters"]]
+            outputs = {step["name"]: {name: KNOWN.get(name, f"{step['name']}/{name}") for name in names}}
+            step["container"] |= {
+                "image": image,
+                "command": ["python", "-c", f"OUTPUTS = {outputs}\n{STEP}", step["name"]],
+                "resources": {"requests": {"cpu": "10m", "memory": "32Mi"}},
+            }
+    return template
+
+
+class Namespace:
+    """A namespace with Slipway's template and rights, but no Sensor."""
+
+    def __init__(self, kube: ApiClient, name: str) -> None:
+        self.name = name
+        self.objects, self.core = CustomObjectsApi(kube), CoreV1Api(kube)
+
+    def kubectl(self, *arguments: str, stdin: str = "") -> str:
+        return output(["kubectl", "--namespace", self.name, *arguments], stdin)
+
+    def apply(self, *manifests: dict[str, Any]) -> None:
+        self.kubectl("apply", "-f", "-", stdin=yaml.safe_dump_all(manifests))
+
+    def model(self, name: str) -> dict[str, Any] | None:
+        found = self.objects.list_namespaced_custom_object(*MODELS[:2], self.name, MODELS[2])
+        return next((each for each in found["items"] if each["metadata"]["name"] == name), None)
+
+    def status(self, name: str) -> dict[str, Any]:
+        return (self.model(name) or {}).get("status", {})
+
+    def workflows(self, model: str) -> list[dict[str, Any]]:
+        found = self.objects.list_namespaced_custom_object(
+            *WORKFLOWS[:2], self.name, WORKFLOWS[2], label_selector=f"slipway.dev/model={model}"
+        )
+        return sorted(found["items"], key=lambda each: each["metadata"]["labels"]["slipway.dev/generation"])
+
+    def events(self, model: str) -> list[str]:
+        found = self.core.list_namespaced_event(self.name, field_selector=f"involvedObject.name={model}")
+        return sorted(each.reason for each in found.items for _ in range(each.count or 1))
+
+    def is_(self, name: str, kind: str) -> Callable[[], bool]:
+        return lambda: condition(self.status(name), kind).get("status") == "True"
+
+
+def output(command: list[str], stdin: str = "") -> str:
+    done = subprocess.run(command, input=stdin, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, f"{' '.join(command)}: {done.stderr}"
+    return done.stdout
+
+
+def condition(status: dict[str, Any], kind: str) -> dict[str, Any]:
+    return next((each for each in status.get("conditions", []) if each["type"] == kind), {})
+
+
+def wait(what: str, ready: Callable[[], object], seconds: float = 180) -> None:
+    end = time.monotonic() + seconds
+    while not ready():
+        assert time.monotonic() < end, f"not within {seconds:.0f} s: {what}"
+        time.sleep(0.5)
+
+
+def model(name: str, revision: str = "", *, services: tuple[str, ...] = (TASK,)) -> dict[str, Any]:
+    spec = {"services": list(services), "sourceKind": "git_lfs", "source": "https://example.org/m", "revision": revision}
+    return {"apiVersion": "slipway.dev/v1alpha1", "kind": "Model", "metadata": {"name": name}, "spec": spec}
+
+
+@pytest.fixture(scope="module")
+def place(kube: ApiClient, namespace: str, models: CustomObjectsApi) -> Namespace:
+    del models  # applies the CRD
+    place = Namespace(kube, namespace)
+    rights = access()
+    for each in rights:
+        for subject in each.get("subjects", ()):
+            subject["namespace"] = namespace
+    settings = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": SETTINGS}, "data": {"SLIPWAY_STORE": "none"}}
+    place.apply(*rights, settings, pipeline())
+    return place
+
+
+class Operator:
+    """``kopf run`` as a process of its own, with the rights of the operator's service account."""
+
+    def __init__(self, place: Namespace, kubeconfig: Path, log: Path) -> None:
+        self.place, self.kubeconfig, self.log = place, kubeconfig, log
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        environment = os.environ | {
+            "KUBECONFIG": str(self.kubeconfig),
+            "SLIPWAY_RESYNC_SECONDS": "5",
+            "SLIPWAY_HEAD_START_SECONDS": "2",
+        }
+        command = [sys.executable, "-m", "kopf", "run", "crd/operator.py", "--verbose", "--namespace", self.place.name]
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=log)
+
+    def kill(self) -> None:
+        assert self.process is not None
+        self.process.send_signal(signal.SIGKILL)
+        self.process.wait()
+
+    @property
+    def writes(self) -> int:
+        """How many statuses it has written."""
+        return self.log.read_text().count('/status?fieldManager=slipway-operator HTTP/1.1" 200')
+
+
+@pytest.fixture(scope="module")
+def operator(place: Namespace, kube: ApiClient, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Operator]:
+    folder = tmp_path_factory.mktemp("operator")
+    request: Any = {"spec": {"expirationSeconds": 3600}}
+    token = place.core.create_namespaced_service_account_token(OPERATOR_ACCOUNT, place.name, request).status.token
+    admin = json.loads(output(["kubectl", "config", "view", "--raw", "--minify", "-o", "json"]))
+    admin["users"][0]["user"] = {"token": token}
+    (folder / "kubeconfig").write_text(json.dumps(admin))
+    operator = Operator(place, folder / "kubeconfig", folder / "log")
+    operator.start()
+    yield operator
+    operator.kill()
+    log = operator.log.read_text()
+    print(log[-20_000:])
+    assert "Traceback" not in log
+    assert "forbidden" not in log
+
+
+def test_without_a_sensor_a_model_becomes_ready_though_the_operator_is_killed_meanwhile(
+    place: Namespace, operator: Operator
+) -> None:
+    place.apply(model("lone", services=(TASK, SECOND)))
+    wait("the operator made the Workflow", lambda: place.workflows("lone"))
+    wait("fetch is running", lambda: "fetch" in condition(place.status("lone"), "Reconciling").get("message", ""))
+    operator.kill()
+    time.sleep(15)
+    operator.start()
+    wait("lone is Ready", place.is_("lone", "Ready"))
+    found = place.model("lone")
+    assert found
+    [workflow] = place.workflows("lone")
+    assert workflow["metadata"]["name"] == workflow_name(found["metadata"]["uid"], 1) == found["status"]["workflow"]
+    status = found["status"]
+    assert (status["observedGeneration"], status["finishedGeneration"]) == (1, 1)
+    assert (status["revision"], status["setDigest"]) == ("c" * 40, f"sha256:{SET}")
+    assert [each["task"] for each in status["services"]] == [TASK, SECOND]
+    assert status["services"][0] == {
+        "task": TASK,
+        "archive": "archive/archive",
+        "archiveDigest": f"sha256:{ARCHIVE}",
+        "image": "build/image",
+        "latencyMs": 7,
+    }
+    assert {each["type"]: each["status"] for each in status["conditions"]} == {
+        "Accepted": "True",
+        "Fetched": "True",
+        "Verified": "True",
+        "Packaged": "True",
+        "Built": "False",
+        "Ready": "True",
+    }
+    assert condition(status, "Built")["reason"] == "Planned"
+    assert place.events("lone") == ["Ready", "WorkflowCreated"]
+
+
+def test_labels_and_annotations_start_nothing_and_write_nothing(place: Namespace, operator: Operator) -> None:
+    before, writes = place.model("lone"), operator.writes
+    assert before
+    assert writes > 5
+    place.kubectl("label", "model", "lone", "colour=red")
+    place.kubectl("annotate", "model", "lone", "example.org/note=x")
+    operator.kill()
+    operator.start()
+    place.apply(model("canary"))  # when this one is seen, the earlier events have been
+    wait("the canary has a Workflow", lambda: place.workflows("canary"))
+    after = place.model("lone")
+    assert after
+    assert after["status"] == before["status"]
+    assert set(after["metadata"]["annotations"]) == set(before["metadata"]["annotations"]) | {"example.org/note"}
+    assert len(place.workflows("lone")) == 1
+
+
+def test_a_finished_generation_is_not_run_again_though_its_workflow_is_gone(place: Namespace, operator: Operator) -> None:
+    before = place.status("lone")
+    place.kubectl("delete", "workflow", "--selector=slipway.dev/model=lone")
+    operator.kill()
+    operator.start()
+    place.apply(model("canary-2"))
+    wait("the canary has a Workflow", lambda: place.workflows("canary-2"))
+    assert place.workflows("lone") == []
+    assert place.status("lone") == before
+
+
+@pytest.mark.usefixtures("operator")
+def test_a_failed_step_stalls_the_model_and_a_retry_mends_it(place: Namespace) -> None:
+    place.apply(model("mended", "missing"))
+    wait("mended is Stalled", place.is_("mended", "Stalled"))
+    status = place.status("mended")
+    stalled = condition(status, "Stalled")
+    assert (stalled["reason"], stalled["message"]) == (Reason.REVISION_NOT_FOUND, "fetch: There is no 'missing'.")
+    failure = status["lastFailure"]
+    assert failure.pop("time")
+    assert failure == {
+        "step": "fetch",
+        "reason": "RevisionNotFound",
+        "message": "There is no 'missing'.",
+        "hint": "It has: main.",
+        "retryable": False,
+    }
+    assert condition(status, "Fetched")["status"] == "False"
+    assert condition(status, "Reconciling") == {}
+    assert status["finishedGeneration"] == 1
+    assert place.events("mended") == ["Stalled", "StepFailed", "WorkflowCreated"]
+    place.kubectl("patch", "configmap", SETTINGS, "--patch", '{"data": {"MENDED": "1"}}')
+    output(["argo", "--namespace", place.name, "retry", place.workflows("mended")[0]["metadata"]["name"]])
+    wait("mended runs again", place.is_("mended", "Reconciling"))
+    assert condition(place.status("mended"), "Stalled") == {}
+    wait("mended is Ready", place.is_("mended", "Ready"))
+    status = place.status("mended")
+    assert "lastFailure" not in status
+    assert status["finishedGeneration"] == 1
+    assert place.events("mended") == ["Ready", "Stalled", "StepFailed", "WorkflowCreated"]
+
+
+@pytest.mark.usefixtures("operator")
+def test_a_new_generation_stops_the_run_of_the_old_one(place: Namespace) -> None:
+    place.apply(model("turned", "slow"))
+    wait("turned runs", lambda: "fetch" in condition(place.status("turned"), "Reconciling").get("message", ""))
+    place.apply(model("turned"))
+    wait("turned is Ready", place.is_("turned", "Ready"))
+    old, new = place.workflows("turned")
+    assert (old["spec"]["shutdown"], old["status"]["phase"]) == ("Terminate", "Failed")
+    assert new["status"]["phase"] == "Succeeded"
+    status = place.status("turned")
+    assert (status["observedGeneration"], status["finishedGeneration"]) == (2, 2)
+    assert status["workflow"] == new["metadata"]["name"]
+    assert "StepFailed" not in place.events("turned")
+
+
+@pytest.mark.usefixtures("operator")
+def test_deleting_a_model_stops_its_workflow_and_lets_it_go(place: Namespace) -> None:
+    place.apply(model("leaving", "slow"))
+    wait("leaving runs", lambda: "fetch" in condition(place.status("leaving"), "Reconciling").get("message", ""))
+    place.kubectl("delete", "model", "leaving", "--wait=false")
+    wait("leaving is gone", lambda: place.model("leaving") is None, 60)
+    [workflow] = place.workflows("leaving")
+    assert workflow["spec"]["shutdown"] == "Terminate"
+    wait("its Workflow has ended", lambda: place.workflows("leaving")[0]["status"]["phase"] == "Failed")
