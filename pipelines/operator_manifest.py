@@ -53,6 +53,8 @@ def _pod(version: str) -> dict[str, Any]:
                 "env": [{"name": "NAMESPACE", "valueFrom": {"fieldRef": {"fieldPath": "metadata.namespace"}}}],
                 "ports": [{"name": "health", "containerPort": PORT}],
                 # Patient: on a busy node the first answer comes late, and a restart would begin anew.
+                # Ready means: it has reached the API server and watches; a pod that crashes at once never is.
+                "readinessProbe": {"httpGet": {"path": "/healthz", "port": "health"}, "periodSeconds": 5},
                 "livenessProbe": {
                     "httpGet": {"path": "/healthz", "port": "health"},
                     "periodSeconds": 15,

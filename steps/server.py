@@ -27,7 +27,6 @@ from steps.errors import Reason, SlipwayError
 
 BOOT_SECONDS = 300.0  # a service that is not ready by then never will be
 STOP_SECONDS = 10.0
-WORKER = "_bentoml_impl.worker"  # what stands in the command line of BentoML's worker processes
 ANSWER = urllib3.Timeout(connect=5, read=300)
 
 
@@ -127,13 +126,13 @@ def free_port() -> int:
 
 
 def _wait(process: subprocess.Popen[bytes], url: str, log: Path, begin: float) -> None:
-    workers: set[psutil.Process] = set()
+    dead: set[int] = set()
     while time.monotonic() - begin < BOOT_SECONDS:
         if process.poll() is not None:
             raise SlipwayError(
                 Reason.BOOT_FAILED, f"The service ended with exit code {process.returncode} before it was ready:\n{_tail(log)}"
             )
-        if _worker_ended(process, workers):  # BentoML would start it again and again
+        if _worker_ended(process, dead):  # BentoML would start it again and again
             raise SlipwayError(Reason.BOOT_FAILED, f"The service's worker ended before it was ready:\n{_tail(log)}")
         with contextlib.suppress(urllib3.exceptions.HTTPError):
             if urllib3.request("GET", f"{url}/readyz", timeout=2, retries=False).status == 200:
@@ -142,25 +141,21 @@ def _wait(process: subprocess.Popen[bytes], url: str, log: Path, begin: float) -
     raise SlipwayError(Reason.BOOT_FAILED, f"The service was not ready after {BOOT_SECONDS:.0f} s:\n{_tail(log)}")
 
 
-def _worker_ended(process: subprocess.Popen[bytes], workers: set[psutil.Process]) -> bool:
-    """Whether one of the workers seen so far is gone; ``workers`` takes those that are new."""
+def _worker_ended(process: subprocess.Popen[bytes], dead: set[int]) -> bool:
+    """Whether a child of the service has been dead since the last look, whose findings are in ``dead``.
+
+    BentoML looks after its workers every ten seconds only; any other child is dead for no longer than a moment.
+    """
+    found: set[int] = set()
     with contextlib.suppress(psutil.NoSuchProcess):
-        workers.update(child for child in psutil.Process(process.pid).children() if _is_worker(child))
-    return any(_ended(worker) for worker in workers)
-
-
-def _is_worker(child: psutil.Process) -> bool:
-    try:
-        return any(argument.startswith(WORKER) for argument in child.cmdline())
-    except psutil.NoSuchProcess:
-        return False
-
-
-def _ended(worker: psutil.Process) -> bool:
-    try:
-        return not worker.is_running() or worker.status() == psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return True
+        for child in psutil.Process(process.pid).children():
+            with contextlib.suppress(psutil.NoSuchProcess):
+                if child.status() == psutil.STATUS_ZOMBIE:
+                    found.add(child.pid)
+    ended = bool(found & dead)
+    dead.clear()
+    dead.update(found)
+    return ended
 
 
 def _tail(log: Path, lines: int = 12) -> str:

@@ -97,9 +97,7 @@ def classifier_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def tagger_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return once(
-        tmp_path_factory, "tagger", lambda folder: save_text_model("BertForTokenClassification", folder, **labelled())
-    )
+    return once(tmp_path_factory, "tagger", lambda folder: save_text_model("BertForTokenClassification", folder, **labelled()))
 
 
 @pytest.fixture(scope="session")

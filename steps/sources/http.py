@@ -28,6 +28,7 @@ MAX_WAIT = 600.0  # seconds; a server that asks for more is told to be busy
 TIMEOUT = urllib3.Timeout(connect=10, read=20)
 TRANSIENT = frozenset({408, 425, 429, 500, 502, 503, 504})
 T = TypeVar("T")
+_JITTER = random.Random()  # not the module's own, which a program that fetches may have seeded
 
 
 class Busy(SlipwayError):
@@ -122,7 +123,7 @@ def wait_before(attempt: int, busy: Busy) -> float:
     """Seconds to wait after try number ``attempt`` (from 0): what the server said, else 0.5, 1, 2, … with jitter."""
     if busy.wait is not None:
         return busy.wait
-    return float(0.5 * 2**attempt * random.uniform(0.8, 1.2))
+    return float(0.5 * 2**attempt * _JITTER.uniform(0.8, 1.2))
 
 
 def retry_after(value: str | None, now: datetime) -> float | None:

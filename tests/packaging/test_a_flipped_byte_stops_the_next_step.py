@@ -67,9 +67,7 @@ def stopped(made: Made, step: str) -> SlipwayError:
         ("archive", "archive"),
     ],
 )
-def test_a_step_that_was_done_checks_what_it_left(
-    classifier: Made, tmp_path: Path, flip: Flip, what: str, step: str
-) -> None:
+def test_a_step_that_was_done_checks_what_it_left(classifier: Made, tmp_path: Path, flip: Flip, what: str, step: str) -> None:
     made = classifier.copied_to(tmp_path / "store")
     path = made.root / key_of(made, what)
     flip(path)
@@ -129,7 +127,7 @@ def test_a_changed_build_context_or_plan_stops_the_next_build(classifier: Made, 
     for key in (outputs.plan, plan.dockerfile, f"{plan.context}/src/model/model.safetensors"):
         whole = (made.root / key).read_bytes()
         flip(made.root / key)
-        with pytest.raises(SlipwayError, match="changed|sha256") as caught:
+        with pytest.raises(SlipwayError) as caught:
             execute(step, inputs, made.context)
         assert caught.value.reason is Reason.DIGEST_MISMATCH
         assert str(made.root / key) in caught.value.message

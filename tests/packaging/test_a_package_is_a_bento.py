@@ -1,4 +1,4 @@
-"""The archive is BentoML's own format: ``bentoml import`` takes it, ``bentoml serve TAG`` answers, and bad requests hurt nobody."""
+"""The archive is BentoML's own format: ``bentoml import`` takes it, ``bentoml serve TAG`` answers, bad requests hurt nobody."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest

@@ -1,4 +1,4 @@
-"""load: what is written down as a model's answer is what ``transformers.pipeline`` says of the folder, and no network is asked."""
+"""load: what is written down as a model's answer is what ``transformers.pipeline`` says of the folder."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def test_the_facts_are_those_of_the_weights(made: Made, request: pytest.FixtureR
     from safetensors import safe_open
 
     facts = facts_of(made)
-    weights = next((path for path in [Path(made.fetched.source) / "model.safetensors"] if path.exists()))
+    weights = next(path for path in [Path(made.fetched.source) / "model.safetensors"] if path.exists())
     with safe_open(weights, framework="pt") as file:
         count = sum(file.get_tensor(name).numel() for name in file.keys())  # noqa: SIM118  # it is no mapping
     assert facts.parameters == count == sum(facts.dtypes.values())
@@ -206,7 +206,9 @@ def test_sigterm_while_the_library_loads_is_no_failure_of_the_model(classifier: 
     shutil.rmtree(made.root / "receipts/load")
     command = [sys.executable, "-m", "steps.load", "--store", str(made.root), "--run", "it", "--progress", "json"]
     command += ["--lock", made.lock, "--services", made.service]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, env=dict(os.environ)) as process:
+    with subprocess.Popen(
+        command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, env=dict(os.environ)
+    ) as process:
         assert process.stderr is not None
         for line in process.stderr:
             if "Loading the model" in line:

@@ -44,7 +44,9 @@ def test_nothing_in_a_service_is_there_for_training_or_for_slipway() -> None:
     for family in FAMILIES:
         names = {line.partition("==")[0] for line in lines(family)}
         assert not names & {"slipway", "scikit-learn", "pytest", "gitpython", "google-cloud-storage", "typer-slim", "mypy"}
-    assert "pillow" in {line.partition("==")[0] for line in lines("image")} - {line.partition("==")[0] for line in lines("text")}
+    assert "pillow" in {line.partition("==")[0] for line in lines("image")} - {
+        line.partition("==")[0] for line in lines("text")
+    }
 
 
 def test_the_service_locks_the_very_pydantic_that_the_steps_run_on() -> None:

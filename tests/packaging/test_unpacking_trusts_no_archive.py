@@ -1,4 +1,4 @@
-"""``package.unpack``: only plain files under safe names come out, all of them as the lock has them, and none beside the folder."""
+"""``package.unpack``: only plain files under safe names come out, as the lock has them, and nothing beside the folder."""
 
 from __future__ import annotations
 
@@ -43,7 +43,12 @@ def add(name: str, data: bytes = b"x", kind: bytes = tarfile.REGTYPE, link: str 
 def sparse(tar: tarfile.TarFile) -> None:
     """A file of a terabyte in a few bytes."""
     info = tarfile.TarInfo("src/huge")
-    info.pax_headers = {"GNU.sparse.major": "0", "GNU.sparse.minor": "1", "GNU.sparse.map": "0,1", "GNU.sparse.size": str(1 << 40)}
+    info.pax_headers = {
+        "GNU.sparse.major": "0",
+        "GNU.sparse.minor": "1",
+        "GNU.sparse.map": "0,1",
+        "GNU.sparse.size": str(1 << 40),
+    }
     info.size = 1
     tar.addfile(info, io.BytesIO(b"x"))
 
@@ -148,7 +153,9 @@ def test_nothing_may_follow_the_archive(tmp_path: Path, tail: bytes) -> None:
 def test_a_flipped_byte_is_found_without_knowing_the_digest_beforehand(classifier: Made, tmp_path: Path) -> None:
     data = classifier.path.read_bytes()
     step = len(data) // 60
-    for index, at in enumerate(range(10, len(data), step)):  # the ten bytes before say how the rest is to be read, not what it is
+    for index, at in enumerate(
+        range(10, len(data), step)
+    ):  # the ten bytes before say how the rest is to be read, not what it is
         damaged = bytearray(data)
         damaged[at] ^= 0x10
         (tmp_path / str(index)).mkdir()

@@ -1,4 +1,4 @@
-"""Tiny models published on a forge and taken the whole way, once a session: what the tests of the runner and the command share."""
+"""Tiny models published on a forge and taken the whole way, once a session, for the tests of the runner and the command."""
 
 from __future__ import annotations
 
@@ -114,9 +114,7 @@ def hub(tmp_path_factory: pytest.TempPathFactory, model_folders: Mapping[str, Pa
 
 
 @pytest.fixture(scope="session")
-def runs(
-    tmp_path_factory: pytest.TempPathFactory, hub: Forge, model_folders: Mapping[str, Path]
-) -> Mapping[str, Ingested]:
+def runs(tmp_path_factory: pytest.TempPathFactory, hub: Forge, model_folders: Mapping[str, Path]) -> Mapping[str, Ingested]:
     """Every wish taken the whole way, each in a store of its own."""
     root = tmp_path_factory.mktemp("runs")
 

@@ -1,4 +1,4 @@
-"""From an address to a checked service, for each task: fetched over Git LFS, packaged, booted, and answering as the library does."""
+"""From an address to a checked service, for each task: fetched over Git LFS, packaged, booted, answering as the library."""
 
 from __future__ import annotations
 
@@ -122,7 +122,9 @@ def test_an_equal_run_does_nothing_and_fetches_nothing(runs: Mapping[str, Ingest
     assert outcome.skipped >= set(outcome.nodes)
     assert {state for _, state in heard.states} == {"running", "skipped"}
     assert len(object_requests(hub)) == fetched
-    assert {path: path.stat().st_mtime_ns for path in run.store.rglob("*") if path.is_file() and "runs" not in path.parts} == files
+    assert {
+        path: path.stat().st_mtime_ns for path in run.store.rglob("*") if path.is_file() and "runs" not in path.parts
+    } == files
     assert outcome.receipts == run.outcome.receipts
 
 

@@ -71,7 +71,8 @@ def test_a_picture_of_too_many_pixels_is_refused_before_it_is_unpacked(side: int
 
 
 @pytest.mark.parametrize(
-    "data", [b"", b"hello", b"\x89PNG\r\n\x1a\n", b"GIF89a", b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", b"BM" + bytes(60)]
+    "data",
+    [b"", b"hello", b"\x89PNG\r\n\x1a\n", b"GIF89a", b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", b"BM" + bytes(60)],
 )
 def test_what_is_no_picture_is_refused(data: bytes, tmp_path: Path) -> None:
     with pytest.raises(BadInput, match=r"^image: "):
@@ -85,13 +86,17 @@ def test_formats_that_nobody_posts_are_not_opened(kind: str, tmp_path: Path) -> 
 
 
 @settings(max_examples=600, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(kind=st.sampled_from(FORMATS), changes=st.lists(st.tuples(st.integers(0, 400), st.binary(max_size=4)), min_size=1, max_size=6))
+@given(
+    kind=st.sampled_from(FORMATS),
+    changes=st.lists(st.tuples(st.integers(0, 400), st.binary(max_size=4)), min_size=1, max_size=6),
+)
 def test_a_damaged_picture_is_a_picture_or_refused(kind: str, changes: list[tuple[int, bytes]], tmp_path: Path) -> None:
     data = picture(kind)
     for at, piece in changes:
         at %= len(data)
         data = data[:at] + piece + data[at + len(piece) :] if piece else data[: max(at, 1)]
     try:
-        assert read(data, tmp_path).mode == "RGB"
+        found = read(data, tmp_path).mode
     except BadInput as error:
-        assert str(error).startswith("image: ")
+        found = str(error)
+    assert found == "RGB" or found.startswith("image: ")

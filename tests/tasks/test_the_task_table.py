@@ -92,7 +92,9 @@ def test_any_other_name_is_refused_with_the_list_of_tasks(name: str) -> None:
         ("ViTForImageClassification", frozenset({"config.json"}), set()),
     ],
 )
-def test_what_a_model_can_do_follows_from_its_class_and_its_files(architecture: str, files: frozenset[str], able: set[str]) -> None:
+def test_what_a_model_can_do_follows_from_its_class_and_its_files(
+    architecture: str, files: frozenset[str], able: set[str]
+) -> None:
     assert {task.name for task in TASKS.values() if task.misfit((architecture,), files) is None} == able
     for task in TASKS.values():
         if task.name not in able:

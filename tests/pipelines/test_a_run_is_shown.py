@@ -1,0 +1,160 @@
+"""How a run looks: plain lines, JSON lines, a live line in a terminal, and the closing table with its digests."""
+
+from __future__ import annotations
+
+import io
+import json
+
+import pytest
+from rich.console import Console
+
+from pipelines.display import JsonDisplay, LiveDisplay, PlainDisplay, going_on, print_failure, print_outcome, result
+from pipelines.local import Observer, Outcome
+from steps.errors import Reason, SlipwayError
+from steps.receipts import Failure, Receipt
+from steps.store.local import LocalStore
+from tests.pipelines.conftest import Ingested
+
+NODES = ("fetch", "load", "ner/smoke")
+
+
+def receipt(node: str, reason: Reason | None = None) -> Receipt:
+    service, _, step = node.rpartition("/")
+    failure = Failure.of(SlipwayError(reason, "Something is wrong.")) if reason else None
+    return Receipt(
+        step=step,
+        service=service,
+        inputs={},
+        started="2026-01-01T00:00:00+00:00",
+        seconds=1.0,
+        cpu_seconds=1.0,
+        failure=failure,
+    )
+
+
+def story(observer: Observer) -> None:
+    """What a runner tells: a step that is done, one that was done before, and one that fails."""
+    observer.begin("tiny-1", NODES, [receipt("fetch"), receipt("load", Reason.SOURCE_BUSY)])
+    observer.changed("fetch", "running")
+    observer.progress("fetch").note("Fetching [bold]one[/bold] \x1b[31mmodel.")
+    meter = observer.progress("fetch").meter("fetching", 2_000_000)
+    meter.advance(2_000_000)
+    observer.changed("fetch", "done")
+    observer.changed("load", "running")
+    observer.changed("load", "skipped")
+    observer.changed("ner/smoke", "running")
+    observer.changed("ner/smoke", "failed")
+
+
+def test_plain_lines_name_the_node_and_end_with_how_it_went() -> None:
+    stream = io.StringIO()
+    story(PlainDisplay(stream))
+    lines = stream.getvalue().splitlines()
+    assert lines[0] == "Going on where the last run stopped, in load (SourceBusy). Done so far: fetch."
+    assert lines[1] == "  fetch: Fetching [bold]one[/bold] �[31mmodel."
+    assert lines[2].startswith("  fetch: fetching: 2.0 MB of 2.0 MB")
+    assert [line.split(" (")[0] for line in lines[3:]] == [
+        "✓ fetch: done",
+        "= load: done before, checked",
+        "✗ ner/smoke: failed",
+    ]
+
+
+def test_json_lines_are_one_object_each() -> None:
+    stream = io.StringIO()
+    story(JsonDisplay(stream))
+    events = [json.loads(line) for line in stream.getvalue().splitlines()]
+    assert events[0] == {
+        "event": "begin",
+        "run": "tiny-1",
+        "nodes": list(NODES),
+        "message": "Going on where the last run stopped, in load (SourceBusy). Done so far: fetch.",
+    }
+    assert [event["event"] for event in events] == ["begin", "node", "note", "progress", "progress", *["node"] * 5]
+    assert events[4] == {"event": "progress", "node": "fetch", "text": "fetching", "done": 2_000_000, "total": 2_000_000}
+    assert [(event["node"], event["state"]) for event in events if event["event"] == "node"][-1] == ("ner/smoke", "failed")
+
+
+def test_a_live_display_leaves_finished_nodes_as_lines_and_the_cursor_shown() -> None:
+    stream = io.StringIO()
+    story(LiveDisplay(Console(file=stream, force_terminal=True, width=100, color_system=None)))
+    text = stream.getvalue()
+    for words in ("tiny-1", "Going on where", "Fetching [bold]one[/bold]", "✓ fetch", "= load", "✗ ner/smoke"):
+        assert words in text
+    assert "\x1b[31mmodel" not in text
+    assert text.rfind("\x1b[?25h") > text.rfind("\x1b[?25l") >= 0
+
+
+@pytest.mark.parametrize(
+    ("before", "said"),
+    [
+        ([], ""),
+        ([receipt(node) for node in NODES], ""),
+        ([receipt("fetch")], "Going on where the last run stopped, before load. Done so far: fetch."),
+        (
+            [receipt("fetch", Reason.INTERRUPTED)],
+            "Going on where the last run stopped, in fetch (Interrupted). Done so far: nothing.",
+        ),
+    ],
+)
+def test_a_run_says_where_it_goes_on(before: list[Receipt], said: str) -> None:
+    assert going_on(NODES, before) == said
+
+
+def printed(outcome: Outcome, run: Ingested) -> str:
+    stream = io.StringIO()
+    print_outcome(outcome, LocalStore(run.store), Console(file=stream, width=120))
+    return stream.getvalue()
+
+
+def test_the_closing_table_holds_every_node_and_the_digests_in_full(classifier_run: Ingested) -> None:
+    outcome = classifier_run.outcome
+    text = printed(outcome, classifier_run)
+    for node in outcome.nodes:
+        assert f"\n{node} " in text
+    assert f"sha256:{outcome.receipts['fetch'].outputs['set_digest']}\n" in text
+    for service in classifier_run.model.spec.services:
+        outputs = outcome.receipts[f"{service}/archive"].outputs
+        assert f"sha256:{outputs['archive_digest']}\n" in text
+        assert f"slipway serve {classifier_run.store / outputs['archive']}\n" in text
+        assert f"{outcome.receipts[f'{service}/build'].outputs['image']} (planned, not built)" in text
+    assert f"{outcome.report}\n" in text
+    assert "Nothing to do" not in text
+
+
+def test_what_was_not_reached_is_shown_as_such(classifier_run: Ingested) -> None:
+    whole = classifier_run.outcome
+    error = SlipwayError(Reason.LOAD_FAILED, "It does not load.")
+    broken = Outcome(whole.run, whole.nodes, {"fetch": whole.receipts["fetch"]}, set(), {"load": error})
+    text = printed(broken, classifier_run)
+    assert "LoadFailed" in text
+    assert text.count("not reached") == len(whole.nodes) - 2
+    document = result(broken, LocalStore(classifier_run.store))
+    assert document["services"] == {}
+    assert document["failures"]["load"]["reason"] == "LoadFailed"
+    assert not document["nothingToDo"]
+
+
+def test_the_result_for_machines_has_prefixed_digests_and_places(classifier_run: Ingested) -> None:
+    document = json.loads(json.dumps(result(classifier_run.outcome, LocalStore(classifier_run.store))))
+    assert document["setDigest"] == f"sha256:{classifier_run.outcome.receipts['fetch'].outputs['set_digest']}"
+    assert set(document["services"]) == set(classifier_run.model.spec.services)
+    for made in document["services"].values():
+        assert made["archiveDigest"].startswith("sha256:")
+        assert made["archive"].startswith(str(classifier_run.store))
+        assert made["archiveBytes"] > 0
+        assert made["latencyMs"] >= 0
+
+
+@pytest.mark.parametrize(
+    ("reason", "passes"), [(Reason.SOURCE_BUSY, True), (Reason.INTERRUPTED, False), (Reason.LOAD_FAILED, False)]
+)
+def test_a_failure_names_its_place_its_reason_and_what_to_do(reason: Reason, passes: bool) -> None:
+    stream = io.StringIO()
+    failure = Failure.of(SlipwayError(reason, "Wrong: [bold]x[/bold].", hint="Do [this]."))
+    print_failure(failure, Console(file=stream, width=100), node="fetch")
+    text = stream.getvalue()
+    assert f"error in fetch: {reason}" in text
+    assert "Wrong: [bold]x[/bold]." in text
+    assert "hint: Do [this]." in text
+    assert ("This may pass" in text) is passes

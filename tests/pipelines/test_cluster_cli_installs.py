@@ -1,0 +1,177 @@
+"""What ``slipway install`` and ``slipway submit`` send: the manifests, moved and ordered, and no earlier decision undone."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from crd.manifest import parse_manifest
+from crd.workflow import TEMPLATE
+from pipelines import access, argo, doctor, events, rendering
+from pipelines.cluster import NAMESPACE
+from pipelines.install import NO_NAMESPACE, REGISTRY, Choices, manifests, with_registry, with_settings
+from pipelines.submit import adhoc_workflow, check_reachable, namespace_of, resource
+from steps.errors import Reason, SlipwayError
+from tests.pipelines.conftest import manifest
+
+MODEL = parse_manifest(manifest("tiny", "https://example.org/tiny.git", "ner", revision="main"), "model.yaml")
+
+
+def kinds(namespace: str = "here") -> list[str]:
+    return [each["kind"] for each in manifests(namespace, None)]
+
+
+def test_what_is_rendered_is_what_is_installed() -> None:
+    """In the default namespace, every checked-in manifest is installed as it is, and only the CRD besides."""
+    rendered = [each for documents in rendering.files().values() for each in documents]
+    installed = manifests(NAMESPACE, None)
+    names = {(each["kind"], each["metadata"]["name"]) for each in installed}
+    assert names - {(each["kind"], each["metadata"]["name"]) for each in rendered} <= {
+        ("CustomResourceDefinition", "models.slipway.dev")
+    }
+    specs = {(each["kind"], each["metadata"]["name"]): each.get("spec") for each in installed}
+    for each in rendered:
+        if each["kind"] != "WorkflowTemplate":
+            assert specs[each["kind"], each["metadata"]["name"]] == each.get("spec")
+
+
+def test_each_kind_comes_after_what_it_needs() -> None:
+    order = kinds()
+    for first, second in (
+        ("Namespace", "ServiceAccount"),
+        ("CustomResourceDefinition", "EventSource"),
+        ("ServiceAccount", "RoleBinding"),
+        ("Role", "RoleBinding"),
+        ("ConfigMap", "WorkflowTemplate"),
+        ("WorkflowTemplate", "Sensor"),
+        ("EventBus", "Sensor"),
+        ("Sensor", "EventSource"),
+    ):
+        assert max(i for i, kind in enumerate(order) if kind == first) < order.index(second), (first, second)
+
+
+def test_everything_is_in_the_namespace_that_was_named() -> None:
+    for each in manifests("here", None):
+        if each["kind"] == "Namespace":
+            assert each["metadata"]["name"] == "here"
+        elif each["kind"] not in NO_NAMESPACE:
+            assert each["metadata"]["namespace"] == "here"
+        for subject in each.get("subjects", ()):
+            assert subject["namespace"] == "here"
+        if each["kind"] == "EventSource":
+            assert [models["namespace"] for models in each["spec"]["resource"].values()] == ["here"]
+
+
+def test_a_bus_that_is_there_is_used() -> None:
+    (bus,) = [each for each in manifests("here", "nats://10.0.0.1:4222") if each["kind"] == "EventBus"]
+    assert bus["spec"] == {"jetstreamExotic": {"url": "nats://10.0.0.1:4222"}}
+    assert bus["metadata"]["name"] == events.BUS
+
+
+def images(value: Any) -> list[str]:
+    if isinstance(value, dict):
+        own = [value["image"]] if isinstance(value.get("image"), str) else []
+        return own + [image for item in value.values() for image in images(item)]
+    return [image for item in value for image in images(item)] if isinstance(value, list) else []
+
+
+def test_a_registry_goes_before_slipways_own_images_and_no_others() -> None:
+    template = next(each for each in manifests("here", None) if each["kind"] == "WorkflowTemplate")
+    before, after = images(template), images(with_registry(template, "registry.example:5000/team"))
+    assert before
+    assert after == [f"registry.example:5000/team/{image}" for image in before]
+    other = {"containers": [{"image": "nats:2"}, {"image": "example.org/slipway/light:1"}, {"name": "slipway/light:1"}]}
+    assert with_registry(other, "r") == other
+    assert with_registry(template, "") == template
+
+
+def test_settings_that_are_there_stay_unless_they_are_named_again() -> None:
+    existing = {"data": {"SLIPWAY_STORE": "gs://mine", "EXTRA": "1", "KEPT": "2"}}
+    merged = with_settings(rendering.settings(), existing, {"EXTRA": "3"}, "r")
+    assert merged["data"] == {"SLIPWAY_STORE": "gs://mine", "EXTRA": "3", "KEPT": "2"}
+    assert merged["metadata"]["annotations"] == {REGISTRY: "r"}
+    assert with_settings(rendering.settings(), {}, {}, "")["data"] == rendering.settings()["data"]
+
+
+def test_flags_are_read() -> None:
+    choices = Choices.parse(["A=b=c", "D="], store="gs://b/p", event_bus_url="nats://h:4222", registry="r.example/")
+    assert choices == Choices({"A": "b=c", "D": "", "SLIPWAY_STORE": "gs://b/p"}, "nats://h:4222", "r.example")
+    assert Choices.parse([], store="", event_bus_url="", registry=None) == Choices()
+
+
+@pytest.mark.parametrize(
+    ("pairs", "store", "url", "reason"),
+    [
+        (["A"], "", "", Reason.INVALID_INPUT),
+        (["=b"], "", "", Reason.INVALID_INPUT),
+        (["A-B=c"], "", "", Reason.INVALID_INPUT),
+        ([], "/var/store", "", Reason.UNSUPPORTED_STORE),
+        (["SLIPWAY_STORE=file:///x"], "", "", Reason.UNSUPPORTED_STORE),
+        ([], "", "http://h", Reason.INVALID_INPUT),
+    ],
+)
+def test_flags_that_cannot_be_meant_are_refused(pairs: list[str], store: str, url: str, reason: Reason) -> None:
+    with pytest.raises(SlipwayError) as caught:
+        Choices.parse(pairs, store=store, event_bus_url=url, registry=None)
+    assert caught.value.reason is reason
+
+
+def test_names_that_stand_twice_are_equal() -> None:
+    """The command starts without hera, so it cannot import these where they come from."""
+    assert rendering.NAMESPACE == NAMESPACE
+    assert argo.SETTINGS == doctor.SETTINGS
+    assert access.OPERATOR_ACCOUNT == doctor.OPERATOR
+    assert argo.NAME == TEMPLATE
+    assert doctor.VERSION_LABEL in argo.workflow_template().to_dict()["metadata"]["labels"]
+
+
+def test_a_model_is_sent_as_it_was_written() -> None:
+    assert resource(MODEL) == {
+        "apiVersion": "slipway.dev/v1alpha1",
+        "kind": "Model",
+        "metadata": {"name": "tiny"},
+        "spec": {
+            "services": ["token-classification"],
+            "sourceKind": "git_lfs",
+            "source": "https://example.org/tiny.git",
+            "revision": "main",
+        },
+    }
+
+
+def test_an_adhoc_workflow_is_what_argo_submit_makes() -> None:
+    made = adhoc_workflow(MODEL)
+    assert made["metadata"] == {"generateName": "adhoc-tiny-"}, "without the labels by which the operator knows its own"
+    assert made["spec"]["workflowTemplateRef"] == {"name": TEMPLATE}
+    assert {each["name"]: each["value"] for each in made["spec"]["arguments"]["parameters"]} == {
+        "name": "tiny",
+        "source_kind": "git_lfs",
+        "source": "https://example.org/tiny.git",
+        "services": '["token-classification"]',
+        "revision": "main",
+    }
+
+
+def upload(source: str) -> Any:
+    text = manifest("tiny", source, "ner").replace("git_lfs", "upload")
+    return parse_manifest(text, "model.yaml")
+
+
+def test_a_folder_of_this_machine_is_not_sent_to_a_cluster() -> None:
+    for source in ("file:///models/tiny", "models/tiny"):
+        with pytest.raises(SlipwayError, match="folder of this machine") as caught:
+            check_reachable(upload(source))
+        assert caught.value.reason is Reason.INVALID_SOURCE
+    check_reachable(upload("gs://bucket/tiny"))
+    check_reachable(MODEL)
+
+
+def test_the_namespace_is_the_flags_or_the_manifests() -> None:
+    placed = MODEL.model_copy(update={"metadata": MODEL.metadata.model_copy(update={"namespace": "there"})})
+    assert namespace_of(MODEL, "") == ""
+    assert namespace_of(MODEL, "here") == "here"
+    assert namespace_of(placed, "") == "there"
+    assert namespace_of(placed, "there") == "there"
+    with pytest.raises(SlipwayError, match="namespace there, and -n says here"):
+        namespace_of(placed, "here")

@@ -1,0 +1,153 @@
+"""``python -m steps.NAME``: help at once, one flag a field, outputs as files, and the whole chain by hand, with no network."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from pipelines.graph import BRANCH, REPORT, TRUNK, Node
+from pipelines.local import run_name
+from steps.errors import ExitCode
+from tests.pipelines.conftest import Ingested
+
+NODES = (*TRUNK, *BRANCH, REPORT)
+HEAVY = {
+    "torch",
+    "transformers",
+    "bentoml",
+    "google.cloud",
+    "hera",
+    "kopf",
+    "kubernetes",
+    "PIL",
+    "sklearn",
+    "numpy",
+    "git",
+    "jinja2",
+}
+each_step = pytest.mark.parametrize("node", NODES, ids=lambda node: node.name)
+
+
+def run_step(name: str, *flags: str, **settings: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", f"steps.{name}", *flags]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, **settings)  # type: ignore[call-overload,no-any-return]
+
+
+@each_step
+def test_help_lists_every_flag_and_output_and_imports_nothing_heavy(node: Node, tmp_path: Path) -> None:
+    script = (
+        "import atexit, runpy, sys\n"
+        f"atexit.register(lambda: open('modules', 'w').write(' '.join(sys.modules)))\n"
+        f"sys.argv = ['x', '--help']\n"
+        f"runpy.run_module('steps.{node.name}', run_name='__main__')\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert done.returncode == ExitCode.DONE, done.stderr
+    assert f"python -m steps.{node.name}" in done.stdout
+    for field in node.step.inputs.model_fields:
+        assert f"--{field.replace('_', '-')} " in done.stdout
+    for flag in ("--store", "--scratch", "--outputs", "--run", "--progress"):
+        assert flag in done.stdout
+    for field in node.step.outputs.model_fields:
+        assert field in done.stdout
+    assert not HEAVY & set((tmp_path / "modules").read_text().split())
+
+
+@each_step
+def test_every_input_in_the_graph_is_a_flag_and_every_required_flag_is_in_the_graph(node: Node) -> None:
+    fields = node.step.inputs.model_fields
+    assert set(node.inputs) <= set(fields)
+    assert {name for name, field in fields.items() if field.is_required()} <= set(node.inputs)
+    assert all(field.description for field in (*fields.values(), *node.step.outputs.model_fields.values()))
+
+
+@pytest.mark.parametrize(
+    ("name", "flags", "said"),
+    [
+        ("fetch", ("--source-kind", "git_lfs", "--source", "ftp://x/y"), "InvalidSource"),
+        (
+            "fetch",
+            ("--source-kind", "git_lfs", "--source", "https://x/y", "--expected-set-digest", "abc"),
+            "--expected-set-digest",
+        ),
+        ("load", ("--lock", "locks/x.json", "--services", ","), "--services"),
+        ("load", ("--lock", "locks/x.json", "--services", "text-classify"), "Did you mean 'text-classification'?"),
+        ("render", ("--name", "A b", "--service", "ner", "--lock", "x", "--facts", "x"), "--name"),
+        ("archive", ("--name", "x", "--servic", "ner"), "--service"),
+        ("build", ("--name", "x", "--service", "ner", "--archive", "a", "--archive-digest", "b"), "--archive-digest"),
+    ],
+)
+def test_a_wrong_flag_ends_with_exit_code_2_and_names_it(name: str, flags: tuple[str, ...], said: str, tmp_path: Path) -> None:
+    done = run_step(name, *flags, cwd=tmp_path)
+    assert done.returncode == ExitCode.INPUT
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_missing_object_says_which_step_is_to_be_run(tmp_path: Path) -> None:
+    done = run_step("load", "--lock", f"locks/{'0' * 64}.json", "--services", "ner", "--progress", "json", cwd=tmp_path)
+    assert done.returncode == ExitCode.ENVIRONMENT
+    failure = json.loads(done.stderr.splitlines()[-1])
+    assert failure["reason"] == "StoreUnreadable"
+    assert failure["retryable"] is False
+    assert f".slipway/locks/{'0' * 64}.json" in failure["message"]
+
+
+def without_network(command: list[str]) -> list[str]:
+    """The command in a network namespace of its own, where nothing but this very machine can be reached."""
+    return ["unshare", "--map-root-user", "--net", "sh", "-c", 'ip link set lo up && exec "$@"', "sh", *command]
+
+
+def can_unshare() -> bool:
+    if not (shutil.which("unshare") and shutil.which("ip")):
+        return False
+    return subprocess.run(without_network(["true"]), capture_output=True, check=False).returncode == 0
+
+
+def test_the_chain_by_hand_gives_what_the_runner_gives(vit_run: Ingested, tmp_path: Path) -> None:
+    """Everything but fetch runs where no network is, if this machine can make such a place."""
+    values: dict[str, str] = {
+        **{name: str(value) for name, value in vit_run.model.spec.model_dump(mode="json").items() if isinstance(value, str)},
+        "name": vit_run.model.metadata.name,
+        "services": ",".join(vit_run.model.spec.services),
+        "service": vit_run.model.spec.services[0],
+        "report_run": run_name(vit_run.model),
+    }
+    offline = can_unshare()
+    for node in NODES:
+        folder = tmp_path / "outputs" / node.name
+        command = [sys.executable, "-m", f"steps.{node.name}", "--store", "store", "--outputs", str(folder)]
+        command += ["--run", "" if node is REPORT else values["report_run"]]
+        for field in node.step.inputs.model_fields:
+            if values.get(field):
+                command += [f"--{field.replace('_', '-')}", values[field]]
+        if offline and node.name != "fetch":
+            command = without_network(command)
+        environment: Mapping[str, str] = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
+        done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=200)
+        assert done.returncode == ExitCode.DONE, done.stderr
+        outputs = {path.name: path.read_text() for path in folder.iterdir()}
+        assert outputs.keys() == node.step.outputs.model_fields.keys()
+        assert {name: str(value) for name, value in json.loads(done.stdout).items()} == outputs
+        values |= outputs
+    archived = vit_run.outcome.receipts["image-classification/archive"].outputs
+    assert values["archive"] == archived["archive"]
+    assert values["archive_digest"] == archived["archive_digest"]
+    assert (tmp_path / "store" / values["report"]).is_file()
+
+
+def test_a_step_that_was_done_says_so_and_puts_out_the_same(vit_run: Ingested, tmp_path: Path) -> None:
+    receipt = vit_run.outcome.receipts["image-classification/archive"]
+    flags = [part for name, value in receipt.inputs.items() for part in (f"--{name.replace('_', '-')}", str(value))]
+    done = run_step("archive", *flags, "--store", str(vit_run.store), "--outputs", str(tmp_path / "out"))
+    assert done.returncode == ExitCode.DONE
+    assert "archive was done before: nothing to do." in done.stderr
+    assert json.loads(done.stdout) == receipt.outputs
+    assert (tmp_path / "out/archive_digest").read_text() == receipt.outputs["archive_digest"]

@@ -1,0 +1,154 @@
+"""``slipway serve ARCHIVE``: it says how to call the service, the service stands bad requests, and Ctrl-C ends all of it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+import urllib3
+
+from steps.documents import Facts
+from steps.errors import ExitCode
+from steps.smoke import TOLERANCE, difference
+from tests.pipelines.conftest import Ingested, command, slipway
+
+SERVICE = "image-classification"
+PICTURE = Path(__file__).parents[2] / "steps/tasks/golden/picture.png"
+
+
+def archive_of(run: Ingested) -> Path:
+    path: str = run.outcome.receipts[f"{SERVICE}/archive"].outputs["archive"]
+    return run.store / path
+
+
+class Serving:
+    """A running ``slipway serve`` and what it printed until it was up."""
+
+    def __init__(self, process: subprocess.Popen[str], scratch: Path) -> None:
+        self.process, self.scratch = process, scratch
+        self.lines: list[str] = []
+        assert process.stdout is not None
+        for line in process.stdout:
+            self.lines.append(line)
+            if "Ctrl-C ends it" in line:
+                break
+
+    @property
+    def curl(self) -> str:
+        return next(line.strip() for line in self.lines if line.startswith("curl "))
+
+    @property
+    def url(self) -> str:
+        return self.curl.rpartition(" ")[2]
+
+    def post(self, **fields: Any) -> tuple[int, Any]:
+        response = urllib3.request("POST", self.url, fields=fields, retries=False, timeout=60)
+        return response.status, json.loads(response.data)
+
+
+@pytest.fixture(scope="module")
+def serving(vit_run: Ingested, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
+    scratch = tmp_path_factory.mktemp("serve's scratch")  # a blank and a quote, to be quoted for the shell
+    process = subprocess.Popen(
+        command("serve", archive_of(vit_run), "--port", "0"),
+        env=dict(os.environ) | {"TMPDIR": str(scratch)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    with process:
+        try:
+            yield Serving(process, scratch)
+        finally:
+            process.terminate()
+
+
+def test_it_says_what_it_serves(serving: Serving, vit_run: Ingested) -> None:
+    said = "".join(serving.lines)
+    assert f"tiny-vit: {SERVICE} at http://127.0.0.1:" in said
+    assert f"set digest sha256:{vit_run.outcome.receipts['fetch'].outputs['set_digest']}" in said
+
+
+def test_the_line_that_it_prints_works_in_a_shell(serving: Serving, vit_run: Ingested) -> None:
+    done = subprocess.run(["sh", "-c", serving.curl], check=True, capture_output=True, text=True)
+    facts = vit_run.context.read_document(vit_run.outcome.receipts["load"].outputs["facts"], Facts)
+    assert difference(facts.expected[SERVICE].answer, json.loads(done.stdout)) <= TOLERANCE
+
+
+@pytest.mark.parametrize(
+    ("fields", "named"),
+    [
+        ({"image": ("x.png", b"this is no picture", "image/png")}, "image"),
+        ({"image": ("x.png", b"", "image/png")}, "image"),
+        ({"image": ("x.png", PICTURE.read_bytes()[:40], "image/png")}, "image"),
+        ({"image": ("x.txt", PICTURE.read_bytes(), "text/plain")}, "image"),
+        ({"image": "http://127.0.0.1:1/picture.png"}, "image"),
+        ({"image": "/etc/passwd"}, "image"),
+        ({"top_k": "3"}, "image"),
+        ({"image": ("x.png", PICTURE.read_bytes(), "image/png"), "top_k": "100000"}, "top_k"),
+        ({"image": ("x.png", PICTURE.read_bytes(), "image/png"), "top_k": "0"}, "top_k"),
+        ({"image": ("x.png", PICTURE.read_bytes(), "image/png"), "top_k": "many"}, "top_k"),
+    ],
+    ids=range(10),
+)
+def test_a_bad_request_is_refused_by_name_and_the_service_answers_on(
+    serving: Serving, fields: dict[str, Any], named: str
+) -> None:
+    status, answer = serving.post(**fields)
+    assert 400 <= status < 500, answer
+    assert named in json.dumps(answer)
+    assert "Traceback" not in json.dumps(answer)
+    status, answer = serving.post(image=("x.png", PICTURE.read_bytes(), "image/png"), top_k="1")
+    assert status == 200
+    assert len(answer["labels"]) == 1
+
+
+def test_json_where_a_file_belongs_is_refused(serving: Serving) -> None:
+    response = urllib3.request("POST", serving.url, json={"image": "x"}, retries=False)
+    assert 400 <= response.status < 500
+    assert "image" in response.json()["error"]
+
+
+def test_ctrl_c_ends_it_with_its_service_and_leaves_nothing(serving: Serving) -> None:
+    """The last test of this service."""
+    descendants = psutil.Process(serving.process.pid).children(recursive=True)
+    assert descendants
+    serving.process.send_signal(signal.SIGINT)
+    assert serving.process.stdout is not None
+    said = serving.process.stdout.read()
+    assert serving.process.wait() == ExitCode.DONE
+    assert "Stopped." in said
+    assert "Traceback" not in said
+    assert [process for process in descendants if process.is_running()] == []
+    assert list(serving.scratch.iterdir()) == []
+
+
+def test_a_damaged_archive_is_refused_before_it_is_started(vit_run: Ingested, tmp_path: Path) -> None:
+    data = bytearray(archive_of(vit_run).read_bytes())
+    data[len(data) // 2] ^= 1
+    (tmp_path / "it.tar.gz").write_bytes(data)
+    done = slipway("serve", "it.tar.gz", cwd=tmp_path, TMPDIR=str(tmp_path))
+    assert done.returncode == ExitCode.INTEGRITY
+    assert "DigestMismatch" in done.stderr
+    assert "it.tar.gz" in done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["it.tar.gz"]
+
+
+def test_another_archive_than_the_one_that_is_meant_is_refused(vit_run: Ingested, tmp_path: Path) -> None:
+    done = slipway("serve", archive_of(vit_run), "--sha256", f"sha256:{'0' * 64}", cwd=tmp_path)
+    assert done.returncode == ExitCode.INTEGRITY
+    assert "0" * 64 in done.stderr
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+    done = slipway("serve", "nowhere.tar.gz", cwd=tmp_path)
+    assert done.returncode == ExitCode.INPUT
+    assert "nowhere.tar.gz" in done.stderr
