@@ -28,7 +28,7 @@ RIGHT: dict[tuple[str, ...], list[Any]] = {
         "https://example.org/a/b",
         "https://huggingface.co/org/model",
         "https://example.org:8443/a.git",
-        "http://10.88.0.1:8418/digits.git",
+        "http://192.0.2.10:8418/digits.git",
         "https://[2001:db8::1]/a%20b/~c",
         "https://a-b.c--d.example//x/",
         "https://example.org/!&'()*+,;=:@-",
