@@ -12,6 +12,7 @@ import importlib.util
 import os
 import re
 import resource
+import signal
 import sys
 import time
 from collections.abc import Sequence
@@ -51,7 +52,8 @@ class TransformersLoader(ModelLoader):
             for dtype, count in header.elements.items():
                 dtypes[dtype] = dtypes.get(dtype, 0) + count
         os.environ.update(OFFLINE)
-        require_packages()
+        progress.note("Importing torch and transformers.")
+        import_packages()
         begin = time.monotonic()
         expected = {task.name: ask(task, folder, progress) for task in tasks}
         labels = config.get("id2label")
@@ -77,6 +79,18 @@ def require_packages() -> None:
             raise SlipwayError(
                 Reason.MISSING_DEPENDENCY, f"The package {name} is not installed.", hint="pip install 'slipway[ml]'"
             )
+
+
+def import_packages() -> None:
+    """Import what loads a model, with SIGTERM held back: these packages swallow what is raised while they are imported, or
+    take it for a package that is missing."""
+    require_packages()
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    try:
+        for name in ("torch", "transformers.pipelines"):
+            importlib.import_module(name)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def ask(task: Task, folder: Path, progress: Progress) -> Expected:

@@ -183,7 +183,7 @@ def stopped_in_fetch(story: Story) -> Story:
 @pytest.fixture(scope="module")
 def stopped_in_load(stopped_in_fetch: Story) -> Story:
     Dripping.slow.clear()
-    stopped_in_fetch.run(lambda terminal: "Loading the model" in terminal.text, ctrl_c)
+    stopped_in_fetch.run(lambda terminal: "Importing torch" in terminal.text, ctrl_c)
     return stopped_in_fetch
 
 
