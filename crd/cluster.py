@@ -6,6 +6,7 @@ is not the newest any more. Anything else is an ``ApiException``, and whoever ca
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from http import HTTPStatus
@@ -19,6 +20,8 @@ from crd.reconcile import Object
 from crd.schema import GROUP, PLURAL, VERSION
 from crd.status import ModelStatus
 from crd.workflow import UID_LABEL
+
+LOG = logging.getLogger(__name__)
 
 
 class Kind(NamedTuple):
@@ -41,6 +44,15 @@ class ApiServer:
     def __init__(self) -> None:
         self._objects = CustomObjectsApi()
         self._core = CoreV1Api()
+
+    def serves(self, kind: Kind) -> bool:
+        """Whether the cluster knows this kind of objects."""
+        try:
+            found: Any = self._objects.get_api_resources(kind.group, kind.version, **LIMITS)
+        except ApiException as error:
+            _pass(error, HTTPStatus.NOT_FOUND)
+            return False
+        return any(each.name == kind.plural for each in found.resources)
 
     def model(self, namespace: str, name: str) -> Object | None:
         return self._get(MODELS, namespace, name)
@@ -100,6 +112,9 @@ class ApiServer:
             self._core.create_namespaced_event(model["metadata"]["namespace"], body, **LIMITS)
         except ApiException as error:
             _pass(error, HTTPStatus.CONFLICT)
+            return
+        where = f"{model['metadata']['namespace']}/{model['metadata']['name']}"
+        LOG.info("%s: %s: %s", where, announcement.reason, announcement.message)
 
     def _get(self, kind: Kind, namespace: str, name: str) -> Object | None:
         group, version, plural = kind

@@ -11,7 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from crd.status import Condition, ConditionType, ModelStatus
+from crd.observe import MANIFEST
+from crd.status import Condition, ConditionType, LastFailure, ModelStatus
 from crd.types import API_VERSION, KIND
 
 COMPONENT = "slipway-operator"
@@ -32,8 +33,8 @@ def changes(before: ModelStatus, after: ModelStatus) -> list[Announcement]:
     """What to announce when a status turns into another one: a failed try, and how the run ended."""
     found = []
     generation, failure = after.observed_generation, after.last_failure
-    if failure and failure != before.last_failure:
-        text = f"{failure.step}: {failure.reason}: {failure.message} {failure.hint}"
+    if failure and failure.step != MANIFEST and not _same_failure(before.last_failure, failure):
+        text = f"{failure.step}: {failure.reason}: {failure.message} Hint: {failure.hint}"
         found.append(Announcement("Warning", "StepFailed", text, (generation, failure.step, failure.reason, failure.time)))
     if (ready := _true(after, ConditionType.READY)) and not _same(before, after, ConditionType.READY):
         found.append(Announcement("Normal", "Ready", ready.message, (generation, after.workflow)))
@@ -78,6 +79,11 @@ def manifest(model: Mapping[str, Any], announcement: Announcement, now: str) -> 
 
 def _true(status: ModelStatus, kind: ConditionType) -> Condition | None:
     return next((each for each in status.conditions if each.type == kind and each.status == "True"), None)
+
+
+def _same_failure(before: LastFailure | None, after: LastFailure) -> bool:
+    """Argo corrects the time at which a pod ended, and a step's next try may fail as the last one did."""
+    return before is not None and before.model_copy(update={"time": after.time}) == after
 
 
 def _same(before: ModelStatus, after: ModelStatus, kind: ConditionType) -> bool:

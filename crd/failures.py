@@ -27,6 +27,8 @@ SIGNS: tuple[tuple[Reason, tuple[str, ...]], ...] = (
 NOT_STARTING = frozenset({Reason.IMAGE_UNAVAILABLE, Reason.POD_REFUSED})
 PULL_ERROR = "ErrImagePull: "
 KILLED, TERMINATED = "137", "143"
+# Where a reason's own hint speaks of a command, and a run in the cluster has another one.
+HINTS = {Reason.TERMINATED: "`slipway retry NAME` lets it go on where it stopped."}
 
 
 def read_failure(attempt: Try) -> Failure:
@@ -62,11 +64,11 @@ def recognise(message: str) -> Reason | None:
 
 
 def plain(reason: Reason, message: str, *, retryable: bool | None = None) -> Failure:
-    """A failure with the reason's own hint."""
+    """A failure that no step has put into words."""
     return Failure(
         reason=reason,
         message=message,
-        hint=reason.hint,
+        hint=HINTS.get(reason, reason.hint),
         retryable=reason.retryable if retryable is None else retryable,
     )
 

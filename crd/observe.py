@@ -107,12 +107,12 @@ def _running(model: Mapping[str, Any], run: Run, before: ModelStatus, now: str) 
     verdicts = _progress(run.steps, len(services), _doing(run), ended=run.ended)
     if run.ended:
         del verdicts[_C.RECONCILING]
-        if run.succeeded:
-            verdicts[_C.READY] = ("True", _P.SUCCEEDED, "Every service answers as the model itself does.")
-        elif failed:
-            step, failure, _ = failed
-            verdicts[_C.READY] = ("False", failure.reason, f"{step}: {failure.message}")
-            verdicts[_C.STALLED] = ("True", *verdicts[_C.READY][1:])
+    if run.succeeded:
+        verdicts[_C.READY] = ("True", _P.SUCCEEDED, "Every service answers as the model itself does.")
+    elif failed:
+        step, failure, _ = failed
+        verdicts[_C.READY] = ("False", failure.reason, f"{step}: {failure.message}")
+        verdicts[_C.STALLED if run.ended else _C.RECONCILING] = ("True", *verdicts[_C.READY][1:])
     outputs = {step.name: step.outputs for step in run.steps if step.succeeded}
     fetched = outputs.get("fetch", {})
     return ModelStatus(

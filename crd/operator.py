@@ -10,6 +10,7 @@ Rights: ``pipelines.access``; how it runs in the cluster: ``pipelines.operator_m
 from __future__ import annotations
 
 import functools
+import logging
 import os
 from collections.abc import Mapping
 from typing import Any
@@ -40,9 +41,9 @@ class NoDiffBase(kopf.DiffBaseStorage):
         pass
 
 
-@kopf.on.startup()
+@kopf.on.startup(retries=12, backoff=5)
 def configure(settings: kopf.OperatorSettings, **_: Any) -> None:
-    """Ends the operator where it can do nothing: no way to the API server, or no Models in it."""
+    """Ends the operator where it can do nothing. In a pod it is then started again, until there is something to do."""
     settings.persistence.finalizer = "slipway.dev/stop-workflow"
     settings.persistence.progress_storage = kopf.AnnotationsProgressStorage(prefix="slipway.dev")
     settings.persistence.diffbase_storage = NoDiffBase()
@@ -52,7 +53,10 @@ def configure(settings: kopf.OperatorSettings, **_: Any) -> None:
     settings.watching.label_selectors[WORKFLOWS] = UID_LABEL
     settings.networking.request_timeout = 30
     settings.execution.max_workers = THREADS
-    cluster()
+    logging.getLogger("aiohttp.access").setLevel(logging.WARNING)  # the probes
+    for kind in (MODELS, WORKFLOWS):
+        if not cluster().serves(kind):
+            raise kopf.PermanentError(f"The cluster has no {kind.plural}.{kind.group} yet: install Argo Workflows and Slipway.")
 
 
 def unfinished(meta: Mapping[str, Any], status: Mapping[str, Any], **_: Any) -> bool:
@@ -62,9 +66,11 @@ def unfinished(meta: Mapping[str, Any], status: Mapping[str, Any], **_: Any) -> 
 
 
 @kopf.on.event(*MODELS)
-def model_changed(type: str, namespace: str | None, name: str, **_: Any) -> None:
+def model_changed(type: str, namespace: str | None, name: str, uid: str, **_: Any) -> None:
     """Any change, and every Model when the operator starts: a new generation gets a status of its own at once."""
-    if type != "DELETED":
+    if type == "DELETED":  # perhaps without the finalizer, which people remove by hand
+        stop_all(cluster(), namespace or "", uid)
+    else:
         reconcile(cluster(), namespace or "", name)
 
 
@@ -80,7 +86,10 @@ def model_waits(namespace: str | None, name: str, **_: Any) -> None:
     reconcile(cluster(), namespace or "", name, start=True)
 
 
-@kopf.on.delete(*MODELS, retries=5, backoff=5, timeout=60)
+@kopf.on.delete(*MODELS, when=unfinished, retries=5, backoff=5, timeout=60)
 def model_deleted(namespace: str | None, uid: str, **_: Any) -> None:
-    """The finalizer: stops what runs for the Model. After some tries it gives up: an orphan is stopped when it is seen."""
+    """The finalizer, which is there while a Model is unfinished: stops what runs for it.
+
+    After some tries it gives up: an orphan is stopped when it is seen. A finished Model goes without an operator.
+    """
     stop_all(cluster(), namespace or "", uid)

@@ -61,7 +61,7 @@ def _pod(version: str) -> dict[str, Any]:
                     "timeoutSeconds": 5,
                     "failureThreshold": 4,
                 },
-                "resources": {"requests": {"cpu": "50m", "memory": "128Mi"}, "limits": {"memory": "512Mi"}},
+                "resources": {"requests": {"cpu": "50m", "memory": "192Mi"}, "limits": {"memory": "512Mi"}},
                 "securityContext": restricted().model_dump(exclude_none=True, by_alias=True),
                 "volumeMounts": [{"name": "tmp", "mountPath": "/tmp"}],
             }

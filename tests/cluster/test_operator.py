@@ -177,6 +177,8 @@ def operator(place: Namespace, kube: ApiClient, tmp_path_factory: pytest.TempPat
     operator = Operator(place, folder / "kubeconfig", folder / "log")
     operator.start()
     yield operator
+    # Unfinished Models hold the namespace until the operator lets them go.
+    place.kubectl("delete", "models", "--all", "--timeout=60s")
     operator.kill()
     log = operator.log.read_text()
     print(log[-20_000:])
@@ -247,6 +249,12 @@ def test_a_finished_generation_is_not_run_again_though_its_workflow_is_gone(plac
     wait("the canary has a Workflow", lambda: place.workflows("canary-2"))
     assert place.workflows("lone") == []
     assert place.status("lone") == before
+
+
+def test_a_finished_model_can_be_deleted_while_there_is_no_operator(place: Namespace, operator: Operator) -> None:
+    operator.kill()
+    place.kubectl("delete", "model", "lone", "--timeout=10s")
+    operator.start()
 
 
 @pytest.mark.usefixtures("operator")

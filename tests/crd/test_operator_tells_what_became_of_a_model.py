@@ -1,0 +1,367 @@
+"""From a Workflow to a Model's status, on Workflows of a real cluster."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from crd.cluster import status_patch
+from crd.observe import problem_with, status_of, stored_status, unfinished
+from crd.status import MAX_MESSAGE, Condition, ModelStatus
+from steps.errors import Reason
+from tests.crd.recorded import FOLDER, TASKS, Object, model, nodes, workflow
+
+NOW, LATER = "2026-11-23T23:00:00Z", "2026-11-23T23:10:00Z"
+NAMES = sorted(path.stem for path in FOLDER.glob("*.json"))
+DONE = {"Accepted": "True", "Fetched": "True", "Verified": "True", "Packaged": "True", "Built": "False", "Ready": "True"}
+
+
+def seen(name: str, *, generation: int = 1, before: ModelStatus | None = None, now: str = NOW) -> ModelStatus:
+    wish = model(generation=generation, status=before)
+    return status_of(wish, workflow(name, of=wish), now)
+
+
+def verdicts(status: ModelStatus) -> dict[str, str]:
+    return {each.type: each.status for each in status.conditions}
+
+
+def condition(status: ModelStatus, kind: str) -> Condition:
+    return next(each for each in status.conditions if each.type == kind)
+
+
+def test_a_run_that_succeeded_makes_the_model_ready_with_its_digests() -> None:
+    status = seen("succeeded", generation=3)
+    assert verdicts(status) == DONE
+    assert (status.observed_generation, status.finished_generation) == (3, 3)
+    assert {each.observed_generation for each in status.conditions} == {3}
+    assert status.revision == "c" * 40
+    assert status.set_digest == f"sha256:{'a' * 64}"
+    assert status.report == "runs/1"
+    assert status.last_failure is None
+    for task, service in zip(TASKS, status.services, strict=True):
+        assert service.task == task
+        assert (service.archive, service.archive_digest) == ("archive/archive", f"sha256:{'b' * 64}")
+        assert (service.image, service.image_digest, service.latency_ms) == ("build/image", "", 7)
+
+
+def test_each_service_gets_its_own_branchs_results() -> None:
+    wish = model()
+    run = workflow("succeeded", of=wish)
+    for node in nodes(run, "archive"):
+        [task] = (each["value"] for each in node["inputs"]["parameters"] if each["name"] == "service")
+        for output in node["outputs"]["parameters"]:
+            output["value"] = f"{task}-{output['name']}"
+    assert [each.archive for each in status_of(wish, run, NOW).services] == [f"{task}-archive" for task in TASKS]
+
+
+def test_an_image_that_was_made_is_built_and_one_that_was_planned_is_not() -> None:
+    assert condition(seen("succeeded"), "Built").reason == "Planned"
+    wish = model()
+    run = workflow("succeeded", of=wish)
+    for node in nodes(run, "build"):
+        for output in node["outputs"]["parameters"]:
+            if output["name"] == "image_digest":
+                output["value"] = f"sha256:{'d' * 64}"
+    status = status_of(wish, run, NOW)
+    assert verdicts(status) == DONE | {"Built": "True"}
+    assert {each.image_digest for each in status.services} == {f"sha256:{'d' * 64}"}
+
+
+def test_a_run_on_its_way_reconciles_and_tells_what_it_is_at() -> None:
+    status = seen("running")
+    assert verdicts(status) == {
+        "Accepted": "True",
+        "Fetched": "True",
+        "Verified": "True",
+        "Packaged": "True",
+        "Built": "Unknown",
+        "Ready": "False",
+        "Reconciling": "True",
+    }
+    doing = ", ".join(f"{task}/{step}" for task in sorted(TASKS) for step in ("build", "smoke"))
+    assert condition(status, "Reconciling").message == f"Running: {doing}."
+    assert {condition(status, kind).reason for kind in ("Built", "Ready", "Reconciling")} == {"Running"}
+    assert status.finished_generation == 0
+    assert status.set_digest
+    assert [(each.archive, each.image) for each in status.services] == [("archive/archive", "")] * 2
+
+
+def test_one_of_two_services_is_not_yet_all_of_them() -> None:
+    wish = model()
+    run = workflow("succeeded", of=wish)
+    run["status"]["phase"] = "Running"
+    for node in nodes(run, "archive"):
+        if TASKS[1] in node["name"]:
+            node["phase"] = "Running"
+    packaged = condition(status_of(wish, run, NOW), "Packaged")
+    assert (packaged.status, packaged.message) == ("Unknown", "archive is not done yet: 1 of 2 services are done.")
+
+
+def test_a_failed_step_stalls_the_model_in_the_steps_own_words() -> None:
+    status = seen("revision-missing")
+    assert verdicts(status) == {
+        "Accepted": "True",
+        "Fetched": "False",
+        "Verified": "False",
+        "Packaged": "False",
+        "Built": "False",
+        "Ready": "False",
+        "Stalled": "True",
+    }
+    for kind in ("Fetched", "Ready", "Stalled"):
+        assert (condition(status, kind).reason, condition(status, kind).message) == (
+            "RevisionNotFound",
+            "fetch: There is no 'missing'.",
+        )
+    assert condition(status, "Verified").reason == "NotReached"
+    assert status.finished_generation == 1
+    failure = status.last_failure
+    assert failure
+    assert (failure.step, failure.reason, failure.hint) == ("fetch", Reason.REVISION_NOT_FOUND, "It has: main.")
+    assert not failure.retryable
+    [pod] = (node for node in nodes(workflow("revision-missing"), "fetch") if node["type"] == "Pod")
+    assert failure.time == pod["finishedAt"]
+    assert status.report == "runs/1"  # the report is written all the same
+
+
+@pytest.mark.parametrize(
+    ("name", "step", "reason", "retryable"),
+    [
+        ("out-of-memory", "fetch", Reason.OUT_OF_MEMORY, False),
+        ("deadline", "fetch", Reason.DEADLINE_EXCEEDED, True),
+        ("pod-forbidden", "fetch", Reason.POD_REFUSED, False),
+        ("template-missing", "workflow", Reason.WORKFLOW_REFUSED, False),
+        ("terminated", "fetch", Reason.TERMINATED, True),
+    ],
+)
+def test_what_no_step_could_say_has_a_reason_and_a_hint_too(name: str, step: str, reason: Reason, retryable: bool) -> None:
+    status = seen(name)
+    assert verdicts(status)["Stalled"] == "True"
+    assert condition(status, "Ready").reason == reason
+    failure = status.last_failure
+    assert failure
+    assert (failure.step, failure.reason, failure.retryable) == (step, reason, retryable)
+    assert failure.message
+    assert failure.hint
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"), [("image-missing", Reason.IMAGE_UNAVAILABLE), ("setting-missing", Reason.POD_REFUSED)]
+)
+def test_a_pod_that_cannot_start_is_told_before_its_deadline(name: str, reason: Reason) -> None:
+    status = seen(name)
+    assert verdicts(status)["Reconciling"] == "True"
+    assert status.finished_generation == 0
+    assert condition(status, "Ready").reason == reason
+    assert status.last_failure
+    assert (status.last_failure.step, status.last_failure.reason) == ("fetch", reason)
+    assert status.last_failure.retryable
+
+
+def test_the_pause_between_two_pulls_is_told_like_the_pull_itself() -> None:
+    wish = model()
+    run = workflow("image-missing", of=wish)
+    pulling = status_of(wish, run, NOW)
+    [node] = run["status"]["nodes"].values()
+    node["message"] = f'ImagePullBackOff: Back-off pulling image "registry.example/slipway/none:0.1.0": {node["message"]}'
+    assert status_of(wish, run, NOW) == pulling
+
+
+def test_a_try_that_is_being_repeated_is_no_end() -> None:
+    status = seen("pod-lost")
+    assert verdicts(status)["Reconciling"] == "True"
+    assert status.last_failure
+    assert (status.last_failure.step, status.last_failure.reason) == ("fetch", Reason.POD_LOST)
+    assert status.last_failure.retryable
+
+
+def test_what_failed_and_then_succeeded_is_no_failure() -> None:
+    wish = model()
+    run = workflow("pod-lost", of=wish)
+    for node in nodes(run, "fetch"):
+        if node["phase"] == "Running":
+            node["phase"] = "Succeeded"
+    status = status_of(wish, run, NOW)
+    assert status.last_failure is None
+    assert verdicts(status)["Fetched"] == "True"
+
+
+def test_of_two_failures_the_first_one_counts() -> None:
+    wish = model()
+    run = workflow("succeeded", of=wish)
+    run["status"]["phase"] = run["status"]["nodes"][run["metadata"]["name"]]["phase"] = "Failed"
+    for step, reason, time in (("smoke", "SmokeMismatch", "10:00:02"), ("build", "BuildFailed", "10:00:01")):
+        words = {"reason": reason, "message": "It is so.", "hint": "Do.", "retryable": False}
+        for node in nodes(run, step):
+            said = f"main: Error (exit code 15): {json.dumps(words)}\n" if node["type"] == "Pod" else "No more retries left"
+            node |= {"phase": "Failed", "message": said, "finishedAt": f"2026-11-23T{time}Z"}
+    status = status_of(wish, run, NOW)
+    assert status.last_failure
+    assert (status.last_failure.step, status.last_failure.reason) == ("image-classification/build", "BuildFailed")
+    assert condition(status, "Built").reason == "BuildFailed"
+    assert condition(status, "Ready").reason == "BuildFailed"
+    assert condition(status, "Packaged").status == "True"
+
+
+def test_a_report_that_could_not_be_written_takes_nothing_from_a_model_that_is_ready() -> None:
+    wish = model()
+    run = workflow("succeeded", of=wish)
+    run["status"] |= {"phase": "Failed", "message": "main: Error (exit code 16)"}
+    for node in nodes(run, "report"):
+        node |= {"phase": "Failed", "message": "main: Error (exit code 16)"}
+    status = status_of(wish, run, NOW)
+    assert verdicts(status) == DONE
+    assert status.finished_generation == 1
+    assert status.report == ""
+    assert status.last_failure
+    assert status.last_failure.step == "report"
+
+
+@pytest.mark.parametrize(
+    "text", ['{"reason": "Revis', '{"reason": "NeverHeardOf"}', "{" * 4000, '{"a":' + "[" * 4000, '{"a": 1}']
+)
+def test_half_a_message_still_has_an_end(text: str) -> None:
+    wish = model()
+    run = workflow("revision-missing", of=wish)
+    for node in nodes(run, "fetch"):
+        if node["type"] == "Pod":
+            node["message"] = f"main: Error (exit code 10): {text}"
+    failure = status_of(wish, run, NOW).last_failure
+    assert failure
+    assert failure.reason == Reason.INTERNAL_ERROR
+    assert failure.message.startswith("main: Error (exit code 10): ")
+    assert len(failure.message) <= MAX_MESSAGE
+
+
+def test_nothing_that_moves_the_cursor_reaches_the_status() -> None:
+    wish = model()
+    run = workflow("revision-missing", of=wish)
+    words = {"reason": "SourceProtocol", "message": "\x1b[2J" + "x" * 5000, "hint": "\x07", "retryable": False}
+    for node in nodes(run, "fetch"):
+        if node["type"] == "Pod":
+            node["message"] = f"main: Error (exit code 10): {json.dumps(words)}"
+    text = json.dumps(status_patch(status_of(wish, run, NOW)), ensure_ascii=False)
+    assert "\x1b" not in text
+    assert "\\u001b" not in text
+    assert "x…" in text
+
+
+def test_without_a_workflow_the_model_is_starting() -> None:
+    status = status_of(model(generation=2), None, NOW)
+    assert verdicts(status)["Reconciling"] == "True"
+    assert {condition(status, kind).reason for kind in ("Ready", "Reconciling")} == {"Starting"}
+    assert {condition(status, kind).status for kind in ("Fetched", "Verified", "Packaged", "Built")} == {"Unknown"}
+    assert (status.observed_generation, status.finished_generation) == (2, 0)
+
+
+def test_a_spec_that_python_refuses_stalls_the_model_and_says_where() -> None:
+    wish = model(services=["no-such-task"])
+    status = status_of(wish, None, NOW)
+    assert (verdicts(status)["Accepted"], verdicts(status)["Stalled"]) == ("False", "True")
+    assert condition(status, "Stalled").reason == Reason.INVALID_MANIFEST
+    assert condition(status, "Stalled").message.startswith("spec.services: ")
+    assert status.finished_generation == 1
+    assert status.workflow == ""
+    assert problem_with(model()["spec"]) == ""
+
+
+def test_a_finished_generation_keeps_its_status_when_its_workflow_is_gone() -> None:
+    before = seen("succeeded", generation=2)
+    assert status_of(model(generation=2, status=before), None, LATER) == before
+    # Rules that became stricter since then change nothing about it.
+    assert status_of(model(generation=2, status=before, services=["no-such-task"]), None, LATER) == before
+
+
+def test_a_new_generation_begins_anew() -> None:
+    before = seen("succeeded")
+    after = status_of(model(generation=2, status=before), None, LATER)
+    assert (after.observed_generation, after.finished_generation) == (2, 1)
+    assert after.services == ()
+    assert verdicts(after)["Ready"] == "False"
+    assert condition(after, "Ready").last_transition_time == LATER
+    assert condition(after, "Accepted").last_transition_time == NOW
+
+
+def test_a_run_that_is_retried_is_not_finished_any_more_and_may_become_ready() -> None:
+    stalled = seen("revision-missing", generation=2)
+    again = seen("running", generation=2, before=stalled, now=LATER)
+    assert (stalled.finished_generation, again.finished_generation) == (2, 1)
+    assert "Stalled" not in verdicts(again)
+    assert again.last_failure is None
+    ready = seen("succeeded", generation=2, before=again, now=LATER)
+    assert verdicts(ready) == DONE
+    assert ready.finished_generation == 2
+
+
+def test_a_condition_keeps_its_time_as_long_as_its_status_stays() -> None:
+    running = seen("running")
+    later = seen("succeeded", before=running, now=LATER)
+    for kind in ("Accepted", "Fetched", "Verified", "Packaged"):
+        assert condition(later, kind).last_transition_time == NOW
+    for kind in ("Built", "Ready"):
+        assert condition(later, kind).last_transition_time == LATER
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_looking_again_changes_nothing(name: str) -> None:
+    status = seen(name)
+    assert seen(name, before=status, now=LATER) == status
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_is_written_is_what_is_read(name: str) -> None:
+    status = seen(name)
+    stored = {key: value for key, value in status_patch(status).items() if value is not None}
+    assert stored_status({"status": stored}) == status
+
+
+def test_what_is_not_said_any_more_is_removed() -> None:
+    patch = status_patch(seen("succeeded"))
+    assert patch["lastFailure"] is None
+    assert set(patch) == {field.alias for field in ModelStatus.model_fields.values()}
+
+
+def test_a_status_of_another_version_keeps_the_finished_generation() -> None:
+    assert stored_status({"status": {"finishedGeneration": 4, "colour": "red"}}).finished_generation == 4
+    assert stored_status({"status": {"finishedGeneration": "four"}}).finished_generation == 0
+    assert stored_status({}) == ModelStatus()
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"), [("running", True), ("pod-lost", True), ("succeeded", False), ("terminated", False)]
+)
+def test_a_workflow_is_finished_when_argo_says_so(name: str, expected: bool) -> None:
+    assert unfinished(workflow(name)) is expected
+
+
+PHASES = st.sampled_from(["Pending", "Running", "Succeeded", "Failed", "Error", "Omitted"])
+MESSAGES = st.one_of(
+    st.text(max_size=80), st.sampled_from(["pod deleted", "OOMKilled", 'main: Error (exit code 2): {"reason":'])
+)
+
+
+@given(data=st.data(), name=st.sampled_from(NAMES), phase=st.sampled_from(["", "Running", "Succeeded", "Failed", "Error"]))
+def test_whatever_argo_says_the_status_is_one_and_stays(data: Any, name: str, phase: str) -> None:
+    wish = model()
+    run = shaken(workflow(name, of=wish), phase, data)
+    status = status_of(wish, run, NOW)
+    said = verdicts(status)
+    assert len(said) == len(status.conditions)
+    ended = phase in ("Succeeded", "Failed", "Error")
+    assert ("Reconciling" in said) is not ended
+    assert (said["Ready"] == "True") + ("Stalled" in said) == (1 if ended else 0)
+    assert (status.finished_generation == 1) is ended
+    assert status_of(model(status=status), run, LATER) == status
+
+
+def shaken(run: Object, phase: str, data: Any) -> Object:
+    """The same nodes with other phases and messages."""
+    run["status"]["phase"] = phase
+    for node in run["status"].get("nodes", {}).values():
+        node["phase"] = data.draw(PHASES)
+        node["message"] = data.draw(MESSAGES)
+    return run
