@@ -176,10 +176,12 @@ def operator(place: Namespace, kube: ApiClient, tmp_path_factory: pytest.TempPat
     (folder / "kubeconfig").write_text(json.dumps(admin))
     operator = Operator(place, folder / "kubeconfig", folder / "log")
     operator.start()
-    yield operator
-    # Unfinished Models hold the namespace until the operator lets them go.
-    place.kubectl("delete", "models", "--all", "--timeout=60s")
-    operator.kill()
+    try:
+        yield operator
+        # Unfinished Models hold the namespace until the operator lets them go.
+        place.kubectl("delete", "models", "--all", "--timeout=60s")
+    finally:
+        operator.kill()
     log = operator.log.read_text()
     print(log[-20_000:])
     assert "Traceback" not in log
