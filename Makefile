@@ -36,6 +36,10 @@ manifests: $(DEV_STAMP) ## write the generated manifests anew
 	$(BIN)/python -m crd.schema
 	$(BIN)/python -m pipelines.rendering
 
+.PHONY: tasks
+tasks: $(DEV_STAMP) ## write the page about the tasks anew, from their tests
+	SLIPWAY_WRITE_TASKS=1 $(BIN)/python -m pytest -q tests/tasks/test_every_task_is_served.py tests/tasks/test_the_page_of_tasks.py
+
 .PHONY: images
 images: ## build the container images (docker, podman or buildah), and push them to REGISTRY if it is set
 	REGISTRY=$(REGISTRY) containers/images.sh

@@ -1,7 +1,8 @@
 #!/bin/sh
 # Builds Slipway's images with docker, podman or buildah, whichever is found first, and pushes them when REGISTRY is set.
 #   containers/images.sh [stage …]     light, ml and operator without any
-# SLIPWAY_BUILD_FLAGS and SLIPWAY_PUSH_FLAGS hold more arguments for the program, such as --tls-verify=false.
+# SLIPWAY_BUILD_FLAGS and SLIPWAY_PUSH_FLAGS hold more arguments for the program: for a registry that speaks plain HTTP,
+# SLIPWAY_PUSH_FLAGS=--tls-verify=false (buildah, podman; docker wants it among its daemon's insecure-registries).
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -21,7 +22,7 @@ fi
 
 [ $# -gt 0 ] || set -- light ml operator
 for stage in "$@"; do
-    image=${REGISTRY:+$REGISTRY/}slipway/$stage:$version
+    image=${REGISTRY:+${REGISTRY%/}/}slipway/$stage:$version
     # shellcheck disable=SC2086 # the flags are words
     "$program" build ${SLIPWAY_BUILD_FLAGS:-} \
         ${PIP_INDEX_URL:+--build-arg "PIP_INDEX_URL=$PIP_INDEX_URL"} \

@@ -18,7 +18,8 @@ done
 kubectl apply --server-side -n argo -f "$workflows"
 kubectl apply --server-side -f "$events"
 
-# The store, on a port of the node, so that pods and this machine reach it under one address. Its objects go with its pod.
+# The store, on a port of the node, so that pods and this machine (if it is a Linux: elsewhere Docker hides its nodes' addresses)
+# reach it under one address. Its objects go with its pod.
 node=$(kubectl get nodes -o jsonpath='{.items[0].status.addresses[?(@.type=="InternalIP")].address}')
 store=http://$node:30443
 kubectl apply -n slipway-store -f - <<YAML

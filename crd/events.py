@@ -82,8 +82,8 @@ def _true(status: ModelStatus, kind: ConditionType) -> Condition | None:
 
 
 def _same_failure(before: LastFailure | None, after: LastFailure) -> bool:
-    """Argo corrects the time at which a pod ended, and a step's next try may fail as the last one did."""
-    return before is not None and before.model_copy(update={"time": after.time}) == after
+    """Argo corrects the time at which a pod ended, a next try may fail as the last one did, and a wait may end in vain."""
+    return before is not None and before.model_copy(update={"time": after.time, "retryable": after.retryable}) == after
 
 
 def _same(before: ModelStatus, after: ModelStatus, kind: ConditionType) -> bool:

@@ -15,12 +15,17 @@ from steps.receipts import Failure
 
 # In order: the first text that the message holds decides.
 SIGNS: tuple[tuple[Reason, tuple[str, ...]], ...] = (
+    # Before the deadline: a pull may fail because a deadline of its own has passed.
+    (Reason.IMAGE_UNAVAILABLE, ("ImagePullBackOff", "ErrImagePull", "ErrImageNeverPull", "InvalidImageName")),
     (Reason.OUT_OF_MEMORY, ("OOMKilled",)),
     (Reason.TERMINATED, ("shutdown with strategy", "Stopped with strategy")),
     (Reason.DEADLINE_EXCEEDED, ("deadline",)),
-    (Reason.IMAGE_UNAVAILABLE, ("ImagePullBackOff", "ErrImagePull", "ErrImageNeverPull", "InvalidImageName")),
-    (Reason.DISK_FULL, ("ephemeral local storage", "ephemeral-storage", "Usage of EmptyDir volume")),
-    (Reason.POD_LOST, ("pod deleted", "evicted", "Evicted", "The node was low on resource", "preempt", "node shutdown")),
+    # Before the disk: of a node that ran out of it any pod may be the victim.
+    (
+        Reason.POD_LOST,
+        ("The node was low on resource", "pod deleted", "evicted", "Evicted", "preempt", "Preempt", "node shutdown"),
+    ),
+    (Reason.DISK_FULL, ("ephemeral local storage", "local ephemeral storage", "Usage of EmptyDir volume")),
     (Reason.POD_REFUSED, ("CreateContainerConfigError", "CreateContainerError", "RunContainerError", "is forbidden")),
 )
 # What keeps a pod from starting although the kubelet goes on trying: a person should know before the deadline does.
@@ -63,12 +68,12 @@ def recognise(message: str) -> Reason | None:
     return next((reason for reason, signs in SIGNS if any(sign in message for sign in signs)), None)
 
 
-def plain(reason: Reason, message: str, *, retryable: bool | None = None) -> Failure:
+def plain(reason: Reason, message: str, *, hint: str = "", retryable: bool | None = None) -> Failure:
     """A failure that no step has put into words."""
     return Failure(
         reason=reason,
         message=message,
-        hint=HINTS.get(reason, reason.hint),
+        hint=hint or HINTS.get(reason, reason.hint),
         retryable=reason.retryable if retryable is None else retryable,
     )
 

@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from steps.main import split_list
+
 REPORT = "report"  # the exit handler: it says what became of the run, and decides nothing
 FINISHED = frozenset({"Succeeded", "Failed", "Error"})
 FAILED = frozenset({"Failed", "Error"})
@@ -68,6 +70,12 @@ class Run:
     @property
     def ended(self) -> bool:
         return self.phase in FINISHED
+
+    @property
+    def services(self) -> tuple[str, ...]:
+        """The tasks that fetch named; empty while it has not."""
+        [text] = [step.outputs.get("services", "") for step in self.steps if step.name == "fetch"] or [""]
+        return split_list(text)
 
     @property
     def failed_steps(self) -> tuple[StepRun, ...]:

@@ -7,19 +7,22 @@ that is finished. So it does not matter who looks, how often, or who was killed 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Literal
 
 from pydantic import ValidationError
 
-from crd.failures import plain, read_failure, refused, why_it_waits
-from crd.nodes import REPORT, Run, StepRun, read_run
+from crd.failures import NOT_STARTING, TERMINATED, plain, read_failure, recognise, refused, why_it_waits
+from crd.nodes import REPORT, Run, StepRun, Try, read_run
 from crd.status import MAX_MESSAGE, Condition, ConditionType, LastFailure, ModelStatus, ProgressReason, ServiceStatus
 from crd.types import ModelSpec
-from crd.workflow import workflow_name
+from crd.workflow import BUILDERS, workflow_name
+from steps.builders import BuilderKind
 from steps.errors import Reason
 from steps.progress import human_bytes
 from steps.receipts import Failure
 from steps.reporting.words import shown
+from steps.tasks import AUTO
 
 Verdict = tuple[Literal["True", "False", "Unknown"], str, str]  # status, reason, message
 Verdicts = dict[ConditionType, Verdict]
@@ -43,11 +46,11 @@ def status_of(model: Mapping[str, Any], workflow: Mapping[str, Any] | None, now:
     """
     before, generation = stored_status(model), int(model["metadata"]["generation"])
     if workflow is not None:
-        return _running(model, read_run(workflow), before, now)
+        return _running(model, _with_known_causes(read_run(workflow), before), before, now)
     if before.finished_generation >= generation:
         return before
     problem = problem_with(model["spec"])
-    return _invalid(problem, before, generation, now) if problem else _starting(model, before, now)
+    return _not_accepted(problem, before, generation, now) if problem else _starting(model, before, now)
 
 
 def stored_status(model: Mapping[str, Any]) -> ModelStatus:
@@ -60,16 +63,24 @@ def stored_status(model: Mapping[str, Any]) -> ModelStatus:
         return ModelStatus(finished_generation=finished if isinstance(finished, int) else 0)
 
 
-def problem_with(spec: Mapping[str, Any]) -> str:
-    """What is wrong with a stored spec; empty when nothing is. The API server's own rules may be older than ours."""
+def problem_with(spec: Mapping[str, Any]) -> Failure | None:
+    """Why nothing is made of a stored spec, if that is so. The API server's own rules may be older than ours."""
     try:
-        ModelSpec.model_validate(spec)
+        builder = ModelSpec.model_validate(spec).builder
     except ValidationError as error:
-        return "\n".join(
+        said = (
             f"{'.'.join(['spec', *map(str, problem['loc'])])}: {problem['msg'].removeprefix('Value error, ')}"
             for problem in error.errors(include_url=False)
         )
-    return ""
+        return plain(Reason.INVALID_MANIFEST, "\n".join(said))
+    if builder not in BUILDERS:
+        return plain(
+            Reason.BUILDER_MISSING,
+            f"The builder {builder} needs a program of the machine it runs on. Possible in a cluster: {', '.join(BUILDERS)}.",
+            hint=f"Set `builder: {BuilderKind.PLAN}`, which says how to make the image of the archive, "
+            "or use `slipway run` on a machine with buildah, podman or docker.",
+        )
+    return None
 
 
 def unfinished(workflow: Mapping[str, Any]) -> bool:
@@ -77,11 +88,10 @@ def unfinished(workflow: Mapping[str, Any]) -> bool:
     return not read_run(workflow).ended
 
 
-def _invalid(problem: str, before: ModelStatus, generation: int, now: str) -> ModelStatus:
-    failure = plain(Reason.INVALID_MANIFEST, problem)
-    verdicts: Verdicts = dict.fromkeys(DECIDED_BY, ("False", _P.NOT_REACHED, "The spec is not valid."))
-    verdicts |= dict.fromkeys((_C.READY, _C.STALLED), ("True", failure.reason, problem))
-    verdicts[_C.ACCEPTED] = verdicts[_C.READY] = ("False", failure.reason, problem)
+def _not_accepted(failure: Failure, before: ModelStatus, generation: int, now: str) -> ModelStatus:
+    verdicts: Verdicts = dict.fromkeys(DECIDED_BY, ("False", _P.NOT_REACHED, "The spec is not accepted."))
+    verdicts |= dict.fromkeys((_C.ACCEPTED, _C.READY), ("False", failure.reason, failure.message))
+    verdicts[_C.STALLED] = ("True", failure.reason, failure.message)
     return ModelStatus(
         observed_generation=generation,
         finished_generation=generation,
@@ -102,7 +112,8 @@ def _starting(model: Mapping[str, Any], before: ModelStatus, now: str) -> ModelS
 
 
 def _running(model: Mapping[str, Any], run: Run, before: ModelStatus, now: str) -> ModelStatus:
-    generation, services = int(model["metadata"]["generation"]), model["spec"].get("services", [])
+    generation = int(model["metadata"]["generation"])
+    services = run.services or [each for each in model["spec"].get("services", []) if each != AUTO]
     failed = _failure_of(run)
     verdicts = _progress(run.steps, len(services), _doing(run), ended=run.ended)
     if run.ended:
@@ -127,6 +138,25 @@ def _running(model: Mapping[str, Any], run: Run, before: ModelStatus, now: str) 
         conditions=_stamped(verdicts, before, generation, now),
         last_failure=_last_failure(*failed) if failed else None,
     )
+
+
+def _with_known_causes(run: Run, before: ModelStatus) -> Run:
+    """The run, with the reason why a pod did not start in place of the deadline that ended the wait.
+
+    Argo keeps a node's last message only. What the pod waited for until then stands in the stored status; a step that had
+    started after all ends on SIGTERM, and has taken too long.
+    """
+    known = before.last_failure
+    if known is None or known.reason not in NOT_STARTING or before.workflow != run.name:
+        return run
+    cause = known.message
+
+    def named(attempt: Try) -> Try:
+        waited = recognise(attempt.message) is Reason.DEADLINE_EXCEEDED and attempt.exit_code != TERMINATED
+        return replace(attempt, message=cause) if waited else attempt
+
+    steps = (replace(step, tries=tuple(map(named, step.tries))) if step.name == known.step else step for step in run.steps)
+    return replace(run, steps=tuple(steps))
 
 
 def _progress(steps: Sequence[StepRun], services: int, doing: str, *, ended: bool = False) -> Verdicts:

@@ -16,6 +16,7 @@ import yaml
 from crd.status import ModelStatus
 from crd.types import (
     API_VERSION,
+    AUTO_ALONE,
     KIND,
     SOURCE_MISSING,
     SOURCE_URL,
@@ -25,7 +26,7 @@ from crd.types import (
     Metadata,
     ModelSpec,
 )
-from steps.tasks import ALIASES, TASKS
+from steps.tasks import ALIASES, AUTO, TASKS
 
 GROUP, VERSION = API_VERSION.split("/")
 PLURAL = "models"
@@ -115,7 +116,7 @@ def _spec() -> Schema:
                 reason="FieldValueForbidden",
             )
         ]
-    fields["services"]["items"]["enum"] = [*TASKS, *ALIASES]
+    fields["services"]["items"]["enum"] = [AUTO, *TASKS, *ALIASES]
     fields["services"]["x-kubernetes-list-type"] = "set"
     fields["services"]["x-kubernetes-validations"] = [
         _rule(
@@ -126,6 +127,7 @@ def _spec() -> Schema:
         for names in ([task.name, *task.aliases] for task in TASKS.values())
         if len(names) > 1
     ]
+    fields["services"]["x-kubernetes-validations"].append(_rule(f"!({_literal(AUTO)} in self) || self.size() == 1", AUTO_ALONE))
     schema["x-kubernetes-validations"] = [
         _rule(
             "self.sourceKind == 'upload' || self.source != ''",

@@ -19,11 +19,10 @@ from steps.frameworks import Framework
 from steps.gate.urls import check_source
 from steps.render import ModelName
 from steps.sources import SourceKind
-from steps.tasks import resolve
+from steps.tasks import AUTO, MAX_SERVICES, resolve
 
 API_VERSION = "slipway.dev/v1alpha1"
 KIND = "Model"
-MAX_SERVICES = 8
 MAX_PATTERNS = 32
 
 # Read alike by Python, by Rust (pydantic) and by RE2 (the API server). No text that travels to a Workflow holds a brace:
@@ -42,6 +41,7 @@ SOURCE_URL_RULE = (
 )
 UPLOAD_PATH = r"^([^\x00-\x1f\x7f-\x9f{}-][^\x00-\x1f\x7f-\x9f{}]*)?$"
 UPLOAD_PATH_RULE = "write a folder or gs://BUCKET/PREFIX, with no control character, no brace and no dash in front"
+AUTO_ALONE = "write auto alone: it means the tasks that the model is made for"
 SOURCE_MISSING = "source is required with sourceKind git_lfs"
 
 Pattern = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=r"^[A-Za-z0-9._*?\[\]!/=+@-]+$")]
@@ -75,7 +75,9 @@ class ModelSpec(_Resource):
     framework: Framework = Field(Framework.TRANSFORMERS, description="Library that the model is made with.")
     name: str = Field("", max_length=96, pattern=r"^[^\x00-\x1f\x7f-\x9f]*$", description="Name that people know the model by.")
     services: tuple[str, ...] = Field(
-        min_length=1, max_length=MAX_SERVICES, description="Hugging Face task names; one package and one image each."
+        min_length=1,
+        max_length=MAX_SERVICES,
+        description="Hugging Face task names, one package and one image each; or auto alone: what the model is made for.",
     )
     source_kind: SourceKind = Field(description="How the model is fetched.")
     source: str = Field(
@@ -95,6 +97,10 @@ class ModelSpec(_Resource):
     @field_validator("services")
     @classmethod
     def _known_tasks(cls, services: tuple[str, ...]) -> tuple[str, ...]:
+        if AUTO in services:
+            if len(services) > 1:
+                raise ValueError(AUTO_ALONE)
+            return services
         names = []
         for service in services:
             try:

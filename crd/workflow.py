@@ -11,6 +11,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from steps.builders import BuilderKind
+
 TEMPLATE = "slipway-ingest"
 PIPELINE_VERSION = "v1"  # a new one would run finished generations again under a new name; the status keeps it from that
 MODEL_LABEL = "slipway.dev/model"
@@ -29,6 +31,9 @@ SPEC_PARAMETERS = {
     "expected_set_digest": "expectedSetDigest",
     "builder": "builder",
 }
+
+# What may make an image in a pod. `local` wants a program that builds images, and more rights than any pod of ours has.
+BUILDERS = (BuilderKind.PLAN,)
 
 
 def workflow_name(uid: str, generation: int) -> str:

@@ -37,6 +37,7 @@ from hera.workflows.models import (
     VolumeMount,
 )
 
+from crd.workflow import BUILDERS
 from pipelines.graph import BRANCH, REPORT, TRUNK, Node, Output, Param, Service, Source
 from steps import __version__
 from steps.builders import BuilderKind
@@ -51,9 +52,19 @@ UID = 10001
 OUTPUTS = "/tmp/outputs"
 IMAGE = "slipway/{image}:{version}"
 
-# 75 is the steps' own code for what may pass; 143 a pod that was asked to go; status Error a pod that was lost.
-# 64 and 65 belong to Argo's executor. The code is a text, and "-1" where there is none.
-RETRY = "lastRetry.status == 'Error' || lastRetry.exitCode in ['75', '143', '-1']"
+# A step is repeated after what may pass: 75 is the steps' own code for it, 143 a pod that was asked to go, status Error a pod
+# that is gone. The code is a text, and "-1" where there is none; 64 and 65 belong to Argo's executor. What the kubelet ended
+# has these codes too, or 137: its reason stands in front of the message. A pod that took more than was its own, time or
+# disk, would do so again; one that the node could not keep would not.
+SPENT = (
+    "^(Pod was active on the node longer than|Usage of EmptyDir volume|Pod ephemeral local storage usage|"
+    "Container .* exceeded its local ephemeral storage)"
+)
+LOST = "^(The node was low on resource|Pod was terminated in response to imminent node shutdown|Preempted in order to admit)"
+RETRY = (
+    f"not (lastRetry.message matches '{SPENT}') && "
+    f"(lastRetry.status == 'Error' || lastRetry.exitCode in ['75', '143', '-1'] || lastRetry.message matches '{LOST}')"
+)
 DAY = 24 * 3600
 
 # What each kind of image asks for, and may take at most; scratch is the disk that the step may fill.
@@ -69,13 +80,13 @@ PARAMETERS: Mapping[str, tuple[str, str | None, tuple[str, ...]]] = {
     "name": ("Name of the model: a DNS label of at most 40 characters", None, ()),
     "source_kind": ("Where the model comes from", SourceKind.GIT_LFS, tuple(SourceKind)),
     "source": ("Address of the repository, or for upload the bucket prefix", "", ()),
-    "services": ('Tasks to serve, as a JSON list: ["image-classification"]', None, ()),
+    "services": ('Tasks to serve, as a JSON list: ["image-classification"], or ["auto"]', None, ()),
     "framework": ("Library that the model is made with", Framework.TRANSFORMERS, tuple(Framework)),
     "revision": ("Branch, tag or commit; the default branch when empty", "", ()),
     "include": ("Patterns of files to take beside the usual choice, as a JSON list", "[]", ()),
     "exclude": ("Patterns of files to leave out, as a JSON list", "[]", ()),
     "expected_set_digest": ("Refuse any other content", "", ()),
-    "builder": ("What makes the image", BuilderKind.PLAN, (BuilderKind.PLAN,)),
+    "builder": ("What makes the image", BuilderKind.PLAN, BUILDERS),
 }
 
 
@@ -178,7 +189,7 @@ def trunk() -> None:
         fan_out = Task(
             name="service",
             template="service",
-            with_param="{{workflow.parameters.services}}",
+            with_param="{{tasks.fetch.outputs.parameters.services}}",
             arguments=[Parameter(name=name, value=value) for name, value in {"service": "{{item}}", **passed}.items()],
         )
         for earlier in dict.fromkeys(source.node for source in needed.values()):

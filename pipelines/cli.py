@@ -184,14 +184,21 @@ def status(
 def logs(
     name: Annotated[str, typer.Argument(help="A Model, or a Workflow.")],
     step: Annotated[str, typer.Argument(help="One step: fetch, or image-classification/smoke in a branch.")] = "",
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Live, until the run ends.")] = False,
     namespace: NamespaceOption = "",
     context: ContextOption = "",
 ) -> int:
     """Print what the steps of a run wrote."""
+    from pipelines.logs import Follower
     from pipelines.logs import logs as lines
     from pipelines.runs import find_run
+    from pipelines.watch import attend
 
     cluster = Cluster.connect(namespace, context)
+    if follow:
+        run = attend(cluster, name, Follower(cluster, step, functools.partial(print, flush=True)))
+        print(f"{run.name}: {run.phase}", file=sys.stderr)
+        return ExitCode.DONE
     for line in lines(cluster, find_run(cluster, name), step):
         print(line)
     return ExitCode.DONE

@@ -27,7 +27,8 @@ NAMESPACE = "slipway"  # where `slipway install` puts everything, and where Mode
 TIMEOUT = (5, 60)  # seconds to connect, and between two reads
 FIELD_MANAGER = "slipway"
 BUSY = (1.0, 2.0, 4.0)  # seconds between tries; a CRD that is being changed is out of reach for about one
-MAX_LOG = 8 << 20  # bytes of one pod's log that are read, from its end
+MAX_LOG = 100_000  # lines of one pod's log that are read, from its end
+STATUS_HINT = "`slipway status` lists the Models; -n names another namespace."
 INSTALL_HINT = "`slipway install` applies what is missing; `slipway doctor` says what that is."
 # How to get Argo, in the versions that Slipway is tested with.
 GET_WORKFLOWS = (
@@ -114,7 +115,7 @@ class Cluster:
             raise SlipwayError(
                 Reason.INVALID_INPUT,
                 f"There is no {kind.kind} {name} in the namespace {self.namespace}.",
-                hint="`slipway status` lists the Models; -n names another namespace.",
+                hint=STATUS_HINT,
             )
         return found
 
@@ -137,9 +138,11 @@ class Cluster:
 
         Fields that another manager set before and the manifest names are taken over: the manifest is what is wanted.
         """
-        options = {"namespace": self.namespace, "field_manager": FIELD_MANAGER, "_request_timeout": TIMEOUT}
+        options = {"name": manifest["metadata"]["name"], "namespace": self.namespace, "field_manager": FIELD_MANAGER}
         made = self._ask(
-            lambda: self._resource(_kind(manifest)).server_side_apply(body=dict(manifest), force_conflicts=True, **options)
+            lambda: self._resource(_kind(manifest)).server_side_apply(
+                body=yaml_of(manifest), force_conflicts=True, _request_timeout=TIMEOUT, **options
+            )
         )
         assert made is not None, "the API server answers with the object"
         return made
@@ -149,18 +152,35 @@ class Cluster:
         with speaking(self.server):
             return bool(self.dynamic.resources.search(api_version=kind.api_version, kind=kind.kind))
 
-    def log(self, pod: str, container: str = "main") -> list[str]:
-        """The lines that the container wrote, the newest ``MAX_LOG`` bytes of them, safe to show in a terminal."""
-        with speaking(self.server):
-            answer = self.dynamic.request(
-                "get",
-                f"/api/v1/namespaces/{self.namespace}/pods/{pod}/log",
-                query_params=[("container", container), ("limitBytes", MAX_LOG)],
-                serialize=False,
-                _request_timeout=TIMEOUT,
-            )
-            text: str = answer.data.decode("utf-8", "replace")
-        return [shown(line, limit=10_000) for line in text.splitlines()]
+    def log(self, pod: str) -> list[str]:
+        """The lines that the pod's main container wrote, the newest ``MAX_LOG`` of them, safe to show in a terminal."""
+        return [shown(line, limit=10_000) for line in self._log(pod, tailLines=MAX_LOG)]
+
+    def log_since(self, pod: str, since: str) -> list[tuple[str, str]]:
+        """Each line with the time when it was written, from the second of ``since`` on, or from the beginning without it.
+
+        Times are RFC 3339, as the kubelet writes them.
+        """
+        asked = {"sinceTime": since} if since else {"tailLines": MAX_LOG}
+        found = (line.partition(" ") for line in self._log(pod, timestamps=True, **asked))
+        return [(time, shown(line, limit=10_000)) for time, _, line in found]
+
+    def _log(self, pod: str, **query: Any) -> list[str]:
+        try:
+            with speaking(self.server):
+                answer = self.dynamic.request(
+                    "get",
+                    f"/api/v1/namespaces/{self.namespace}/pods/{pod}/log",
+                    query_params=[("container", "main"), *query.items()],
+                    serialize=False,
+                    _request_timeout=TIMEOUT,
+                )
+                text: str = answer.data.decode("utf-8", "replace")
+        except SlipwayError as error:
+            if error.reason in (Reason.MISSING_DEPENDENCY, Reason.INVALID_MANIFEST):  # it has gone, or has not begun
+                return []
+            raise
+        return text.removesuffix("\n").split("\n") if text else []
 
     def allowed(self, verb: str, group: str, resource: str, subresource: str = "") -> bool:
         """Whether the current user may do this in the namespace (SelfSubjectAccessReview)."""
@@ -288,3 +308,13 @@ def _require(module: str) -> Any:
 
 def _kind(manifest: Mapping[str, Any]) -> Kind:
     return Kind(manifest["apiVersion"], manifest["kind"])
+
+
+def yaml_of(manifest: Mapping[str, Any]) -> bytes:
+    """The manifest as JSON that is YAML too, which is how the API server reads what is applied.
+
+    The two differ in characters beyond the BMP: JSON would escape an emoji as two surrogates, which YAML refuses. Of the others
+    some must be escaped in YAML (U+0085, U+2028), so only those beyond the BMP are sent as they are.
+    """
+    text = json.dumps(manifest, ensure_ascii=False)
+    return re.sub("[\x7f-\uffff]", lambda found: f"\\u{ord(found[0]):04x}", text).encode()

@@ -32,6 +32,7 @@ from pipelines.cluster import (
     Kind,
 )
 from pipelines.readiness import why_not_ready
+from pipelines.retry import GET_PROGRAM, PROGRAM
 from steps import __version__
 from steps.builders.local import LocalBuilder
 from steps.errors import Reason, SlipwayError
@@ -91,6 +92,8 @@ def machine(store: str) -> Iterator[Finding]:
         yield _package(package, extra)
     git = shutil.which("git")
     yield Finding(MACHINE, "git", git is not None, git or "", "apt install git, brew install git, …")
+    argo = shutil.which(PROGRAM)
+    yield Finding(MACHINE, f"{PROGRAM}, for slipway retry", argo is not None, argo or "", GET_PROGRAM, required=False)
     yield _builder()
     yield _store(store)
 

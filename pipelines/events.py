@@ -2,7 +2,8 @@
 
 The EventSource tells of every Model that is added or changed, and after a restart of every Model there is. The Sensor decides
 which of these events want a run, and creates the same thin Workflow under the same name as ``crd.workflow.thin_workflow``. What
-is told twice makes no second run: its name is taken, or its generation is finished. What the bus loses, the operator finds.
+is told twice makes no second run: its name is taken, or its generation is finished. What no cluster can make is left to the
+operator, which says so. What the bus loses, it finds.
 
 Hera cannot write these (it drops a resource's group and an expression's fields), so they are plain manifests here, for
 Argo Events 1.9. The bus comes first and the EventSource last: a Sensor sees nothing from before its first start.
@@ -15,7 +16,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from crd.types import API_VERSION
-from crd.workflow import GENERATION_LABEL, MODEL_LABEL, PIPELINE_VERSION, SPEC_PARAMETERS, TEMPLATE, UID_LABEL
+from crd.workflow import BUILDERS, GENERATION_LABEL, MODEL_LABEL, PIPELINE_VERSION, SPEC_PARAMETERS, TEMPLATE, UID_LABEL
 from pipelines.access import EVENT_SOURCE_ACCOUNT, LABELS, SENSOR_ACCOUNT
 from pipelines.argo import UID, restricted
 
@@ -38,6 +39,7 @@ READ_EVENT = """\
     wanted: (
       $metadata.deletionTimestamp == null
       and ($model.status.finishedGeneration // 0) < $metadata.generation
+      and ($model.spec.builder | IN({builders}))
       and ($old.metadata.uid != $metadata.uid or $old.metadata.generation != $metadata.generation)
     ),
     run: "\\($metadata.uid)/\\($metadata.generation)/{version}",
@@ -144,6 +146,7 @@ def read_event() -> str:
     labels = {MODEL_LABEL: "$metadata.name", UID_LABEL: "$metadata.uid", GENERATION_LABEL: "($metadata.generation | tostring)"}
     return READ_EVENT.format(
         version=PIPELINE_VERSION,
+        builders=", ".join(json.dumps(each) for each in (None, *BUILDERS)),
         labels=", ".join(f"{json.dumps(label)}: {value}" for label, value in labels.items()),
         fields=json.dumps(list(SPEC_PARAMETERS.items())),
     )

@@ -72,7 +72,9 @@ FETCH = Node(
         "expected_set_digest": Param("expected_set_digest"),
     },
 )
-LOAD = Node("load", "ml", {"lock": Output("fetch", "lock"), "services": Param("services"), "framework": Param("framework")})
+LOAD = Node(
+    "load", "ml", {"lock": Output("fetch", "lock"), "services": Output("fetch", "services"), "framework": Param("framework")}
+)
 RENDER = Node(
     "render",
     "light",

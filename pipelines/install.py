@@ -25,14 +25,14 @@ from pipelines.cluster import (
     Cluster,
     Kind,
 )
-from pipelines.events import BUS, events
-from pipelines.readiness import WAITED_FOR, why_not_ready
+from pipelines.events import BUS, events, events_name
+from pipelines.readiness import WAITED_FOR, listens, why_not_ready
 from pipelines.rendering import files
 from steps.clock import Clock
 from steps.errors import Reason, SlipwayError
 
-# Each kind after those that it needs. A Sensor sees nothing from before its first start, so the EventSource, which
-# tells of every Model there is when it starts, comes after it.
+# Each kind after those that it needs. A Sensor sees nothing from before its first subscription, so the EventSource, which
+# tells of every Model there is when it starts, comes after that.
 ORDER = (
     "Namespace",
     "CustomResourceDefinition",
@@ -55,6 +55,7 @@ OWN_IMAGE = re.compile(r"^slipway/[a-z]+:")
 VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 ARGO = {WORKFLOW: ("Argo Workflows", GET_WORKFLOWS), SENSOR: ("Argo Events", GET_EVENTS)}
 POLL = 1.0  # seconds
+LISTENS = 30.0  # seconds that a running Sensor gets to say that it has subscribed
 STEADY = 5.0  # seconds that everything must stay ready: a container that starts and then crashes is ready for an instant
 
 
@@ -94,6 +95,7 @@ def install(cluster: Cluster, choices: Choices, clock: Clock, timeout: float, sa
     Raises ``MissingDependency`` without Argo, or when something is not ready in time.
     """
     require_argo(cluster)
+    end = clock.monotonic() + timeout
     existing = cluster.find(CONFIG_MAP, SETTINGS) or {}
     registry = choices.registry
     if registry is None:
@@ -108,6 +110,8 @@ def install(cluster: Cluster, choices: Choices, clock: Clock, timeout: float, sa
             say(f"{kind.kind} {name}: left as it is")
         else:
             before = cluster.find(kind, name)
+            if kind == EVENT_SOURCE and before is None and timeout:
+                wait_for_sensor(cluster, clock, timeout, say)
             after = cluster.apply(with_registry(manifest, registry))
             say(f"{kind.kind} {name}: {_what(before, after)}")
         if kind == CRD:
@@ -117,7 +121,7 @@ def install(cluster: Cluster, choices: Choices, clock: Clock, timeout: float, sa
     say(f"Results go to {settings['SLIPWAY_STORE']} (--store names another place).")
     if timeout:
         parts = [each for each in applied if each[0] in WAITED_FOR]
-        wait(cluster, parts, clock, timeout, say, steady=STEADY)
+        wait(cluster, parts, clock, end - clock.monotonic(), say, steady=STEADY)
         say("Everything is ready.")
 
 
@@ -204,6 +208,20 @@ def wait(
             told.add(waiting[0])
             say(f"Waiting: {waiting[0]}")
         clock.sleep(POLL)
+
+
+def wait_for_sensor(cluster: Cluster, clock: Clock, timeout: float, say: Callable[[str], None]) -> None:
+    """Wait until the Sensor has its subscription, which then stays on the bus whatever is started anew.
+
+    Without it, what a first EventSource tells of is lost, until the operator's next sweep finds it. So a Sensor that runs and
+    does not say that it listens (another version may use other words) is no reason to stop. Raises as ``wait``.
+    """
+    name = events_name(cluster.namespace)
+    wait(cluster, [(SENSOR, name)], clock, timeout, say)
+    deadline = clock.monotonic() + LISTENS
+    while not (heard := listens(cluster, name)) and clock.monotonic() < deadline:
+        clock.sleep(POLL)
+    say(f"{SENSOR.kind} {name}: {'listens' if heard else 'does not say that it listens'}")
 
 
 def _what(before: Mapping[str, Any] | None, after: Mapping[str, Any]) -> str:

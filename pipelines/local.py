@@ -12,19 +12,21 @@ import signal
 import subprocess
 import sys
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from pydantic import ValidationError
 
 from crd.types import Model
-from pipelines.graph import BRANCH, REPORT, TRUNK, Node, Output, Param, Service, Source
+from pipelines.graph import BRANCH, FETCH, REPORT, TRUNK, Node, Output, Param, Service, Source
 from steps.contract import Context, Inputs
 from steps.digest import canonical_json, sha256_bytes
 from steps.errors import Reason, SlipwayError
 from steps.main import open_context
 from steps.progress import Progress, event_from_json
 from steps.receipts import Failure, Receipt, execute, find, records
+from steps.tasks import AUTO
 
 State = Literal["running", "done", "skipped", "failed"]
 STOP_SECONDS = 30.0  # a step that was asked to stop gets this long to clean up
@@ -77,6 +79,12 @@ def run_name(model: Model) -> str:
     return f"{model.metadata.name}-{sha256_bytes(spec)[:8]}"
 
 
+def nodes(services: Sequence[str]) -> tuple[str, ...]:
+    """The names of a run's nodes, in the order in which they are done; those that nobody knows yet are left out."""
+    branches = (f"{service}/{node.name}" for service in services if service != AUTO for node in BRANCH)
+    return (*(node.name for node in TRUNK), *branches)
+
+
 def run_model(model: Model, store: str, observer: Observer) -> Outcome:
     """Take a model through the whole graph.
 
@@ -89,17 +97,19 @@ def run_model(model: Model, store: str, observer: Observer) -> Outcome:
 class _Run:
     def __init__(self, model: Model, store: str, observer: Observer) -> None:
         self.store, self.observer = store, observer
-        self.services = model.spec.services
         self.values = parameters(model)
-        branches = (f"{service}/{node.name}" for service in self.services for node in BRANCH)
-        self.outcome = Outcome(self.values["run"], (*(node.name for node in TRUNK), *branches))
+        self.outcome = Outcome(self.values["run"], nodes(model.spec.services))
 
     def all(self) -> Outcome:
         context = open_context(self.store, "", Progress())
         context.sweep()
-        self.observer.begin(self.outcome.run, self.outcome.nodes, records(context, self.outcome.run))
+        before = records(context, self.outcome.run)
+        told = next((receipt.outputs.get("services") for receipt in before if receipt.node == FETCH.name), None)
+        self.observer.begin(self.outcome.run, nodes(told) if told else self.outcome.nodes, before)
         if self.chain(TRUNK, ""):
-            for service in self.services:
+            services = self.outcome.receipts[FETCH.name].outputs["services"]
+            self.outcome.nodes = nodes(services)  # `auto` has become tasks
+            for service in services:
                 self.chain(BRANCH, service)
         self.node(REPORT, "")
         if REPORT.name in self.outcome.receipts:

@@ -1,4 +1,4 @@
-"""``slipway logs``: what the steps of a run wrote, from their pods.
+"""``slipway logs``: what the steps of a run wrote, from their pods; all at once, or live until the run ends.
 
 Argo deletes the pods of a run that succeeded at once, and those of a failed one later, with the Workflow. What a step did is
 then still in the run's records and its report, in the store.
@@ -7,12 +7,14 @@ then still in the run's records and its report, in the store.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+import sys
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from pipelines.cluster import POD, Cluster
 from pipelines.nodes import State, StepState
-from pipelines.runs import Run
+from pipelines.runs import Phase, Run
+from pipelines.watch import View
 from steps.errors import Reason, SlipwayError
 from steps.reporting.words import shown
 
@@ -25,10 +27,9 @@ ENDED = re.compile(r"Error: exit status \d+")
 def logs(cluster: Cluster, run: Run, wanted: str = "") -> Iterator[str]:
     """The lines of all steps, or of the one named, tries in order, each under a heading. Raises ``InvalidInput``."""
     if run.workflow is None:
-        yield f"The Workflow {run.workflow_name} is not there: it was collected, or has not begun. {kept(run)}"
+        yield missing(run)
         return
-    found = cluster.search(POD, labels=f"{WORKFLOW_LABEL}={run.workflow_name}")
-    pods = {pod["metadata"]["annotations"].get(NODE_ID, ""): pod["metadata"]["name"] for pod in found}
+    pods = pods_of(cluster, run)
     for step in chosen(run, wanted):
         nodes = tries(run.workflow, step)
         if wanted and not nodes:
@@ -41,6 +42,62 @@ def logs(cluster: Cluster, run: Run, wanted: str = "") -> Iterator[str]:
                 yield f"The pod has not begun. {shown(node.get('message', ''), 2000)}"
             else:
                 yield from own_words(cluster.log(pods[node["id"]]))
+
+
+class Follower(View):
+    """What the steps write while they write it, each line once. Where several run at once, headings say whose lines follow.
+
+    The logs are asked for again with every look at the run, from the last known second on: nothing stays open that could break.
+    """
+
+    def __init__(self, cluster: Cluster, wanted: str, say: Callable[[str], None]) -> None:
+        self._cluster, self._wanted, self._say = cluster, wanted, say
+        self._known: dict[str, list[tuple[str, str]]] = {}  # of each pod's node, the lines that the last answer had
+        self._ended: set[str] = set()
+        self._above = ""  # the heading that lines stand under now
+
+    def show(self, run: Run) -> None:
+        if run.workflow is None:
+            if run.phase is not Phase.WAITING:
+                self._say(missing(run))
+            return
+        pods = pods_of(self._cluster, run)
+        for step in chosen(run, self._wanted):
+            for number, node in enumerate(tries(run.workflow, step), 1):
+                if node["id"] not in self._ended and node.get("phase") != "Pending":
+                    self._step(run, step, number, node["id"], pods.get(node["id"], ""))
+
+    def _step(self, run: Run, step: StepState, number: int, node: str, pod: str) -> None:
+        # Argo decides whether to try again a moment after a try has failed.
+        ended = number < step.tries or step.state not in (State.STARTING, State.RUNNING, State.RETRYING)
+        known, lines = self._known.get(node, []), []
+        if pod:
+            found = self._cluster.log_since(pod, known[-1][0] if known else "")
+            self._known[node] = found or known
+            said = set(known)
+            lines = own_words([line[1] for line in found if line not in said])
+        elif ended and not known:
+            lines = [f"The pod was collected. {kept(run, step.name)}"]
+        for line in lines:
+            self._under(title(step, number))
+            self._say(line)
+        if ended:
+            self._ended.add(node)
+            self._under(heading(step, number))
+
+    def _under(self, heading: str) -> None:
+        if heading != self._above:
+            self._above = heading
+            self._say(heading)
+
+    def note(self, text: str) -> None:
+        print(text, file=sys.stderr, flush=True)
+
+
+def pods_of(cluster: Cluster, run: Run) -> dict[str, str]:
+    """The name of each node's pod, by the node's id."""
+    found = cluster.search(POD, labels=f"{WORKFLOW_LABEL}={run.workflow_name}")
+    return {pod["metadata"]["annotations"].get(NODE_ID, ""): pod["metadata"]["name"] for pod in found}
 
 
 def tries(workflow: Mapping[str, Any], step: StepState) -> list[dict[str, Any]]:
@@ -69,7 +126,13 @@ def chosen(run: Run, wanted: str) -> list[StepState]:
     return found
 
 
+def title(step: StepState, number: int) -> str:
+    """A try of a step, as long as it goes on."""
+    return f"── {step.name}{f', try {number}' if number > 1 else ''} ──"
+
+
 def heading(step: StepState, number: int) -> str:
+    """A try of a step, and what came of it."""
     which = f", try {number} of {step.tries}" if step.tries > 1 else ""
     return f"── {step.name}{which}: {step.state if number == step.tries else State.FAILED} ──"
 
@@ -77,6 +140,11 @@ def heading(step: StepState, number: int) -> str:
 def own_words(lines: list[str]) -> list[str]:
     """A log without what Argo's executor added: its own lines, and how the process ended."""
     return [line for line in lines if not (line.startswith("time=") and EXECUTOR in line) and not ENDED.fullmatch(line)]
+
+
+def missing(run: Run) -> str:
+    """What to say without a Workflow."""
+    return f"The Workflow {run.workflow_name} is not there: it was collected, or has not begun. {kept(run)}"
 
 
 def kept(run: Run, step: str = "") -> str:

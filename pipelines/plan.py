@@ -48,7 +48,7 @@ def as_json(model: Model, survey: Survey) -> dict[str, Any]:
         "leftBytes": choice.left_size,
         "files": [{"path": file.path, "bytes": file.size, "stored": file.stored, "why": why} for file, why in choice.taken],
         "left": [{"path": file.path, "bytes": file.size, "why": why} for file, why in choice.left],
-        "services": list(model.spec.services),
+        "services": list(check_survey(survey, model.spec.services)),
     }
 
 
@@ -57,7 +57,8 @@ def print_plan(model: Model, survey: Survey, console: Console) -> None:
     choice = survey.choice
     where = f" at commit {survey.revision}" if survey.revision else ""
     console.print(f"[bold]{escape(model.metadata.name)}[/bold] from {escape(model.spec.source)}{where}", soft_wrap=True)
-    console.print(f"{', '.join(_architectures(survey)) or 'architecture not known yet'}: {', '.join(model.spec.services)}\n")
+    services = ", ".join(check_survey(survey, model.spec.services))
+    console.print(f"{', '.join(_architectures(survey)) or 'architecture not known yet'}: {services}\n")
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("file", overflow="fold")
     table.add_column("size", justify="right")

@@ -10,6 +10,7 @@ from steps.reporting.words import listed, shown
 
 # Argo Events makes a Deployment for each of these and labels its pods so.
 POD_LABELS = {EVENT_SOURCE: "eventsource-name", SENSOR: "sensor-name"}
+SUBSCRIBED = "Subscribing to subject"  # what a Sensor of Argo Events 1.9 logs when it asks the bus for what comes from now on
 WAITED_FOR = (CRD, DEPLOYMENT, EVENT_BUS, EVENT_SOURCE, SENSOR)
 
 
@@ -31,6 +32,12 @@ def why_not_ready(cluster: Cluster, kind: Kind, name: str) -> str:
         deployments = cluster.search(DEPLOYMENT, labels=f"{label}={name}")
         return _deployment(cluster, deployments[0]) if deployments else "has no Deployment yet"
     return ""
+
+
+def listens(cluster: Cluster, sensor: str) -> bool:
+    """Whether the Sensor says, in its pods' logs, that it has subscribed to its events. No status tells that."""
+    pods = cluster.search(POD, labels=f"{POD_LABELS[SENSOR]}={sensor}")
+    return any(SUBSCRIBED in line for pod in pods for line in cluster.log(pod["metadata"]["name"]))
 
 
 def _deployment(cluster: Cluster, deployment: Mapping[str, Any]) -> str:

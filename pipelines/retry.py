@@ -1,7 +1,7 @@
 """``slipway retry``: the failed steps of a run once more, in the same Workflow; what is done stays done.
 
-This is ``argo retry``, done by the ``argo`` program itself: which nodes of a failed Workflow must go, and which only change
-their phase, is several hundred lines inside it, and they change with its versions.
+This is ``argo retry``, done by the ``argo`` program itself, which needs no Argo Server: which nodes of a failed Workflow must
+go, and which only change their phase, is several hundred lines inside it, and they change with its versions.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from steps.errors import Reason, SlipwayError
 from steps.reporting.words import shown
 
 PROGRAM = "argo"
+GET_PROGRAM = "Install it: https://github.com/argoproj/argo-workflows/releases/tag/v3.7.15"
 
 
 def retry(cluster: Cluster, run: Run) -> None:
@@ -35,9 +36,9 @@ def retry(cluster: Cluster, run: Run) -> None:
     if shutil.which(PROGRAM) is None:
         raise SlipwayError(
             Reason.MISSING_DEPENDENCY,
-            "The program argo is not installed.",
-            hint="Install it (https://github.com/argoproj/argo-workflows/releases), or press Retry at the Workflow "
-            f"{run.workflow_name} in the Argo UI, or delete the Model and submit it again.",
+            "The program argo is not installed, and it is what retries a Workflow.",
+            hint=f"{GET_PROGRAM}, or press Retry at the Workflow {run.workflow_name} in the Argo UI, "
+            "or delete the Model and submit it again: steps that were done find their work in the store.",
         )
     command = [PROGRAM, "retry", "-n", cluster.namespace, *(["--context", cluster.context] if cluster.context else [])]
     done = subprocess.run(

@@ -16,11 +16,12 @@ from crd import failures
 from crd.nodes import read_run
 from crd.status import ConditionType
 from crd.workflow import workflow_name
-from pipelines.cluster import MODEL, WORKFLOW, Cluster
+from pipelines.cluster import MODEL, STATUS_HINT, WORKFLOW, Cluster
 from pipelines.nodes import StepState, safe, steps_of
 from steps.errors import Reason, SlipwayError
 from steps.main import split_list
 from steps.receipts import Failure
+from steps.tasks import AUTO
 
 
 class Phase(StrEnum):
@@ -49,6 +50,11 @@ class Run:
 
     @property
     def services(self) -> tuple[str, ...]:
+        """The tasks, as far as they are known: what `auto` means shows when fetch has ended."""
+        found = read_run(self.workflow).services if self.workflow else ()
+        return found or tuple(each for each in self._asked() if each != AUTO)
+
+    def _asked(self) -> tuple[str, ...]:
         if self.model:
             return tuple(self.model["spec"]["services"])
         for parameter in ((self.workflow or {}).get("spec", {}).get("arguments") or {}).get("parameters") or ():
@@ -102,7 +108,7 @@ def find_run(cluster: Cluster, name: str) -> Run:
         raise SlipwayError(
             Reason.INVALID_INPUT,
             f"There is no Model and no Workflow {name} in the namespace {cluster.namespace}.",
-            hint="`slipway status` lists the Models; -n names another namespace.",
+            hint=STATUS_HINT,
         )
     return Run(name, name, None, workflow)
 

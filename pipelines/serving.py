@@ -17,7 +17,7 @@ from steps.errors import Reason, SlipwayError
 from steps.frameworks.transformers import require_packages
 from steps.lock import Lock
 from steps.package import unpack
-from steps.server import Served, serve
+from steps.server import Served, form_value, serve
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Running:
         if golden.files:
             source = self.package / "src"
             parts = [f"-F {shlex.quote(f'{name}=@{source / path}')}" for name, path in golden.files.items()]
-            parts += [f"-F {shlex.quote(f'{name}={value}')}" for name, value in golden.fields.items()]
+            parts += [f"-F {shlex.quote(f'{name}={form_value(value)}')}" for name, value in golden.fields.items()]
         else:
             parts = ["-H 'Content-Type: application/json'", f"-d {shlex.quote(json.dumps(golden.fields))}"]
         return f"curl -s {' '.join(parts)} {self.served.url}/predict"

@@ -134,29 +134,38 @@ def open_view(*, as_json: bool) -> View:
 
 def follow(cluster: Cluster, name: str, *, as_json: bool) -> int:
     """Watch the run of a Model or a Workflow and say what came of it; returns the exit code of the step that failed, or 0."""
+    run = attend(cluster, name, open_view(as_json=as_json))
+    if not as_json:
+        print_run(run, open_console(sys.stdout), datetime.now(UTC))
+    return run.failure[1].reason.exit_code if run.failure else ExitCode.DONE
+
+
+def attend(cluster: Cluster, name: str, view: View) -> Run:
+    """Show the run of a Model or a Workflow until it ends; Ctrl-C leaves the run alone, and the terminal in order."""
     try:
-        with open_view(as_json=as_json) as view:
-            run = watch(lambda: find_run(cluster, name), view, SystemClock())
+        with view:
+            return watch(lambda: find_run(cluster, name), view, SystemClock())
     except KeyboardInterrupt:
         raise SlipwayError(
             Reason.INTERRUPTED,
             "Stopped watching; the run goes on in the cluster.",
             hint=f"slipway status -n {cluster.namespace} {name}",
         ) from None
-    if not as_json:
-        print_run(run, open_console(sys.stdout), datetime.now(UTC))
-    return run.failure[1].reason.exit_code if run.failure else ExitCode.DONE
 
 
 def watch(look: Callable[[], Run], view: View, clock: Clock) -> Run:
     """Ask ``look`` for the run and show it until it has ended; returns it as it is then.
 
-    Raises ``MissingDependency`` when no Workflow is made for it, and what ``look`` raises if that does not pass.
+    Raises ``MissingDependency`` when no Workflow is made for it, and what ``look`` or the view raises if that does not pass.
     """
     begun, lost, settling = clock.monotonic(), 0, 0.0
     while True:
         try:
             run = look()
+            if run.phase is Phase.SETTLING and (settling := settling or clock.monotonic()) + SETTLE_SECONDS < clock.monotonic():
+                view.note("The Model's status does not follow its Workflow: is the operator running? See `slipway doctor`.")
+                run = dataclasses.replace(run, model=None)
+            view.show(run)
             lost = 0
         except SlipwayError as error:
             lost += 1
@@ -166,10 +175,6 @@ def watch(look: Callable[[], Run], view: View, clock: Clock) -> Run:
                 view.note(f"{error.message} Asking again …")
             clock.sleep(POLL)
             continue
-        if run.phase is Phase.SETTLING and (settling := settling or clock.monotonic()) + SETTLE_SECONDS < clock.monotonic():
-            view.note("The Model's status does not follow its Workflow: is the operator running? See `slipway doctor`.")
-            run = dataclasses.replace(run, model=None)
-        view.show(run)
         if run.phase in (Phase.SUCCEEDED, Phase.FAILED):
             return run
         if run.phase is Phase.WAITING and begun + START_SECONDS < clock.monotonic():

@@ -35,7 +35,7 @@ class Inputs(BaseModel):
 
 
 class Outputs(BaseModel):
-    """Base of every step's outputs. Fields are ``str`` or ``int``."""
+    """Base of every step's outputs. Fields are ``str``, ``int`` or ``tuple[str, ...]``."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from pydantic import Field
 
 from steps.contract import Context, Inputs, Outputs, Step
@@ -10,7 +12,8 @@ from steps.gate.config import architectures, check_json
 from steps.main import main
 from steps.progress import human_bytes
 from steps.sources import ModelSource, Request, SourceKind, Survey, open_source
-from steps.tasks import check_fit, resolve
+from steps.tasks import AUTO, check_fit, choose, resolve
+from steps.tasks.task import Task
 
 Services = tuple[str, ...]
 
@@ -21,12 +24,13 @@ class FetchInputs(Inputs):
     revision: str = Field("", description="branch, tag or commit; the default branch when empty", max_length=200)
     include: tuple[str, ...] = Field((), description="patterns of files to take beside the usual choice")
     exclude: tuple[str, ...] = Field((), description="patterns of files to leave out")
-    services: Services = Field((), description="tasks that the model must be able to do; checked before weights move")
+    services: Services = Field((), description="tasks that the model must be able to do, checked before weights move; or auto")
     expected_set_digest: str = Field("", description="refuse any other content", pattern=r"^([0-9a-f]{64})?$")
 
 
 class FetchOutputs(Outputs):
     lock: str = Field(description="store key of the lock")
+    services: Services = Field(description="the tasks to serve, as a JSON list")
     set_digest: str = Field(description="sha256 over the list of files")
     revision: str = Field(description="the commit that was fetched; empty where the source has none")
     files: int = Field(description="files taken")
@@ -43,26 +47,51 @@ def source_of(inputs: FetchInputs, context: Context) -> ModelSource:
 
 def pin(inputs: FetchInputs, context: Context) -> FetchInputs:
     """The same inputs with the revision as it is now, and tasks by their one name; a misspelt task costs no connection."""
-    services = tuple(resolve(name).name for name in inputs.services)
+    services = tuple(name if name == AUTO else resolve(name).name for name in inputs.services)
     with source_of(inputs, context) as source:
         return inputs.model_copy(update={"revision": source.pin(), "services": services})
 
 
-def check_survey(survey: Survey, services: Services) -> None:
-    """Refuse a model before its weights are fetched, as far as ``config.json`` and the file names can tell."""
-    tasks = [resolve(name) for name in services]
-    config = survey.texts.get("config.json")
-    if config is None:
-        return  # an oversized or LFS-stored config.json is checked by load
-    names = architectures(check_json("config.json", config))
+def check_survey(survey: Survey, services: Services) -> Services:
+    """Refuse a model before its weights are fetched, as far as ``config.json`` and the file names can tell.
+
+    Returns the tasks by their one name, ``auto`` replaced by what the model can do.
+    """
+    text = survey.texts.get("config.json")
+    if text is None and AUTO in services:
+        raise SlipwayError(
+            Reason.INVALID_INPUT,
+            "services: auto needs a config.json that lies in Git itself, and this one is too large or in LFS.",
+            hint="Name the tasks instead.",
+        )
+    if text is None:  # checked by load
+        return tuple(resolve(name).name for name in services)
+    config = check_json("config.json", text)
+    architectures(config)
     files = frozenset(file.path for file in survey.choice.files)
+    if AUTO in services:
+        return tuple(task.name for task in _chosen(config, files))
+    tasks = [resolve(name) for name in services]
     for task in tasks:
-        check_fit(task, names, files)
+        check_fit(task, config, files)
+    return tuple(task.name for task in tasks)
+
+
+def _chosen(config: Any, files: frozenset[str]) -> list[Task]:
+    tasks = choose(config, files)
+    if not tasks:
+        names = ", ".join(architectures(config))
+        raise SlipwayError(Reason.TASK_MISMATCH, f"services: auto finds no task for the architecture {names} with these files.")
+    return tasks
 
 
 def run(inputs: FetchInputs, context: Context) -> FetchOutputs:
     with source_of(inputs, context) as source:
-        lock, survey = source.fetch(lambda found: check_survey(found, inputs.services))
+
+        def check(found: Survey) -> None:
+            check_survey(found, inputs.services)
+
+        lock, survey = source.fetch(check)
     if inputs.expected_set_digest and lock.set_digest != inputs.expected_set_digest:
         raise SlipwayError(
             Reason.SET_DIGEST_UNEXPECTED,
@@ -71,6 +100,7 @@ def run(inputs: FetchInputs, context: Context) -> FetchOutputs:
     context.progress.note(f"Every digest is right: {len(lock.files)} files, {human_bytes(lock.size)}.")
     return FetchOutputs(
         lock=context.publish_document("locks", lock),
+        services=check_survey(survey, inputs.services),
         set_digest=lock.set_digest,
         revision=lock.revision,
         files=len(lock.files),

@@ -27,11 +27,13 @@ from steps.contract import Context, Inputs, InputsT, Outputs, OutputsT, Step
 from steps.errors import ExitCode, Reason, SlipwayError, Terminated, named
 from steps.progress import JsonProgress, PlainProgress, Progress
 from steps.receipts import Failure, execute
+from steps.reporting.words import shown
 from steps.store import open_store
 from steps.store.local import LocalStore
 
 DEFAULT_STORE = ".slipway"
 TERMINATION_LOG = Path("/dev/termination-log")  # Kubernetes' default terminationMessagePath
+MAX_TERMINATION_LOG = 4096  # bytes: of a longer file the kubelet hands on the end, and half a JSON line says nothing
 
 
 def main(step: Step[InputsT, OutputsT], argv: Sequence[str] | None = None) -> NoReturn:
@@ -70,16 +72,26 @@ def tell(failure: SlipwayError, *, as_json: bool) -> None:
     """Say a failure: to the termination log where there is one, and to standard error."""
     if failure.reason is Reason.INTERNAL_ERROR and failure.__cause__:
         traceback.print_exception(failure.__cause__)  # the only case that shows one: somebody must mend it
-    line = Failure.of(failure).model_dump_json()
+    said = Failure.of(failure)
     if TERMINATION_LOG.exists():
         try:
-            TERMINATION_LOG.write_text(line + "\n")
+            TERMINATION_LOG.write_bytes(termination_line(said))
         except OSError:
             print("The termination log cannot be written.", file=sys.stderr)
     if as_json:
-        print(line, file=sys.stderr, flush=True)
+        print(said.model_dump_json(), file=sys.stderr, flush=True)
     else:
         print(f"error: {failure}\n hint: {failure.hint}", file=sys.stderr, flush=True)
+
+
+def termination_line(failure: Failure) -> bytes:
+    """The failure as one line of JSON that Kubernetes hands on whole; where it is too long, the longer text gives way."""
+    length = MAX_TERMINATION_LOG  # of either text, in characters: each is a byte at least
+    cut = failure
+    while len(line := f"{cut.model_dump_json()}\n".encode()) > MAX_TERMINATION_LOG:
+        cut = failure.model_copy(update={"message": shown(failure.message, length), "hint": shown(failure.hint, length)})
+        length = length * 9 // 10
+    return line
 
 
 def _terminate(signum: int, frame: object) -> NoReturn:
@@ -171,7 +183,7 @@ def open_context(store_uri: str, scratch: str, progress: Progress) -> Context:
 
 
 def write_outputs(outputs: Outputs, folder: Path) -> None:
-    """One file a field, holding just the value: what Argo's ``valueFrom.path`` reads."""
+    """One file a field, holding just the value, a list as JSON: what Argo's ``valueFrom.path`` reads."""
     folder.mkdir(parents=True, exist_ok=True)
     for name, value in outputs.model_dump(mode="json").items():
-        (folder / name).write_text(str(value))
+        (folder / name).write_text(json.dumps(value) if isinstance(value, list) else str(value))

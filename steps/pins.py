@@ -2,7 +2,8 @@
 
 ``python -m steps.pins`` writes the versions of this environment to ``pins.txt``, with which everything is installed
 (``pip install -c``), and from them the closed list of requirements of each family of services and of each of Slipway's own
-images. Only packages that are really needed, over all dependencies, are in a list; a test proves the lists fresh.
+images, and which classes the pinned transformers has. Only packages that are really needed, over all dependencies, are in
+a list; a test proves the lists fresh.
 """
 
 from __future__ import annotations
@@ -10,16 +11,33 @@ from __future__ import annotations
 import importlib.metadata
 from pathlib import Path
 
+from steps.tasks import architectures
+
 PINS = Path(__file__).parent / "pins.txt"
 REQUIREMENTS = Path(__file__).parent / "templates" / "requirements"
 SERVER = ("bentoml", "torch", "transformers", "safetensors")
-FAMILIES = {"text": SERVER, "image": (*SERVER, "Pillow")}
+# What each family of tasks needs besides.
+FAMILY_PACKAGES: dict[str, tuple[str, ...]] = {
+    "text": (),
+    "table": ("pandas",),
+    "image": ("Pillow",),
+    "audio": ("soundfile", "soxr"),
+    "video": ("Pillow", "av"),
+    "multimodal": ("Pillow", "soundfile", "soxr"),
+}
+FAMILIES = {family: (*SERVER, *packages) for family, packages in FAMILY_PACKAGES.items()}
 # What each container image of Slipway's own steps installs; see containers/Dockerfile.
 IMAGE_LISTS = Path(__file__).parent.parent / "containers" / "requirements"
 CORE = ("pydantic", "PyYAML", "Jinja2", "psutil")
 IMAGES = {
     "light": (*CORE, "GitPython", "urllib3", "google-cloud-storage"),
-    "ml": (*CORE, "urllib3", "google-cloud-storage", *SERVER, "Pillow"),
+    "ml": (
+        *CORE,
+        "urllib3",
+        "google-cloud-storage",
+        *SERVER,
+        *sorted({each for packages in FAMILY_PACKAGES.values() for each in packages}),
+    ),
     "operator": (*CORE, "kopf", "kubernetes"),
 }
 HEADER = "# Made by `make pins`; change pyproject.toml instead.\n"
@@ -80,6 +98,7 @@ def write() -> None:
     for folder, lists in ((REQUIREMENTS, FAMILIES), (IMAGE_LISTS, IMAGES)):
         for name, roots in lists.items():
             (folder / f"{name}.txt").write_text(HEADER + "".join(f"{line}\n" for line in closure(roots, everything)))
+    architectures.FILE.write_text(architectures.text())
 
 
 if __name__ == "__main__":

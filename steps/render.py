@@ -8,7 +8,6 @@ from __future__ import annotations
 import ast
 import base64
 import json
-import re
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -62,13 +61,13 @@ def render(name: str, task: Task, lock: Lock, facts: Facts) -> Rendered:
     common: dict[str, Any] = {"task": task, "set_digest": lock.set_digest, "base_image": BASE_IMAGE}
     bento_name = f"{name}-{task.name}"
     files = {
-        "src/service.py": tidy(fill(f"service/{task.service}.py.j2", task=task, files=list(task.golden.files))),
+        "src/service.py": fill("service.py.j2", task=task),
         "src/lock.json": canonical_json(lock.model_dump(mode="json")).decode(),
         "src/slipway.json": json.dumps(about(name, task, lock, facts), indent=1, sort_keys=True) + "\n",
         "env/python/requirements.txt": locked,
         "env/docker/Dockerfile": fill("Dockerfile.j2", slipway_version=__version__, **common),
     }
-    for module in ("__init__", "guard", "pipeline", task.service):
+    for module in modules(task):
         files[f"src/serving/{module}.py"] = (SERVING / f"{module}.py").read_text()
     binaries = {
         f"src/{path}": base64.b64encode((TASK_FILES / path).read_bytes()).decode() for path in task.golden.files.values()
@@ -119,9 +118,22 @@ def check_python(path: str, text: str) -> None:
         raise SlipwayError(Reason.INTERNAL_ERROR, f"The template of {path} made no valid Python: {error}.") from error
 
 
-def tidy(source: str) -> str:
-    """Without the runs of blank lines that template tags leave."""
-    return re.sub(r"\n{4,}", "\n\n\n", source).rstrip() + "\n"
+def modules(task: Task) -> list[str]:
+    """The modules of ``steps.serving`` that a task's package needs, by their names."""
+    found: set[str] = set()
+    queue = ["__init__", "about", "desk", "web", task.service]
+    while queue:
+        name = queue.pop()
+        if name not in found:
+            found.add(name)
+            queue.extend(_imported((SERVING / f"{name}.py").read_text()))
+    return sorted(found)
+
+
+def _imported(source: str) -> list[str]:
+    """Neighbours that a module imports: ``from .fields import …`` or ``from . import runner``."""
+    nodes = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.ImportFrom) and node.level == 1]
+    return [name for node in nodes for name in ([node.module] if node.module else [alias.name for alias in node.names])]
 
 
 STEP = Step("render", "Write the code and the recipes of one service's package.", RenderInputs, RenderOutputs, run)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import mimetypes
 import os
 import signal
 import socket
@@ -27,6 +28,7 @@ from steps.errors import Reason, SlipwayError
 
 BOOT_SECONDS = 300.0  # a service that is not ready by then never will be
 STOP_SECONDS = 10.0
+AS_JSON = {"Accept": "application/json"}  # an answer that could be a file as well
 ANSWER = urllib3.Timeout(connect=5, read=300)
 
 
@@ -101,12 +103,14 @@ def ask(url: str, golden: Golden, package: Path) -> tuple[dict[str, Any], float]
     """
     begin = time.monotonic()
     if golden.files:
-        fields: dict[str, Any] = {name: str(value) for name, value in golden.fields.items()}
+        fields: dict[str, Any] = {name: form_value(value) for name, value in golden.fields.items()}
         for name, path in golden.files.items():
-            fields[name] = (Path(path).name, (package / "src" / path).read_bytes(), "image/png")
-        response = urllib3.request("POST", f"{url}/predict", fields=fields, timeout=ANSWER, retries=False)
+            kind = mimetypes.guess_type(path)[0] or "application/octet-stream"
+            fields[name] = (Path(path).name, (package / "src" / path).read_bytes(), kind)
+        body: dict[str, Any] = {"fields": fields}
     else:
-        response = urllib3.request("POST", f"{url}/predict", json=golden.fields, timeout=ANSWER, retries=False)
+        body = {"json": golden.fields}
+    response = urllib3.request("POST", f"{url}/predict", headers=AS_JSON, timeout=ANSWER, retries=False, **body)
     seconds = time.monotonic() - begin
     try:
         answer = json.loads(response.data)
@@ -116,6 +120,11 @@ def ask(url: str, golden: Golden, package: Path) -> tuple[dict[str, Any], float]
         said = response.data[:500].decode(errors="replace")
         raise SlipwayError(Reason.SMOKE_MISMATCH, f"The service answered its golden request with {response.status}: {said}")
     return answer, seconds
+
+
+def form_value(value: Any) -> str:
+    """A field's value as it stands in a form: a text as it is, anything else as JSON."""
+    return value if isinstance(value, str) else json.dumps(value)
 
 
 def free_port() -> int:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import math
+import wave
 from typing import Any
 
 from pydantic import Field
@@ -72,6 +75,8 @@ def difference(expected: Any, found: Any, where: str = "answer") -> float:
 
     Raises ``SmokeMismatch`` naming the place, for another shape, another text, or a number beyond the tolerance.
     """
+    if is_media(expected) and is_media(found) and expected["media_type"] == found["media_type"]:
+        return media_difference(expected, found, where)
     if isinstance(expected, dict) and isinstance(found, dict) and expected.keys() == found.keys():
         return max((difference(expected[key], found[key], f"{where}.{key}") for key in expected), default=0.0)
     if isinstance(expected, list) and isinstance(found, list) and len(expected) == len(found):
@@ -86,6 +91,47 @@ def difference(expected: Any, found: Any, where: str = "answer") -> float:
     raise SlipwayError(
         Reason.SMOKE_MISMATCH, f"The service answers differently from the model: {where} is {found!r}, not {expected!r}."
     )
+
+
+def is_media(value: Any) -> bool:
+    """Whether this is a file inside an answer, ``steps.serving.fields.Media`` as JSON."""
+    return isinstance(value, dict) and value.keys() == {"media_type", "data"}
+
+
+def media_difference(expected: dict[str, str], found: dict[str, str], where: str) -> float:
+    """How far a picture or a sound is from the one expected, as the mean over its samples; 1 is from black to white.
+
+    Whether a sum falls to this or that side of a rounding is a matter of threads, so single samples may differ.
+    """
+    if expected["data"] == found["data"]:
+        return 0.0
+    one, other = (samples(value["media_type"], base64.b64decode(value["data"])) for value in (expected, found))
+    if one is not None and other is not None and one.shape == other.shape:
+        apart = float(abs(one - other).mean())
+        if apart <= TOLERANCE:
+            return apart
+    raise SlipwayError(
+        Reason.SMOKE_MISMATCH, f"The service answers differently from the model: {where} is another {expected['media_type']}."
+    )
+
+
+def samples(media_type: str, data: bytes) -> Any:
+    """The numbers in a PNG or WAV file, from -1 to 1; None for anything else."""
+    import numpy
+
+    match media_type:
+        case "image/png":
+            from PIL import Image
+
+            values = numpy.asarray(Image.open(io.BytesIO(data)))
+        case "audio/wav":
+            with wave.open(io.BytesIO(data)) as sound:
+                if sound.getsampwidth() != 2:
+                    return None
+                values = numpy.frombuffer(sound.readframes(sound.getnframes()), "<i2")
+        case _:
+            return None
+    return values.astype("float64") / numpy.iinfo(values.dtype).max if values.dtype.kind in "iu" else values.astype("float64")
 
 
 def is_number(value: Any) -> bool:

@@ -16,6 +16,12 @@ from steps.tasks import ALIASES, TASKS
 
 JSON = dict[str, Any]
 SERVICES = [*TASKS, *ALIASES]
+# All pairs of all would be a thousand.
+SOME = [*ALIASES, *ALIASES.values(), "feature-extraction"]
+    *ALIASES,
+    *(TASKS[name].name for name in ALIASES.values()),
+    "feature-extraction",
+]  # all pairs of all would be a thousand
 
 # Fields by their paths: values that are right (the first is in every model that is otherwise right), and values that
 # are wrong or on the border. Whether a value is right depends on the rest, too: nothing here says what the verdict must be.
@@ -34,7 +40,13 @@ RIGHT: dict[tuple[str, ...], list[Any]] = {
         "https://example.org/!&'()*+,;=:@-",
         "https://example.org/" + "a" * 2028,
     ],
-    ("spec", "services"): [["text-classification"], ["ner", "feature-extraction"], ["image-classification"], list(TASKS)],
+    ("spec", "services"): [
+        ["text-classification"],
+        ["ner", "feature-extraction"],
+        ["image-classification"],
+        ["auto"],
+        list(TASKS)[:8],
+    ],
     ("spec", "framework"): ["transformers"],
     ("spec", "name"): ["A name", "", "größe 😀 {x}\u2028", "😀" * 96],
     ("spec", "revision"): ["main", "", "refs/heads/x", "a@b", "0123abcd" * 5, "_x+y=z-", "v" * 200],
@@ -55,8 +67,9 @@ WRONG: dict[tuple[str, ...], list[Any]] = {
         *("https://[::1/x", "https://[x]/x", "https://h/%4", "https://h/x?y", "https://h/x#y", "--upload-pack=x"),
     ],
     ("spec", "services"): [
-        *([one, other] for one, other in product(SERVICES, SERVICES)),
-        *([], SERVICES, SERVICES * 2, [*TASKS, *TASKS, *TASKS], [None], [1], [["ner"]], ["question-answering"]),
+        *([one, other] for one, other in product(SOME, SOME)),
+        *(["auto", "ner"], ["ner", "auto"], ["auto", "auto"], ["Auto"]),
+        *([], SERVICES, SERVICES * 2, [*TASKS, *TASKS, *TASKS], [None], [1], [["ner"]], ["question_answering"]),
     ],
     ("spec", "name"): ["😀" * 97],
     ("spec", "revision"): ["v" * 201, "-v", "/v", ".v"],

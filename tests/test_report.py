@@ -173,7 +173,7 @@ def test_the_page_loads_nothing_and_runs_nothing(context: Context, services: lis
     found = report(context)
     policy = [attributes.get("content") for tag, attributes in found.tags if "http-equiv" in attributes]
     assert policy == [
-        "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'",
+        "default-src 'none'; style-src 'unsafe-inline'; img-src data:; media-src data:; base-uri 'none'; form-action 'none'",
     ]
     assert_inert(found)
 

@@ -45,7 +45,7 @@ class TransformersLoader(ModelLoader):
         names = architectures(config)
         files = frozenset(file.path for file in lock.files)
         for task in tasks:
-            check_fit(task, names, files)
+            check_fit(task, config, files)
         headers = [read_header(folder / file.path, file.path) for file in lock.weights]
         dtypes: dict[str, int] = {}
         for header in headers:
@@ -97,11 +97,12 @@ def ask(task: Task, folder: Path, progress: Progress) -> Expected:
     """The model's own answer to the task's golden request."""
     progress.note(f"Loading the model for {task.name}.")
     module: Any = importlib.import_module(f"steps.serving.{task.service}")
-    files = {name: GOLDEN_FILES / path for name, path in task.golden.files.items()}
+    files = {name: (GOLDEN_FILES / path).read_bytes() for name, path in task.golden.files.items()}
+    request = module.Request(**files, **task.golden.fields)
     try:
         runner = module.Runner(folder)
         begin = time.monotonic()
-        answer = runner.predict(**files, **task.golden.fields)
+        answer = runner.predict(request)
         seconds = time.monotonic() - begin
     except MemoryError:
         raise SlipwayError(Reason.OUT_OF_MEMORY, f"There is not enough memory to load the model for {task.name}.") from None

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+from steps.reporting.media import Medium, media_in, without_media
 from steps.reporting.words import Mark, marks, percent, shown
 
 MAX_ROWS = 12
@@ -35,7 +36,9 @@ class Piece:
 
 @dataclass(frozen=True)
 class Part:
-    """One field of an answer. ``kind`` is ``labels``, ``entities``, ``vectors`` or ``json`` and says what is filled in."""
+    """One field of an answer. ``kind``, one of ``labels``, ``entities``, ``vectors``, ``text`` and ``json``, says what is
+    filled in; ``media`` are the files in it.
+    """
 
     kind: str
     name: str
@@ -44,11 +47,15 @@ class Part:
     marks: list[Mark] = field(default_factory=list)
     text: str = ""
     note: str = ""
+    media: list[Medium] = field(default_factory=list)
 
 
 def parts(answer: Mapping[str, Any], request: Mapping[str, Any]) -> list[Part]:
     """The answer's fields, each in the form that suits it; ``request`` has the text that entities lie in."""
-    return [_part(shown(name, 60), value, request) for name, value in answer.items()]
+    return [
+        replace(_part(shown(name, 60), without_media(value), request), media=media_in(name, value))
+        for name, value in answer.items()
+    ]
 
 
 def _part(name: str, value: Any, request: Mapping[str, Any]) -> Part:
@@ -59,6 +66,8 @@ def _part(name: str, value: Any, request: Mapping[str, Any]) -> Part:
     numbers, shape = _numbers(value)
     if numbers:
         return _vectors(name, numbers, shape)
+    if isinstance(value, str):
+        return Part("text", name, text=shown(value, MAX_TEXT))
     return Part("json", name, text=shown(json.dumps(value, indent=2, ensure_ascii=False), MAX_JSON))
 
 

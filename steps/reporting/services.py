@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import json
 import shlex
 import statistics
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,13 +14,13 @@ from steps.progress import human_bytes
 from steps.receipts import Receipt
 from steps.reporting.answers import Part, parts
 from steps.reporting.documents import Documents, text_of
+from steps.reporting.media import Medium, medium
 from steps.reporting.openapi import Schema, request_schema, response_schema
 from steps.reporting.verdict import BRANCH, branch_state
 from steps.reporting.words import Mark, duration, latency, marks, shown
+from steps.server import form_value
 from steps.tasks import TASKS
 
-PICTURES = {b"\x89PNG\r\n\x1a\n": "image/png", b"\xff\xd8\xff": "image/jpeg", b"GIF8": "image/gif", b"RIFF": "image/webp"}
-MAX_PICTURE = 2_000_000  # bytes; the report stays a file that can be mailed
 MAX_FILE_TEXT = 20_000  # characters of a package's file
 MAX_LATENCIES = 60
 
@@ -37,17 +35,11 @@ class Fact:
 
 
 @dataclass(frozen=True)
-class Picture:
-    name: str
-    data_uri: str
-
-
-@dataclass(frozen=True)
 class Exchange:
     """The golden request and its answer: that of the packaged service, or of the model when it was loaded."""
 
     request: list[Fact]
-    pictures: list[Picture]
+    files: list[Medium]
     answer: list[Part]
     packaged: bool
     curl: str
@@ -146,35 +138,21 @@ def _exchange(name: str, smoke: Smoke | None, facts: Facts | None, rendered: Ren
             Fact(shown(field, 60), shown(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False), 1000))
             for field, value in golden.fields.items()
         ],
-        pictures=_pictures(golden, rendered.binaries if rendered else {}),
+        files=[medium(field, _content(path, rendered)) for field, path in golden.files.items()],
         answer=parts(told.answer, golden.fields),
         packaged=smoke is not None,
-        curl=_curl(golden, rendered.binaries if rendered else {}),
+        curl=curl(golden, rendered.binaries if rendered else ()),
     )
 
 
-def _pictures(golden: Golden, binaries: Mapping[str, str]) -> list[Picture]:
-    found = []
-    for field, path in golden.files.items():
-        content = next((content for where, content in binaries.items() if where.endswith(path)), "")
-        found.append(Picture(shown(field, 60), _data_uri(content)))
-    return found
+def _content(path: str, rendered: Rendered | None) -> str:
+    """A golden file as the package holds it, in base64."""
+    binaries = rendered.binaries if rendered else {}
+    return next((content for where, content in binaries.items() if where.endswith(path)), "")
 
 
-def _data_uri(content: str) -> str:
-    """The picture in a form that a page can hold in itself; empty for anything but a small bitmap."""
-    try:
-        data = base64.b64decode(content, validate=True)
-    except binascii.Error:
-        return ""
-    media_type = next((name for magic, name in PICTURES.items() if data.startswith(magic)), None)
-    if media_type is None or len(data) > MAX_PICTURE:
-        return ""
-    return f"data:{media_type};base64,{base64.b64encode(data).decode()}"
-
-
-def _curl(golden: Golden, binaries: Mapping[str, str]) -> str:
-    """The golden request for a shell, in the folder of the unpacked archive."""
+def curl(golden: Golden, binaries: Iterable[str]) -> str:
+    """The golden request for a shell, in the folder of the unpacked archive; ``binaries`` are paths there."""
     address = "http://127.0.0.1:3000/predict"
     if not golden.files:
         body = json.dumps(golden.fields, ensure_ascii=False)
@@ -185,7 +163,7 @@ def _curl(golden: Golden, binaries: Mapping[str, str]) -> str:
         options.append(f"-F {shlex.quote(f'{field}=@{where}')}")
     for field, value in golden.fields.items():
         # --form-string: curl reads no file for a value that begins with @ or <.
-        options.append(f"--form-string {shlex.quote(f'{field}={json.dumps(value, ensure_ascii=False)}')}")
+        options.append(f"--form-string {shlex.quote(f'{field}={form_value(value)}')}")
     return " \\\n  ".join([f"curl {address}", *options])
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from steps.errors import ExitCode
 from steps.receipts import Failure, Receipt
 from steps.reporting.words import listed, shown
-from steps.tasks import ALIASES
+from steps.tasks import ALIASES, AUTO
 
 TRUNK = ("fetch", "load")  # the steps that a run has once
 BRANCH = ("render", "archive", "build", "smoke")  # the steps of one service, in their order
@@ -53,9 +53,10 @@ def branches_of(receipts: Sequence[Receipt]) -> dict[str, dict[str, Receipt]]:
     """The records of each service by step, under the task's own name: the services asked for first, then any other."""
     branches: dict[str, dict[str, Receipt]] = {}
     for receipt in receipts:
-        asked = receipt.inputs.get("services")
+        asked = receipt.outputs.get("services") or receipt.inputs.get("services")
         for name in asked if isinstance(asked, list) else []:
-            branches.setdefault(ALIASES.get(str(name), str(name)), {})
+            if name != AUTO:
+                branches.setdefault(ALIASES.get(str(name), str(name)), {})
     for receipt in receipts:
         if receipt.service:
             branches.setdefault(ALIASES.get(receipt.service, receipt.service), {})[receipt.step] = receipt

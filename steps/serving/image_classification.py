@@ -2,48 +2,40 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
-from pydantic import BaseModel, Field
+from pydantic import Field
 
-from .pipeline import BadInput, open_pipeline
-
-MAX_PIXELS = 50_000_000
-# Pillow knows dozens more; some are rarely tested code, one starts Ghostscript.
-FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
-
-
-class Label(BaseModel):
-    label: str = Field(description="the class's name, from the model's id2label")
-    score: float = Field(ge=0, le=1)
+from . import runner
+from .fields import Label, Picture, TopK
+from .pictures import most_pixels, read_picture, shrunk, takes_size_of
+from .pipeline import open_pipeline
 
 
-class Answer(BaseModel):
-    labels: list[Label] = Field(description="the best classes, best first")
+class Request(runner.Request):
+    image: Picture = Field(description="the picture: JPEG, PNG, WebP, GIF, BMP or TIFF")
+    top_k: TopK = Field(5, description="how many classes to return")
 
 
-class Runner:
-    """The loaded model. ``predict`` may be called from one thread at a time."""
+class Answer(runner.Answer):
+    labels: list[Label] = Field(description="the best classes, best first; names are those of the model's id2label")
 
+
+class Runner(runner.Runner[Request, Answer]):
     def __init__(self, folder: Path) -> None:
         self._pipeline = open_pipeline("image-classification", folder)
+        self._pixels = most_pixels(self._pipeline.image_processor)
 
-    def predict(self, image: Path, top_k: int = 5) -> Answer:
-        """Classify one picture file (JPEG, PNG, WebP, …). Raises ``BadInput`` for anything else."""
-        found = self._pipeline(read_image(image), top_k=top_k)
-        return Answer(labels=[Label(label=entry["label"], score=min(1.0, entry["score"])) for entry in found])
+    def predict(self, request: Request) -> Answer:
+        return self.predict_all([request])[0]
 
-
-def read_image(path: Path):  # type: ignore[no-untyped-def]  # PIL is imported where it is used
-    """The picture as RGB, turned upright by its EXIF orientation."""
-    from PIL import Image, ImageOps
-
-    try:
-        with Image.open(path, formats=FORMATS) as image:
-            if image.width * image.height > MAX_PIXELS:
-                raise BadInput(f"image: {image.width}x{image.height} pixels; up to {MAX_PIXELS} are read")
-            return ImageOps.exif_transpose(image).convert("RGB")
-    except BadInput:
-        raise
-    except Exception:  # decoders raise what they like: OSError, ValueError, SyntaxError, struct.error, …
-        raise BadInput("image: this is no picture that can be read (JPEG, PNG, WebP, GIF, BMP, TIFF)") from None
+    def predict_all(self, requests: Sequence[Request]) -> list[Answer]:
+        images = [shrunk(read_picture(request.image), self._pixels) for request in requests]
+        most = max(request.top_k for request in requests)
+        with takes_size_of(images[0]):  # if it is another one's, each is asked alone
+            found = self._pipeline(images, top_k=most, batch_size=len(images))
+        return [
+            Answer(labels=[Label(label=entry["label"], score=min(1.0, entry["score"])) for entry in labels[: request.top_k]])
+            for request, labels in zip(requests, found, strict=True)
+        ]

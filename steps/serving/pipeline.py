@@ -7,10 +7,6 @@ from pathlib import Path
 from typing import Any
 
 
-class BadInput(ValueError):
-    """The request cannot be answered as it is; the message names the field."""
-
-
 def open_pipeline(task: str, folder: Path, **options: Any) -> Any:
     """The transformers pipeline of a task over the model in ``folder``."""
     import torch
@@ -41,7 +37,8 @@ def _positions(model: Any) -> int:
         if name.endswith("position_embeddings") and isinstance(module, Embedding):
             # The RoBERTa family counts positions from behind the padding's on.
             return module.num_embeddings - (0 if module.padding_idx is None else module.padding_idx + 1)
-    return sys.maxsize
+    said = getattr(model.config, "max_position_embeddings", None)  # BART, GPT-2 and others that name the table differently
+    return said if isinstance(said, int) and said > 0 else sys.maxsize
 
 
 def _variant(folder: Path) -> dict[str, str]:

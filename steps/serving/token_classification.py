@@ -7,9 +7,16 @@ from typing import Literal
 
 from pydantic import BaseModel, Field
 
+from . import runner
+from .fields import Text
 from .pipeline import open_pipeline
 
-Aggregation = Literal["none", "simple", "first", "average", "max"]
+
+class Request(runner.Request):
+    text: Text = Field(description="the text")
+    aggregation: Literal["none", "simple", "first", "average", "max"] = Field(
+        "simple", description="how pieces of words are put together; transformers' aggregation_strategy"
+    )
 
 
 class Entity(BaseModel):
@@ -20,19 +27,16 @@ class Entity(BaseModel):
     end: int | None = Field(description="one behind the last character")
 
 
-class Answer(BaseModel):
+class Answer(runner.Answer):
     entities: list[Entity] = Field(description="in the order of the text")
 
 
-class Runner:
-    """The loaded model. ``predict`` may be called from one thread at a time."""
-
+class Runner(runner.Runner[Request, Answer]):
     def __init__(self, folder: Path) -> None:
         self._pipeline = open_pipeline("token-classification", folder)
 
-    def predict(self, text: str, aggregation: Aggregation = "simple") -> Answer:
-        """Find the entities of one text. ``aggregation`` is transformers' ``aggregation_strategy``."""
-        found = self._pipeline(text, aggregation_strategy=aggregation)
+    def predict(self, request: Request) -> Answer:
+        found = self._pipeline(request.text, aggregation_strategy=request.aggregation)
         return Answer(
             entities=[
                 Entity(

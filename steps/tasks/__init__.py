@@ -8,12 +8,18 @@ check before a download all read this table.
 from __future__ import annotations
 
 import difflib
+from collections.abc import Mapping
+from typing import Any
 
 from steps.errors import Reason, SlipwayError
-from steps.tasks import image, text
+from steps.tasks import audio, detection, generation, image, multimodal, table, text, video
 from steps.tasks.task import Task
 
-TASKS: dict[str, Task] = {task.name: task for task in (*image.TASKS, *text.TASKS)}
+# In place of tasks: those that the model itself is made for.
+AUTO = "auto"
+MAX_SERVICES = 8
+MODULES = (text, generation, table, image, detection, audio, video, multimodal)
+TASKS: dict[str, Task] = {task.name: task for module in MODULES for task in module.TASKS}
 ALIASES: dict[str, str] = {alias: task.name for task in TASKS.values() for alias in task.aliases}
 
 
@@ -31,14 +37,25 @@ def resolve(name: str) -> Task:
     )
 
 
-def check_fit(task: Task, architectures: tuple[str, ...], files: frozenset[str]) -> None:
-    """Raise ``TaskMismatch`` unless a model of these classes and with these files can do the task; names those it can."""
-    why = task.misfit(architectures, files)
+def fitting(config: Mapping[str, Any], files: frozenset[str]) -> list[Task]:
+    """The tasks that a model with this ``config.json`` and these top-level files can do."""
+    return [task for task in TASKS.values() if task.misfit(config, files) is None]
+
+
+def choose(config: Mapping[str, Any], files: frozenset[str]) -> list[Task]:
+    """What ``auto`` means for a model: the tasks that its head was made for, or, where it has none, those that use no head."""
+    found = fitting(config, files)
+    return ([task for task in found if not task.any_head] or found)[:MAX_SERVICES]
+
+
+def check_fit(task: Task, config: Mapping[str, Any], files: frozenset[str]) -> None:
+    """Raise ``TaskMismatch`` unless a model with this ``config.json`` and these files can do the task; names those it can."""
+    why = task.misfit(config, files)
     if why is None:
         return
-    fitting = [other.name for other in TASKS.values() if other.misfit(architectures, files) is None]
+    others = [other.name for other in fitting(config, files)]
     raise SlipwayError(
         Reason.TASK_MISMATCH,
         f"The model cannot do {task.name}: {why}.",
-        hint=f"It can do: {', '.join(fitting)}." if fitting else "None of Slipway's tasks fits this model.",
+        hint=f"It can do: {', '.join(others)}." if others else "None of Slipway's tasks fits this model.",
     )

@@ -1,9 +1,24 @@
-"""Tasks that take a picture."""
+"""Tasks that take a picture and tell about it, or make another one of it."""
 
 from __future__ import annotations
 
 from steps.documents import Golden
+from steps.tasks.architectures import tables
 from steps.tasks.task import PROCESSOR_FILES, Task
+
+PICTURE = "golden/picture.png"
+SMALL_PICTURE = "golden/small-picture.png"  # for models that take long for each pixel
+
+
+def _encoders() -> tuple[str, ...]:
+    """Classes of the types that transformers' ``AutoModel`` opens to look at a picture, whatever was learned on top.
+
+    Not those of video models, which are in the same table.
+    """
+    types = tables()["IMAGE"].keys() - tables()["VIDEO_CLASSIFICATION"].keys()
+    heads = ("IMAGE", "IMAGE_CLASSIFICATION", "MASKED_IMAGE_MODELING")
+    return tuple(name for head in heads for key, names in tables()[head].items() if key in types for name in names)
+
 
 TASKS = (
     Task(
@@ -11,10 +26,56 @@ TASKS = (
         title="Which of the model's classes a picture shows",
         family="image",
         service="image_classification",
-        aliases=(),
-        heads=("ForImageClassification", "ForImageClassificationWithTeacher"),
+        mappings=("IMAGE_CLASSIFICATION",),
         needs=(PROCESSOR_FILES,),
-        golden=Golden(fields={"top_k": 5}, files={"image": "golden/picture.png"}),
-        curl="-F image=@{golden}/picture.png",
+        golden=Golden(fields={"top_k": 5}, files={"image": PICTURE}),
+        batch=8,
+    ),
+    Task(
+        name="image-feature-extraction",
+        title="The vectors that a model makes of a picture",
+        family="image",
+        service="image_feature_extraction",
+        classes=_encoders(),
+        needs=(PROCESSOR_FILES,),
+        golden=Golden(fields={"pooling": "none"}, files={"image": PICTURE}),
+        batch=8,
+    ),
+    Task(
+        name="image-segmentation",
+        title="Which pixels of a picture belong together, and what they show",
+        family="image",
+        service="image_segmentation",
+        mappings=("IMAGE_SEGMENTATION", "SEMANTIC_SEGMENTATION", "INSTANCE_SEGMENTATION", "UNIVERSAL_SEGMENTATION"),
+        needs=(PROCESSOR_FILES,),
+        golden=Golden(fields={"threshold": 0.5}, files={"image": PICTURE}),
+    ),
+    Task(
+        name="depth-estimation",
+        title="How far away each pixel of a picture is",
+        family="image",
+        service="depth_estimation",
+        mappings=("DEPTH_ESTIMATION",),
+        needs=(PROCESSOR_FILES,),
+        golden=Golden(files={"image": PICTURE}),
+    ),
+    Task(
+        name="image-to-image",
+        title="A picture made of a picture, such as a larger and sharper one",
+        family="image",
+        service="image_to_image",
+        mappings=("IMAGE_TO_IMAGE",),
+        needs=(PROCESSOR_FILES,),
+        golden=Golden(files={"image": SMALL_PICTURE}),
+    ),
+    Task(
+        name="mask-generation",
+        title="Masks of the things in a picture: of all, or of those pointed at",
+        family="image",
+        service="mask_generation",
+        # SAM 2, SAM 3 and EdgeTAM are in transformers' table too, but their processors exist for torchvision alone.
+        classes=("SamModel", "SamHQModel"),
+        needs=(PROCESSOR_FILES,),
+        golden=Golden(fields={"points_per_side": 4}, files={"image": PICTURE}),
     ),
 )

@@ -1,12 +1,29 @@
-"""Tasks that take a text."""
+"""Tasks that take a text and tell about it."""
 
 from __future__ import annotations
 
 from steps.documents import Golden
+from steps.tasks.architectures import classes_of
 from steps.tasks.task import TOKENIZER_FILES, Task
 
 SENTENCE = "The harbour of Hamburg was busy when Ada Lovelace arrived, and she liked what she saw."
-CURL = "-H 'Content-Type: application/json' -d '{{\"text\": \"Ada Lovelace liked the harbour of Hamburg.\"}}'"
+STORY = (
+    f"{SENTENCE} The ships were loaded by the crane at the yard, and the crane was busy. She saw a ship, and another ship. "
+    "When she was at the yard, the harbour was hers, and what she liked was the ship of Ada and the crane of Hamburg. "
+    "The busy ships arrived at the harbour, and Ada Lovelace saw that Hamburg liked her."
+)
+
+# They answer questions too, but want a page or a picture beside the text, or their tokenizers do not tell where a token is.
+NO_PLAIN_TEXT = {
+    "LayoutLMv2ForQuestionAnswering",
+    "LayoutLMv3ForQuestionAnswering",
+    "LxmertForQuestionAnswering",
+    "MarkupLMForQuestionAnswering",
+    "CanineForQuestionAnswering",
+    "FlaubertForQuestionAnsweringSimple",
+    "RoCBertForQuestionAnswering",
+    "XLMForQuestionAnsweringSimple",
+}
 
 TASKS = (
     Task(
@@ -15,10 +32,10 @@ TASKS = (
         family="text",
         service="text_classification",
         aliases=("sentiment-analysis",),
-        heads=("ForSequenceClassification",),
+        mappings=("SEQUENCE_CLASSIFICATION",),
         needs=(TOKENIZER_FILES,),
         golden=Golden(fields={"text": SENTENCE, "top_k": 5}),
-        curl=CURL,
+        batch=16,
     ),
     Task(
         name="token-classification",
@@ -26,20 +43,59 @@ TASKS = (
         family="text",
         service="token_classification",
         aliases=("ner",),
-        heads=("ForTokenClassification",),
+        mappings=("TOKEN_CLASSIFICATION",),
         needs=(TOKENIZER_FILES,),
         golden=Golden(fields={"text": SENTENCE, "aggregation": "simple"}),
-        curl=CURL,
     ),
     Task(
         name="feature-extraction",
         title="The vectors that a model makes of a text",
         family="text",
         service="feature_extraction",
-        aliases=(),
-        heads=(),
+        mappings=("TEXT_ENCODING", "MASKED_LM", "CAUSAL_LM", "SEQUENCE_CLASSIFICATION", "TOKEN_CLASSIFICATION"),
+        any_head=True,
         needs=(TOKENIZER_FILES,),
         golden=Golden(fields={"text": SENTENCE, "pooling": "none"}),
-        curl=CURL,
+        batch=16,
+    ),
+    Task(
+        name="fill-mask",
+        title="Which words fit into the gaps of a text",
+        family="text",
+        service="fill_mask",
+        mappings=("MASKED_LM",),
+        # Saved as they came from training, with a second head that is left out here.
+        classes=(
+            "AlbertForPreTraining",
+            "BertForPreTraining",
+            "BigBirdForPreTraining",
+            "ErnieForPreTraining",
+            "FNetForPreTraining",
+            "MegatronBertForPreTraining",
+            "MobileBertForPreTraining",
+        ),
+        needs=(TOKENIZER_FILES,),
+        golden=Golden(fields={"text": SENTENCE.replace("busy", "[MASK]"), "top_k": 5}),
+        batch=16,
+    ),
+    Task(
+        name="zero-shot-classification",
+        title="Which of the labels that come with a text it is about",
+        family="text",
+        service="zero_shot_classification",
+        mappings=("SEQUENCE_CLASSIFICATION",),
+        needs=(TOKENIZER_FILES,),
+        labels=("entail",),
+        golden=Golden(fields={"text": SENTENCE, "candidate_labels": ["ship", "what she liked", "Hamburg"]}),
+    ),
+    Task(
+        name="question-answering",
+        title="Where in a text the answer to a question is",
+        family="text",
+        service="question_answering",
+        classes=tuple(sorted(classes_of(("QUESTION_ANSWERING",)) - NO_PLAIN_TEXT)),
+        needs=(TOKENIZER_FILES,),
+        golden=Golden(fields={"question": "What was busy when Ada arrived?", "context": STORY, "top_k": 3}),
+        batch=8,
     ),
 )

@@ -11,10 +11,11 @@ from typing import Any
 
 import pytest
 from kubernetes import config
-from kubernetes.client import ApiClient, ApiextensionsV1Api, CoreV1Api, CustomObjectsApi
+from kubernetes.client import ApiClient, ApiextensionsV1Api, CustomObjectsApi
 
 from crd.schema import GROUP, VERSION, definition
 from crd.types import KIND
+from tests.cluster.place import fresh_namespace
 
 HERE = Path(__file__).parent
 
@@ -40,10 +41,8 @@ def kube() -> Iterator[ApiClient]:
 @pytest.fixture(scope="module")
 def namespace(kube: ApiClient) -> Iterator[str]:
     """A fresh namespace, deleted after the module's last test."""
-    core = CoreV1Api(kube)
-    name = core.create_namespace({"metadata": {"generateName": "slipway-test-"}}).metadata.name
-    yield name
-    core.delete_namespace(name)
+    with fresh_namespace(kube) as name:
+        yield name
 
 
 @pytest.fixture(scope="session")

@@ -21,6 +21,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
+from kubernetes.client import ApiClient, CoreV1Api
+
 
 @dataclass(frozen=True)
 class Place:
@@ -80,6 +82,15 @@ def installed(api_server: str) -> Iterator[Place]:
         # The Models first, while their operator is there to let them go.
         _output(["kubectl", "delete", "models", "--all", "--namespace", namespace, "--timeout=120s"], "")
         _output(["kubectl", "delete", "namespace", namespace, "--ignore-not-found", "--timeout=120s"], "")
+
+
+@contextlib.contextmanager
+def fresh_namespace(kube: ApiClient) -> Iterator[str]:
+    """An empty namespace, by its name; deleted afterwards."""
+    core = CoreV1Api(kube)
+    name = core.create_namespace({"metadata": {"generateName": "slipway-test-"}}).metadata.name
+    yield name
+    core.delete_namespace(name)
 
 
 def make_bucket(name: str) -> None:

@@ -19,6 +19,7 @@ from crd.workflow import thin_workflow
 from pipelines.access import EXECUTOR_ACCOUNT, RULES, access
 from pipelines.argo import STEPS_ACCOUNT
 from pipelines.rendering import FOLDER
+from tests.cluster.place import fresh_namespace
 
 WORKFLOWS = ("argoproj.io", "v1alpha1")
 TOKEN = "/var/run/secrets/kubernetes.io/serviceaccount"
@@ -62,10 +63,8 @@ def home(kube: ApiClient, namespace: str, models: CustomObjectsApi) -> str:
 @pytest.fixture(scope="module")
 def elsewhere(kube: ApiClient) -> Iterator[str]:
     """A namespace that nothing was granted in."""
-    core = CoreV1Api(kube)
-    name = core.create_namespace({"metadata": {"generateName": "slipway-test-"}}).metadata.name
-    yield name
-    core.delete_namespace(name)
+    with fresh_namespace(kube) as name:
+        yield name
 
 
 @pytest.fixture

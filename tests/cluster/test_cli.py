@@ -24,7 +24,7 @@ from crd.reconcile import reconcile
 from crd.workflow import workflow_name
 from pipelines.access import access
 from pipelines.argo import workflow_template
-from pipelines.cluster import CONFIG_MAP, MODEL, WORKFLOW, Cluster
+from pipelines.cluster import MODEL, WORKFLOW, Cluster
 from pipelines.install import placed, with_registry
 from pipelines.rendering import settings
 from steps.errors import ExitCode
@@ -32,8 +32,10 @@ from steps.errors import ExitCode
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
 # Fails as a step does, as long as the settings say so.
 STEP = """\
-import json, os, pathlib, sys
-print("the stub begins")
+import json, os, pathlib, sys, time
+print("the stub begins", flush=True)
+time.sleep(float(os.environ.get("STUB_SECONDS", "0")))
+print("the stub ends")
 if os.environ.get("STUB_FAILS") == sys.argv[1]:
     failure = {"reason": "NotLfs", "message": "Nothing is under LFS.", "hint": "Put it there.", "retryable": False}
     pathlib.Path("/dev/termination-log").write_text(json.dumps(failure))
@@ -47,10 +49,10 @@ spec: {{services: [ner], sourceKind: git_lfs, source: "https://example.org/{name
 """
 
 
-def stub() -> dict[str, Any]:
+def template() -> dict[str, Any]:
     """The real template with two steps left, fetch and load, that do nothing; and no report."""
-    template: dict[str, Any] = workflow_template().to_dict()
-    spec = template["spec"]
+    result: dict[str, Any] = workflow_template().to_dict()
+    spec = result["spec"]
     kept = {each["name"]: each for each in spec["templates"] if each["name"] in ("fetch", "load")}
     for name, each in kept.items():
         each["container"] |= {"command": ["python", "-c", STEP], "args": [name], "image": kept["fetch"]["container"]["image"]}
@@ -60,13 +62,13 @@ def stub() -> dict[str, Any]:
     tasks = [{"name": "fetch", "template": "fetch"}, {"name": "load", "template": "load", "depends": "fetch"}]
     spec["templates"] = [*kept.values(), {"name": "ingest", "dag": {"tasks": tasks}}]
     del spec["onExit"]
-    return template
+    return result
 
 
 @pytest.fixture(scope="module")
 def cluster(namespace: str, models: CustomObjectsApi) -> Cluster:
     found = Cluster.connect(namespace)
-    for manifest in (*access(), settings(), stub()):
+    for manifest in (*access(), settings(), template()):
         found.apply(with_registry(placed(manifest, namespace), os.environ.get("REGISTRY", "")))
     return found
 
@@ -92,15 +94,15 @@ def operator(cluster: Cluster) -> Iterator[None]:
 @pytest.fixture
 def fails(cluster: Cluster) -> Iterator[None]:
     """Makes the step fetch fail, until the test ends or says otherwise."""
-    stub_fails(cluster, "fetch")
+    stub(cluster, STUB_FAILS="fetch")
     yield
-    stub_fails(cluster, "")
+    stub(cluster)
 
 
-def stub_fails(cluster: Cluster, step: str) -> None:
-    found = cluster.get(CONFIG_MAP, settings()["metadata"]["name"])
+def stub(cluster: Cluster, **wishes: str) -> None:
+    """What the stubs do from now on."""
     manifest = placed(settings(), cluster.namespace)
-    cluster.apply({**manifest, "data": {**found["data"], "STUB_FAILS": step}})
+    cluster.apply({**manifest, "data": {**manifest["data"], **wishes}})
 
 
 def slipway(cluster: Cluster, *arguments: str, path: str | None = None) -> subprocess.CompletedProcess[str]:
@@ -133,7 +135,7 @@ def test_a_model_that_fails_is_told_retried_and_ready(cluster: Cluster, operator
     assert without.returncode == ExitCode.ENVIRONMENT
     assert "argo is not installed" in without.stderr
 
-    stub_fails(cluster, "")
+    stub(cluster)
     retried = slipway(cluster, "retry", "mended", "--watch", "--json")
     assert retried.returncode == 0, retried.stderr
     result = json.loads(retried.stdout.splitlines()[-1])
@@ -158,6 +160,36 @@ def test_a_workflow_of_its_own_needs_no_model(cluster: Cluster, tmp_path: Path) 
     logs = slipway(cluster, "logs", name).stdout
     assert "── fetch: done ──" in logs
     assert "the stub begins" in logs or f"runs/{name}/fetch.json" in logs
+
+
+def test_what_steps_write_is_followed_to_the_end(cluster: Cluster, tmp_path: Path) -> None:
+    stub(cluster, STUB_FAILS="load", STUB_SECONDS="3")  # pods of a run that failed stay
+    try:
+        made = slipway(cluster, "submit", "-f", manifest(tmp_path, "followed"), "--workflow", "--json")
+        name = json.loads(made.stdout)["name"]
+        done = slipway(cluster, "logs", name, "--follow")
+    finally:
+        stub(cluster)
+    said = ["the stub begins", "the stub ends"]
+    assert done.stdout.splitlines() == [
+        *("── fetch ──", *said, "── fetch: done ──"),
+        *("── load ──", *said, "── load: failed ──"),
+    ]
+    assert (done.returncode, done.stderr) == (0, f"{name}: Failed\n")
+    assert slipway(cluster, "logs", name).stdout.splitlines() == [
+        *("── fetch: done ──", *said),
+        *("── load: failed ──", *said),
+    ]
+
+
+def test_a_model_may_be_called_what_its_people_like(cluster: Cluster, tmp_path: Path) -> None:
+    path = Path(manifest(tmp_path, "called"))
+    called = "org/模型 \U0001f600 \\ud83d"
+    path.write_text(path.read_text().replace("spec: {", f"spec: {{name: {json.dumps(called, ensure_ascii=False)}, "))
+    done = slipway(cluster, "submit", "-f", str(path))
+    assert done.returncode == 0, done.stderr
+    assert cluster.get(MODEL, "called")["spec"]["name"] == called
+    assert "unchanged" in slipway(cluster, "submit", "-f", str(path)).stdout
 
 
 def test_what_the_api_server_refuses_is_told_as_a_manifests_fault(cluster: Cluster, tmp_path: Path) -> None:

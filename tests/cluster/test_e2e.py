@@ -33,7 +33,7 @@ pytestmark = [pytest.mark.cluster, pytest.mark.timeout(1500)]
 TASK = "image-classification"
 
 
-def manifest(name: str, source: str, revision: str = "main") -> str:
+def manifest(name: str, source: str, revision: str = "main", builder: str = "plan") -> str:
     return f"""\
 apiVersion: slipway.dev/v1alpha1
 kind: Model
@@ -44,6 +44,7 @@ spec:
   sourceKind: git_lfs
   source: {source}
   revision: {revision}
+  builder: {builder}
 """
 
 
@@ -134,7 +135,7 @@ def test_an_applied_model_becomes_ready_with_the_digests_of_the_laptop(
 
 
 def test_the_same_by_argo_submit(place: Place, source: str, on_the_laptop: dict[str, Any]) -> None:
-    flags = ["-p=name=by-hand", f"-p=source={source}", f'-p=services=["{TASK}"]', "--wait", "-o=name"]
+    flags = ["-p=name=by-hand", f"-p=source={source}", '-p=services=["auto"]', "--wait", "-o=name"]
     name = place.argo("submit", "--from", "workflowtemplate/slipway-ingest", *flags).split()[0].rpartition("/")[2]
     nodes = json.loads(place.kubectl("get", "workflow", name, "-o", "json"))["status"]
     assert nodes["phase"] == "Succeeded"
@@ -164,6 +165,17 @@ def test_a_failing_source_stalls_with_its_reason_and_is_ready_after_a_retry(
     found = model(place, "mended")
     assert condition(found, "Stalled") == {}
     assert "lastFailure" not in found["status"]
+
+
+def test_a_builder_that_no_cluster_has_is_refused_before_anything_is_fetched(place: Place, source: str) -> None:
+    apply(place, manifest("built", source, builder="local"))
+    wait("Model built is Stalled", is_(place, "built", "Stalled"))
+    stalled = condition(model(place, "built"), "Stalled")
+    assert stalled["reason"] == "BuilderMissing"
+    assert "plan" in stalled["message"]
+    apply(place, manifest("built", source))
+    wait("Model built is Ready", is_(place, "built", "Ready"))
+    assert workflows(place, "built") == [workflow_name(model(place, "built")["metadata"]["uid"], 2)]
 
 
 def test_ten_models_at_once_are_all_ready_although_everything_that_starts_them_was_killed(place: Place, source: str) -> None:

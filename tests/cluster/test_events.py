@@ -22,6 +22,7 @@ from crd.workflow import UID_LABEL, thin_workflow, workflow_name
 from pipelines.access import access
 from pipelines.argo import restricted, workflow_template
 from pipelines.events import event_bus, events, events_name
+from pipelines.readiness import SUBSCRIBED
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -157,7 +158,7 @@ def land(kube: ApiClient, namespace: str, models: CustomObjectsApi) -> Land:
     bus, sensor, source = events(namespace, os.environ.get("SLIPWAY_E2E_EVENT_BUS"))
     for manifest in (*access(), template, bus, sensor):
         land.apply(manifest)
-    wait("the Sensor to listen", lambda: "Subscribing to subject" in land.log("Sensor"))
+    wait("the Sensor to listen", lambda: SUBSCRIBED in land.log("Sensor"))
     land.apply(source)
     return land
 

@@ -20,6 +20,7 @@ from crd.cluster import MODELS, WORKFLOWS
 from crd.workflow import workflow_name
 from pipelines.access import OPERATOR_ACCOUNT, access
 from pipelines.argo import SETTINGS, workflow_template
+from pipelines.install import with_registry
 from steps.errors import Reason
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
@@ -82,9 +83,12 @@ class Namespace:
     def apply(self, *manifests: dict[str, Any]) -> None:
         self.kubectl("apply", "-f", "-", stdin=yaml.safe_dump_all(manifests))
 
-    def model(self, name: str) -> dict[str, Any] | None:
+    def models(self) -> dict[str, dict[str, Any]]:
         found = self.objects.list_namespaced_custom_object(*MODELS[:2], self.name, MODELS[2])
-        return next((each for each in found["items"] if each["metadata"]["name"] == name), None)
+        return {each["metadata"]["name"]: each for each in found["items"]}
+
+    def model(self, name: str) -> dict[str, Any] | None:
+        return self.models().get(name)
 
     def status(self, name: str) -> dict[str, Any]:
         return (self.model(name) or {}).get("status", {})
@@ -126,6 +130,14 @@ def model(name: str, revision: str = "", *, services: tuple[str, ...] = (TASK,))
 
 
 @pytest.fixture(scope="module")
+def namespace(kube: ApiClient) -> Iterator[str]:
+    """A fresh namespace, which the last test deletes."""
+    name: str = CoreV1Api(kube).create_namespace({"metadata": {"generateName": "slipway-test-"}}).metadata.name
+    yield name
+    output(["kubectl", "delete", "namespace", name, "--ignore-not-found", "--wait=false"])
+
+
+@pytest.fixture(scope="module")
 def place(kube: ApiClient, namespace: str, models: CustomObjectsApi) -> Namespace:
     del models  # applies the CRD
     place = Namespace(kube, namespace)
@@ -134,7 +146,7 @@ def place(kube: ApiClient, namespace: str, models: CustomObjectsApi) -> Namespac
         for subject in each.get("subjects", ()):
             subject["namespace"] = namespace
     settings = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": SETTINGS}, "data": {"SLIPWAY_STORE": "none"}}
-    place.apply(*rights, settings, pipeline())
+    place.apply(*rights, settings, with_registry(pipeline(), os.environ.get("REGISTRY", "")))
     return place
 
 
@@ -314,3 +326,29 @@ def test_deleting_a_model_stops_its_workflow_and_lets_it_go(place: Namespace) ->
     [workflow] = place.workflows("leaving")
     assert workflow["spec"]["shutdown"] == "Terminate"
     wait("its Workflow has ended", lambda: place.workflows("leaving")[0]["status"]["phase"] == "Failed")
+
+
+def test_an_unfinished_model_that_no_operator_lets_go_is_let_go_by_hand(place: Namespace, operator: Operator) -> None:
+    place.apply(model("held", "slow"))
+    wait("held runs", lambda: "fetch" in condition(place.status("held"), "Reconciling").get("message", ""))
+    operator.kill()
+    place.kubectl("delete", "model", "held", "--wait=false")
+    found = place.model("held")
+    assert found
+    assert found["metadata"]["deletionTimestamp"]
+    place.kubectl("patch", "model", "held", "--type=merge", "--patch", '{"metadata":{"finalizers":null}}')
+    wait("held is gone", lambda: place.model("held") is None, 30)
+    [workflow] = place.workflows("held")
+    assert "shutdown" not in workflow["spec"]
+    operator.start()
+    wait("the next operator stops its Workflow", lambda: "shutdown" in place.workflows("held")[0]["spec"], 60)
+
+
+def test_a_namespace_of_finished_models_goes_without_an_operator(place: Namespace, operator: Operator) -> None:
+    names = sorted(place.models())
+    assert len(names) > 2
+    for name in names:
+        wait(f"{name} is Ready", place.is_(name, "Ready"))
+    wait("nothing holds them", lambda: not any(each["metadata"].get("finalizers") for each in place.models().values()), 30)
+    operator.kill()
+    output(["kubectl", "delete", "namespace", place.name, "--timeout=120s"])

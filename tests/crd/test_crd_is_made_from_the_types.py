@@ -12,7 +12,7 @@ import yaml
 from crd.schema import FOLDER, definition, render
 from crd.status import ModelStatus
 from crd.types import ModelSpec
-from steps.tasks import ALIASES, TASKS
+from steps.tasks import ALIASES, AUTO, TASKS
 
 VERSION = definition()["spec"]["versions"][0]
 PARTS = {part: VERSION["schema"]["openAPIV3Schema"]["properties"][part] for part in ("spec", "status")}
@@ -76,7 +76,7 @@ def test_the_api_server_writes_nothing_into_a_status() -> None:
 
 def test_services_are_those_of_the_task_table() -> None:
     services = PARTS["spec"]["properties"]["services"]
-    assert services["items"]["enum"] == [*TASKS, *ALIASES]
+    assert services["items"]["enum"] == [AUTO, *TASKS, *ALIASES]
     assert (services["minItems"], services["maxItems"], services["x-kubernetes-list-type"]) == (1, 8, "set")
     rules = [rule["rule"] for rule in services["x-kubernetes-validations"]]
     for alias, name in ALIASES.items():

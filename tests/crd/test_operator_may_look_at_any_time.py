@@ -165,14 +165,22 @@ def test_a_workflow_that_vanished_before_its_end_is_created_again(cluster: Clust
     assert cluster.created == [NAME]
 
 
-def test_a_spec_that_is_not_valid_gets_no_workflow(cluster: Cluster) -> None:
-    cluster.put(model(services=["no-such-task"]))
+@pytest.mark.parametrize("spec", [{"services": ["no-such-task"]}, {"builder": "local"}], ids=lambda spec: next(iter(spec)))
+def test_a_spec_that_is_not_accepted_gets_no_workflow(cluster: Cluster, spec: dict[str, Any]) -> None:
+    cluster.put(model(**spec))
     cluster.look(start=True)
     cluster.look(start=True)
     assert cluster.workflows == {}
     assert cluster.true() == {"Stalled"}
     assert cluster.reasons == ["Stalled"]
     assert cluster.writes == 1
+
+
+def test_an_image_that_never_comes_is_announced_once_and_stalls_in_the_end(cluster: Cluster) -> None:
+    for name in ("image-missing", "image-missing", "image-never-came", "image-never-came"):
+        cluster.run(name)
+    assert cluster.reasons == ["Stalled", "StepFailed"]
+    assert cluster.status["lastFailure"]["reason"] == "ImageUnavailable"
 
 
 def test_a_failure_whose_time_argo_corrects_is_announced_once(cluster: Cluster) -> None:

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crd.cluster import status_patch
+from crd.failures import recognise
 from crd.observe import problem_with, status_of, stored_status, unfinished
 from crd.status import MAX_MESSAGE, Condition, ModelStatus
 from steps.errors import Reason
@@ -171,6 +172,47 @@ def test_the_pause_between_two_pulls_is_told_like_the_pull_itself() -> None:
     assert status_of(wish, run, NOW) == pulling
 
 
+def test_an_image_that_never_came_is_still_the_reason_when_the_deadline_has_ended_the_wait() -> None:
+    waiting = seen("image-missing")
+    assert condition(seen("image-never-came"), "Ready").reason == Reason.DEADLINE_EXCEEDED  # all that Argo says in the end
+    status = seen("image-never-came", before=waiting, now=LATER)
+    for kind in ("Fetched", "Ready", "Stalled"):
+        assert condition(status, kind).reason == Reason.IMAGE_UNAVAILABLE
+        assert condition(status, kind).message == condition(waiting, "Ready").message
+    assert status.finished_generation == 1
+    assert status.last_failure
+    assert (status.last_failure.reason, status.last_failure.retryable) == (Reason.IMAGE_UNAVAILABLE, False)
+    assert status.last_failure.time > status.conditions[0].last_transition_time
+    assert seen("image-never-came", before=status, now=LATER) == status
+
+
+def test_a_step_that_started_after_all_has_taken_too_long() -> None:
+    status = seen("deadline", before=seen("image-missing"))
+    assert condition(status, "Ready").reason == Reason.DEADLINE_EXCEEDED
+
+
+def test_what_another_run_waited_for_says_nothing_about_this_one() -> None:
+    earlier = seen("image-missing")
+    assert condition(seen("image-never-came", generation=2, before=earlier), "Ready").reason == Reason.DEADLINE_EXCEEDED
+
+
+@pytest.mark.parametrize(
+    ("message", "reason"),
+    [
+        ("ErrImagePull: rpc error: code = DeadlineExceeded desc = context deadline exceeded", Reason.IMAGE_UNAVAILABLE),
+        ("The node was low on resource: ephemeral-storage. Threshold quantity: 10Gi, available: 9Gi. ", Reason.POD_LOST),
+        ("Preempted in order to admit critical pod", Reason.POD_LOST),
+        ("Pod was terminated in response to imminent node shutdown.", Reason.POD_LOST),
+        ('Usage of EmptyDir volume "tmp" exceeds the limit "20Gi". ', Reason.DISK_FULL),
+        ("Pod ephemeral local storage usage exceeds the total limit of containers 20Gi. ", Reason.DISK_FULL),
+        ('Container main exceeded its local ephemeral storage limit "20Gi". ', Reason.DISK_FULL),
+        ("Pod was active on the node longer than the specified deadline", Reason.DEADLINE_EXCEEDED),
+    ],
+)
+def test_the_kubelets_words_have_one_meaning_each(message: str, reason: Reason) -> None:
+    assert recognise(message) is reason
+
+
 def test_a_try_that_is_being_repeated_is_no_end() -> None:
     status = seen("pod-lost")
     assert verdicts(status)["Reconciling"] == "True"
@@ -266,7 +308,22 @@ def test_a_spec_that_python_refuses_stalls_the_model_and_says_where() -> None:
     assert condition(status, "Stalled").message.startswith("spec.services: ")
     assert status.finished_generation == 1
     assert status.workflow == ""
-    assert problem_with(model()["spec"]) == ""
+    assert problem_with(model()["spec"]) is None
+
+
+def test_a_builder_that_no_cluster_has_stalls_the_model_before_anything_is_fetched() -> None:
+    status = status_of(model(builder="local"), None, NOW)
+    assert (verdicts(status)["Accepted"], verdicts(status)["Stalled"]) == ("False", "True")
+    for kind in ("Accepted", "Ready", "Stalled"):
+        assert condition(status, kind).reason == Reason.BUILDER_MISSING
+        assert "plan" in condition(status, kind).message
+    assert (status.finished_generation, status.workflow) == (1, "")
+    assert status.last_failure
+    assert "`builder: plan`" in status.last_failure.hint
+    assert "`slipway run`" in status.last_failure.hint
+    mended = status_of(model(generation=2, builder="plan", status=status), None, LATER)
+    assert verdicts(mended)["Accepted"] == "True"
+    assert mended.workflow
 
 
 def test_a_finished_generation_keeps_its_status_when_its_workflow_is_gone() -> None:
@@ -365,3 +422,12 @@ def shaken(run: Object, phase: str, data: Any) -> Object:
         node["phase"] = data.draw(PHASES)
         node["message"] = data.draw(MESSAGES)
     return run
+
+
+def test_what_auto_means_is_read_from_fetch() -> None:
+    wish = model(services=["auto"])
+    found = workflow("succeeded", of=wish)
+    for node in nodes(found, "fetch"):
+        node["outputs"]["parameters"] += [{"name": "services", "value": json.dumps(list(TASKS))}]
+    assert [each.task for each in status_of(wish, found, NOW).services] == list(TASKS)
+    assert status_of(wish, None, NOW).services == ()

@@ -136,15 +136,15 @@ def test_a_model_that_the_library_cannot_load_is_refused_with_its_words(
 def test_a_tokenizer_that_names_no_limit_still_cuts_off_what_the_model_cannot_hold(
     classifier_folder: Path, tmp_path: Path
 ) -> None:
-    from steps.serving.text_classification import Runner
+    from steps.serving.text_classification import Request, Runner
 
     folder = tmp_path / "model"
     shutil.copytree(classifier_folder, folder)
     config = json.loads((folder / "tokenizer_config.json").read_text())
     del config["model_max_length"]
     (folder / "tokenizer_config.json").write_text(json.dumps(config))
-    text = "ship " * 500
-    assert Runner(folder).predict(text) == Runner(classifier_folder).predict(text)
+    request = Request(text="ship " * 500)
+    assert Runner(folder).predict(request) == Runner(classifier_folder).predict(request)
 
 
 def test_roberta_has_fewer_places_than_positions(tmp_path: Path) -> None:

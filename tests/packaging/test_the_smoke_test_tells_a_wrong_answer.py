@@ -63,8 +63,8 @@ def test_a_service_that_answers_otherwise_than_its_model_does_not_pass(classifie
     ("old", "new", "said"),
     [
         ("import bentoml\n", "import bentoml\nraise RuntimeError('broken at import')\n", "broken at import"),
-        ("self.runner = Runner(MODEL)", "raise RuntimeError('broken at start')", "broken at start"),
-        ("self.runner = Runner(MODEL)", "import os; print('all gone', flush=True); os._exit(9)", "all gone"),
+        ("self.desk = ", "raise RuntimeError('broken at start')\n        self.desk = ", "broken at start"),
+        ("self.desk = ", "import os; print('all gone', flush=True); os._exit(9)\n        self.desk = ", "all gone"),
     ],
     ids=["import", "start", "killed"],
 )

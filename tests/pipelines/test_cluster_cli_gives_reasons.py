@@ -248,6 +248,12 @@ def test_without_a_cluster_the_doctor_examines_this_machine_alone(tmp_path: Path
     assert "API server" not in missing
 
 
+def test_a_program_that_is_missing_is_told_with_the_way_to_get_it(tmp_path: Path) -> None:
+    said = slipway("doctor", KUBECONFIG="", HOME=str(tmp_path), PATH=str(tmp_path)).stdout
+    assert "✗ git" in said
+    assert "✗ argo, for slipway retry (not required)\n    Install it: https://github.com/argoproj/argo-workflows/" in said
+
+
 def test_a_cluster_without_slipway_is_told_line_by_line(environment: Mapping[str, str]) -> None:
     done = slipway("doctor", **environment)
     assert done.returncode == ExitCode.ENVIRONMENT

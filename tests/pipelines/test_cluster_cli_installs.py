@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as some
 
 from crd.manifest import parse_manifest
 from crd.workflow import TEMPLATE
 from pipelines import access, argo, doctor, events, rendering
-from pipelines.cluster import NAMESPACE
-from pipelines.install import NO_NAMESPACE, REGISTRY, Choices, manifests, with_registry, with_settings
+from pipelines.cluster import DEPLOYMENT, EVENT_SOURCE, NAMESPACE, SENSOR, Cluster, Kind, yaml_of
+from pipelines.install import LISTENS, NO_NAMESPACE, REGISTRY, Choices, install, manifests, with_registry, with_settings
+from pipelines.readiness import SUBSCRIBED
 from pipelines.submit import adhoc_workflow, check_reachable, namespace_of, resource
 from steps.errors import Reason, SlipwayError
+from tests.conftest import FakeClock
 from tests.pipelines.conftest import manifest
 
 MODEL = parse_manifest(manifest("tiny", "https://example.org/tiny.git", "ner", revision="main"), "model.yaml")
@@ -124,6 +131,78 @@ def test_names_that_stand_twice_are_equal() -> None:
     assert access.OPERATOR_ACCOUNT == doctor.OPERATOR
     assert argo.NAME == TEMPLATE
     assert doctor.VERSION_LABEL in argo.workflow_template().to_dict()["metadata"]["labels"]
+
+
+@dataclass(frozen=True)
+class Empty(Cluster):
+    """A cluster with Argo and nothing else, where all is ready at once; but the Sensor listens after ``listens`` seconds."""
+
+    clock: FakeClock = field(default_factory=FakeClock)
+    listens: float = 0
+    objects: dict[tuple[Kind, str], dict[str, Any]] = field(default_factory=dict)
+    applied: dict[str, float] = field(default_factory=dict)  # when the last object of each kind was
+
+    def has(self, kind: Kind) -> bool:
+        return True
+
+    def find(self, kind: Kind, name: str) -> dict[str, Any] | None:
+        return self.objects.get((kind, name))
+
+    def apply(self, manifest: Mapping[str, Any]) -> dict[str, Any]:
+        kind, name = Kind(manifest["apiVersion"], manifest["kind"]), manifest["metadata"]["name"]
+        conditions = [{"type": "Established", "status": "True"}]
+        numbers = dict.fromkeys(("observedGeneration", "replicas", "updatedReplicas", "availableReplicas"), 1)
+        metadata = {**manifest["metadata"], "generation": 1, "resourceVersion": "1"}
+        self.objects[kind, name] = {**manifest, "metadata": metadata, "status": {"conditions": conditions, **numbers}}
+        self.applied[kind.kind] = self.clock.monotonic()
+        return self.objects[kind, name]
+
+    def search(self, kind: Kind, *, labels: str = "", everywhere: bool = False) -> list[dict[str, Any]]:
+        if kind == DEPLOYMENT:
+            return [found for (each, _), found in self.objects.items() if each == kind]
+        return [{"metadata": {"name": "sensor"}}] if labels == "sensor-name=here-models" else []
+
+    def log(self, pod: str) -> list[str]:
+        return [f'{{"msg":"{SUBSCRIBED} default.here-models.model"}}'] if self.clock.monotonic() >= self.listens else ["…"]
+
+    def install(self, timeout: float) -> list[str]:
+        said: list[str] = []
+        install(self, Choices(), self.clock, timeout, said.append)
+        return said
+
+
+def empty(listens: float) -> Empty:
+    return Empty("here", "", "", "", None, listens=listens)
+
+
+def test_the_event_source_tells_of_models_only_once_the_sensor_listens() -> None:
+    cluster = empty(listens=7)
+    said = cluster.install(timeout=300)
+    assert (cluster.applied[SENSOR.kind], cluster.applied[EVENT_SOURCE.kind]) == (0, 7)
+    assert said.index("Sensor here-models: listens") < said.index("EventSource here-models: created")
+    assert said[-1] == "Everything is ready."
+
+
+def test_a_sensor_that_never_says_that_it_listens_is_not_waited_for_without_end() -> None:
+    cluster = empty(listens=1000)
+    assert "Sensor here-models: does not say that it listens" in cluster.install(timeout=300)
+    assert cluster.applied[EVENT_SOURCE.kind] == LISTENS
+
+
+def test_without_a_wait_and_with_an_event_source_that_is_there_nothing_is_waited_for() -> None:
+    cluster = empty(listens=1000)
+    cluster.install(timeout=0)
+    assert not cluster.clock.slept
+    before = cluster.applied[EVENT_SOURCE.kind]
+    assert not any("listen" in line for line in cluster.install(timeout=300))
+    assert cluster.applied[EVENT_SOURCE.kind] == before
+
+
+@given(some.text(some.characters(exclude_categories=["Cs"])))
+def test_what_is_applied_is_yaml_whatever_it_holds(text: str) -> None:
+    """The API server reads it as YAML, which takes no surrogates: JSON's escapes will not do for an emoji."""
+    for value in (text, "\U0001f600 \\ud83d\\ude00 \u2028 \x85 \ufeff \x7f"):
+        assert yaml.safe_load(yaml_of({"name": value})) == {"name": value}
 
 
 def test_a_model_is_sent_as_it_was_written() -> None:

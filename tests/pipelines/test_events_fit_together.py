@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import re
+import shutil
+import subprocess
 from typing import Any
 
 import pytest
 
 from crd.workflow import SPEC_PARAMETERS, thin_workflow
 from pipelines.access import EVENT_SOURCE_ACCOUNT, RULES, SENSOR_ACCOUNT
-from pipelines.events import event_bus, event_source, events, sensor
+from pipelines.events import event_bus, event_source, events, read_event, sensor
 
 # What `templateReferencing: Secure` lets a Workflow set beside the reference is more than this; nothing else is needed.
 THIN = {"workflowTemplateRef", "arguments"}
@@ -59,6 +62,15 @@ def test_the_sensor_needs_no_more_than_its_right() -> None:
     assert RULES[SENSOR_ACCOUNT] == (("argoproj.io", "workflows", (k8s["operation"],)),)
     assert sensor("slipway")["spec"]["template"]["serviceAccountName"] == SENSOR_ACCOUNT
     assert event_source("slipway")["spec"]["template"]["serviceAccountName"] == EVENT_SOURCE_ACCOUNT
+
+
+@pytest.mark.skipif(not shutil.which("jq"), reason="there is no jq")
+@pytest.mark.parametrize(("builder", "wanted"), [(None, True), ("plan", True), ("local", False)])
+def test_the_sensor_starts_nothing_that_no_pod_can_build(builder: str | None, wanted: bool) -> None:
+    spec = {"builder": builder} if builder else {}
+    event = {"body": {"metadata": {"name": "a", "uid": "u", "generation": 1}, "spec": spec}, "oldBody": None}
+    done = subprocess.run(["jq", read_event()], input=json.dumps(event), capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout)["wanted"] is wanted
 
 
 def test_everybodys_workflow_is_a_reference_and_arguments() -> None:

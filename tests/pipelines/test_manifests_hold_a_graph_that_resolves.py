@@ -18,7 +18,7 @@ from crd.workflow import SPEC_PARAMETERS, TEMPLATE
 from pipelines.graph import BRANCH, REPORT, TRUNK
 from pipelines.rendering import FOLDER
 from steps.contract import Step
-from steps.errors import ExitCode, Reason
+from steps.errors import Reason
 from steps.main import parser
 
 REFERENCE = re.compile(r"\{\{(.*?)\}\}")
@@ -193,26 +193,55 @@ def test_what_a_run_cannot_do_without_has_no_default() -> None:
     assert required == {"name", "services"}
 
 
+OVER_TIME = "Pod was active on the node longer than the specified deadline"
+OVER_DISK = (
+    'Usage of EmptyDir volume "tmp" exceeds the limit "20Gi". ',
+    "Pod ephemeral local storage usage exceeds the total limit of containers 20Gi. ",
+    'Container main exceeded its local ephemeral storage limit "20Gi". ',
+)
+LOST = (
+    "The node was low on resource: ephemeral-storage. Threshold quantity: 10Gi, available: 9Gi. ",
+    "Pod was terminated in response to imminent node shutdown.",
+    "Preempted in order to admit critical pod",
+)
+
+
+def tried_again(template: dict[str, Any], status: str, code: int, message: str = "") -> bool:
+    """What Argo makes of the retry expression; Python reads it alike, but for three operators."""
+    expression = template["retryStrategy"]["expression"].replace("||", " or ").replace("&&", " and ")
+    expression = re.sub(r"(lastRetry\.message) matches ('[^']*')", r"re.search(\2, \1)", expression)
+    return bool(eval(expression, {"re": re, "lastRetry": SimpleNamespace(status=status, exitCode=str(code), message=message)}))
+
+
 @pytest.mark.parametrize("template", containers(), ids=lambda template: template["name"])
 def test_only_what_may_pass_is_tried_again(template: dict[str, Any]) -> None:
-    strategy = template["retryStrategy"]
-    expression = strategy["expression"].replace("||", " or ")
-
-    def tried_again(status: str, code: int) -> bool:
-        # The expression is in both languages but for its `or`.
-        return bool(eval(expression, {"lastRetry": SimpleNamespace(status=status, exitCode=str(code))}))
-
-    assert tried_again("Error", 1), "the pod was lost"
-    assert tried_again("Failed", ExitCode.TERMINATED), "the pod was asked to go"
-    assert tried_again("Failed", -1), "nobody knows how it ended"
     for reason in Reason:
         if reason is not Reason.INTERRUPTED:  # Ctrl-C, which no pod gets
-            assert tried_again("Failed", reason.exit_code) == reason.retryable, reason
+            said = f'main: Error (exit code {reason.exit_code:d}): {{"reason":"{reason}","message":"{OVER_TIME} {LOST}"}}'
+            assert tried_again(template, "Failed", reason.exit_code, said) == reason.retryable, reason
     for code in (64, 65, 137):
-        assert not tried_again("Failed", code), "Argo's executor; killed for its memory"
+        assert not tried_again(template, "Failed", code, "OOMKilled (exit code 137)"), "Argo's executor; killed for its memory"
+    strategy = template["retryStrategy"]
     assert int(strategy["limit"]) <= 5
     assert strategy["backoff"]["maxDuration"]
     assert "retryPolicy" not in strategy, "an expression alone means Always; anything else would be ANDed to it"
+
+
+@pytest.mark.parametrize("template", containers(), ids=lambda template: template["name"])
+def test_a_pod_that_was_lost_is_tried_again(template: dict[str, Any]) -> None:
+    assert tried_again(template, "Error", -1, "pod deleted")
+    assert tried_again(template, "Failed", -1), "nobody knows how it ended"
+    for message in LOST:
+        for code in (137, 143, -1):
+            assert tried_again(template, "Failed", code, message), (code, message)
+
+
+@pytest.mark.parametrize("template", containers(), ids=lambda template: template["name"])
+def test_a_pod_that_took_more_than_its_own_is_not_tried_again(template: dict[str, Any]) -> None:
+    """The kubelet sends SIGTERM first, SIGKILL to what does not heed it, and neither to what never started."""
+    for message in (OVER_TIME, *OVER_DISK):
+        for code in (137, 143, -1):
+            assert not tried_again(template, "Failed", code, message), (code, message)
 
 
 def test_every_step_and_the_run_have_a_deadline() -> None:

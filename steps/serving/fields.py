@@ -1,0 +1,61 @@
+"""The types of fields that tasks share: files of each kind, texts, and the limits on them."""
+
+from __future__ import annotations
+
+import base64
+from dataclasses import dataclass
+from typing import Annotated
+
+from pydantic import BaseModel, Field, WithJsonSchema
+
+
+@dataclass(frozen=True)
+class Upload:
+    """Marks a field that holds a file's bytes. ``media_type`` is what clients are told: ``image/*``."""
+
+    media_type: str
+
+
+def _schema(media_type: str) -> WithJsonSchema:
+    return WithJsonSchema({"type": "string", "format": "binary", "contentMediaType": media_type})
+
+
+Picture = Annotated[bytes, Upload("image/*"), _schema("image/*")]
+Sound = Annotated[bytes, Upload("audio/*"), _schema("audio/*")]
+Film = Annotated[bytes, Upload("video/*"), _schema("video/*")]
+OptionalPicture = Annotated[bytes | None, Upload("image/*"), _schema("image/*")]
+OptionalSound = Annotated[bytes | None, Upload("audio/*"), _schema("audio/*")]
+
+Text = Annotated[str, Field(min_length=1, max_length=100_000)]
+Name = Annotated[str, Field(min_length=1, max_length=500)]
+Names = Annotated[list[Name], Field(min_length=1, max_length=100)]
+TopK = Annotated[int, Field(ge=1, le=1000)]
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class Media(BaseModel):
+    """A file inside of a JSON answer."""
+
+    media_type: str
+    data: str = Field(description="the file's bytes, in base64")
+
+    @classmethod
+    def of(cls, media_type: str, data: bytes) -> Media:
+        return cls(media_type=media_type, data=base64.b64encode(data).decode())
+
+
+class Label(BaseModel):
+    """One class with its score."""
+
+    label: str = Field(description="the class's name")
+    score: float
+
+
+def uploads(model: type[BaseModel]) -> dict[str, str]:
+    """The fields of a request that hold files, with their media types."""
+    return {
+        name: mark.media_type
+        for name, field in model.model_fields.items()
+        for mark in field.metadata
+        if isinstance(mark, Upload)
+    }

@@ -1,0 +1,80 @@
+"""image-feature-extraction: a picture in, its vectors out.
+
+Not by transformers' pipeline, which does not tell whether a pooler's weights are the author's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+
+from . import runner
+from .fields import Picture
+from .pictures import most_pixels, read_picture, shrunk, takes_size_of
+from .pipeline import _variant
+
+
+class Request(runner.Request):
+    image: Picture = Field(description="the picture: JPEG, PNG, WebP, GIF, BMP or TIFF")
+    pooling: Literal["none", "mean", "first", "pooler"] = Field(
+        "none",
+        description="one vector a place of the picture (none), their mean, the first (a vision transformer's class token), "
+        "or what the model's own pooler makes of them",
+    )
+
+
+class Answer(runner.Answer):
+    features: list[list[float]] = Field(
+        description="one vector a place, row by row, a transformer's special tokens first; just one unless pooling is none"
+    )
+
+
+class Runner(runner.Runner[Request, Answer]):
+    def __init__(self, folder: Path) -> None:
+        from transformers import AutoImageProcessor, AutoModel
+
+        self._processor = AutoImageProcessor.from_pretrained(folder, trust_remote_code=False)
+        model, loading = AutoModel.from_pretrained(
+            folder,
+            trust_remote_code=False,
+            use_safetensors=True,
+            dtype="auto",
+            output_loading_info=True,
+            **_variant(folder),
+        )
+        self._model = model.eval()
+        # A pooler that was not saved, as with most classifiers, is there all the same: with weights drawn at random.
+        self._pooler = not any("pooler" in name for name in loading["missing_keys"])
+        self._pixels = most_pixels(self._processor)
+
+    def predict(self, request: Request) -> Answer:
+        return self.predict_all([request])[0]
+
+    def predict_all(self, requests: Sequence[Request]) -> list[Answer]:
+        import torch
+
+        images = [shrunk(read_picture(request.image), self._pixels) for request in requests]
+        with torch.inference_mode(), takes_size_of(images[0]):  # if it is another one's, each is asked alone
+            inputs = self._processor(images, return_tensors="pt").to(self._model.dtype)
+            outputs = self._model(**inputs)
+        states = outputs[0].float()
+        if states.dim() == 4:  # convolutional: channels, rows, columns
+            states = states.flatten(2).transpose(1, 2)
+        answers = []
+        for index, request in enumerate(requests):
+            vectors = states[index]
+            match request.pooling:
+                case "mean":
+                    vectors = vectors.mean(dim=0, keepdim=True)
+                case "first":
+                    vectors = vectors[:1]
+                case "pooler":
+                    pooled = getattr(outputs, "pooler_output", None) if self._pooler else None
+                    if pooled is None:
+                        raise runner.BadInput("pooling: this model has no pooler; ask for none, mean or first")
+                    vectors = pooled[index].float().reshape(1, -1)
+            answers.append(Answer(features=vectors.tolist()))
+        return answers

@@ -1,0 +1,20 @@
+"""Tasks that watch a video."""
+
+from __future__ import annotations
+
+from steps.documents import Golden
+from steps.tasks.task import PROCESSOR_FILES, Task
+
+FILM = "golden/film.mp4"
+
+TASKS = (
+    Task(
+        name="video-classification",
+        title="Which of the model's classes a film shows",
+        family="video",
+        service="video_classification",
+        mappings=("VIDEO_CLASSIFICATION",),
+        needs=(PROCESSOR_FILES | {"video_preprocessor_config.json"},),
+        golden=Golden(fields={"top_k": 5, "frame_sampling_rate": 2}, files={"video": FILM}),
+    ),
+)

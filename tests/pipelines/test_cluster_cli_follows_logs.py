@@ -1,0 +1,166 @@
+"""``slipway logs --follow`` tells each line once, under its step's heading, whatever happens to the connection."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from contextlib import redirect_stderr
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from pipelines.cluster import Cluster, Kind
+from pipelines.logs import NODE_ID, Follower
+from pipelines.runs import Run
+from pipelines.watch import watch
+from steps.errors import Reason, SlipwayError
+from tests.conftest import FakeClock
+from tests.pipelines.test_cluster_cli_reads_runs import READY, SERVICE, run, step, workflow
+
+EXECUTOR = 'time="2026-11-23T20:00:01Z" level=info msg="sub-process exited" argo=true'
+FETCHED = step("w.fetch", "Succeeded", ("Succeeded", ""))
+
+
+@dataclass(frozen=True)
+class Pods(Cluster):
+    """Pods, each with the lines that it has written so far; a log whose answer is lost is one that raises."""
+
+    written: dict[str, list[tuple[str, str]]] = field(default_factory=dict)
+    lost: list[str] = field(default_factory=list)
+
+    def write(self, pod: str, second: int, *lines: str) -> None:
+        """Each line a nanosecond before the one that stands above it: two writers need not come in order."""
+        log = self.written.setdefault(pod, [])
+        log += [(f"2026-11-23T20:00:{second:02}.{999 - len(log) - number:09}Z", line) for number, line in enumerate(lines)]
+
+    def search(self, kind: Kind, *, labels: str = "", everywhere: bool = False) -> list[dict[str, Any]]:
+        return [{"metadata": {"name": pod, "annotations": {NODE_ID: pod}}} for pod in self.written]
+
+    def log_since(self, pod: str, since: str) -> list[tuple[str, str]]:
+        if pod in self.lost:
+            self.lost.remove(pod)
+            raise SlipwayError(Reason.NETWORK_UNREACHABLE, "Nobody answers.")
+        return [line for line in self.written[pod] if line[0][:19] >= since[:19]]
+
+
+@pytest.fixture
+def pods() -> Pods:
+    return Pods("slipway", "", "", "", None)
+
+
+def follow(pods: Pods, *looks: Callable[[], Run], wanted: str = "") -> list[str]:
+    """What is told of a run that is seen so, one look after the other."""
+    said: list[str] = []
+    rest = list(looks)
+    watch(lambda: rest.pop(0)(), Follower(pods, wanted, said.append), FakeClock())
+    assert not rest
+    return said
+
+
+def running(*nodes: Any) -> Run:
+    return run(None, workflow("Running", *nodes))
+
+
+def fetching(phase: str = "Running") -> Run:
+    return running(*step("w.fetch", "Running", (phase, "")))
+
+
+def test_lines_come_as_they_are_written_and_each_once(pods: Pods) -> None:
+    def begins() -> Run:
+        pods.write("w.fetch(0)", 1, "one", "one")
+        return fetching()
+
+    def goes_on() -> Run:
+        pods.write("w.fetch(0)", 1, "two")
+        pods.write("w.fetch(0)", 2, "", EXECUTOR, "three")
+        return fetching()
+
+    def goes_over() -> Run:
+        pods.write("w.fetch(0)", 2, "four")
+        pods.write("w.load(0)", 3, "five")
+        return running(*FETCHED, *step("w.load", "Running", ("Running", "")))
+
+    def fails() -> Run:
+        return run(None, workflow("Failed", *FETCHED, *step("w.load", "Failed", ("Failed", "OOMKilled"))))
+
+    def is_not_tried_again() -> Run:  # which Argo has not said yet
+        return running(*FETCHED, *step("w.load", "Running", ("Failed", "OOMKilled")))
+
+    said = follow(pods, lambda: fetching("Pending"), begins, goes_on, fetching, goes_over, is_not_tried_again, fails)
+    fetch = ["one", "one", "two", "", "three", "four"]
+    assert said == ["── fetch ──", *fetch, "── fetch: done ──", "── load ──", "five", "── load: failed ──"]
+
+
+def test_headings_say_whose_lines_follow_where_steps_run_at_once(pods: Pods) -> None:
+    services = (SERVICE, "ner")
+
+    def smoke(phase: str) -> list[Any]:
+        return [
+            node
+            for number, service in enumerate(services)
+            for node in step(f"w.service({number}:{service}).smoke", phase, (phase, ""), service=service)
+        ]
+
+    def write(*lines: str) -> Run:
+        for number, (service, line) in enumerate(zip(services, lines, strict=True)):
+            pods.write(f"w.service({number}:{service}).smoke(0)", 1, line)
+        return running(*smoke("Running"))
+
+    ended = run(None, workflow("Succeeded", *smoke("Succeeded")))
+    said = follow(pods, lambda: write("a", "b"), lambda: write("c", "d"), lambda: ended)
+    one, other = (f"── {service}/smoke" for service in services)
+    assert said == [
+        *(f"{one} ──", "a", f"{other} ──", "b", f"{one} ──", "c", f"{other} ──", "d"),
+        *(f"{one}: done ──", f"{other}: done ──"),
+    ]
+
+
+def test_a_lost_connection_repeats_nothing(pods: Pods) -> None:
+    def loses() -> Run:
+        pods.write("w.fetch(0)", 1, "two")
+        pods.lost.append("w.fetch(0)")
+        return fetching()
+
+    def begins() -> Run:
+        pods.write("w.fetch(0)", 1, "one")
+        return fetching()
+
+    ended = run(None, workflow("Succeeded", *FETCHED))
+    with redirect_stderr(io.StringIO()) as told:
+        said = follow(pods, begins, loses, loses, fetching, lambda: ended)
+    assert said == ["── fetch ──", "one", "two", "two", "── fetch: done ──"]
+    assert told.getvalue() == "Nobody answers. Asking again …\n"
+
+
+def test_each_try_stands_under_its_number(pods: Pods) -> None:
+    def fails() -> Run:
+        pods.write("w.fetch(0)", 1, "one")
+        return running(*step("w.fetch", "Running", ("Failed", "OOMKilled")))
+
+    def tries_again() -> Run:
+        pods.write("w.fetch(1)", 2, "two")
+        return run(None, workflow("Succeeded", *step("w.fetch", "Succeeded", ("Failed", "OOMKilled"), ("Succeeded", ""))))
+
+    said = follow(pods, fails, tries_again)
+    headings = ["── fetch, try 1 of 2: failed ──", "── fetch, try 2 ──", "two", "── fetch, try 2 of 2: done ──"]
+    assert said == ["── fetch ──", "one", *headings]
+
+
+def test_one_step_alone_is_followed_if_it_is_named(pods: Pods) -> None:
+    pods.write("w.fetch(0)", 1, "one")
+    pods.write("w.load(0)", 1, "two")
+    ended = run(None, workflow("Succeeded", *FETCHED, *step("w.load", "Succeeded", ("Succeeded", ""))))
+    assert follow(pods, lambda: ended, wanted="load") == ["── load ──", "two", "── load: done ──"]
+    with pytest.raises(SlipwayError, match="no step lode"):
+        follow(pods, lambda: ended, wanted="lode")
+
+
+def test_what_was_collected_is_told_and_where_its_record_is(pods: Pods) -> None:
+    ended = run(None, workflow("Succeeded", *FETCHED))
+    title, words, heading = follow(pods, fetching, fetching, lambda: ended)
+    assert (title, heading) == ("── fetch ──", "── fetch: done ──")
+    assert words.startswith("The pod was collected.")
+    assert words.count("fetch.json") == 1
+    (words,) = follow(pods, lambda: run(READY, None))
+    assert "is not there" in words
