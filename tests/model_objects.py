@@ -18,10 +18,6 @@ JSON = dict[str, Any]
 SERVICES = [*TASKS, *ALIASES]
 # All pairs of all would be a thousand.
 SOME = [*ALIASES, *ALIASES.values(), "feature-extraction"]
-    *ALIASES,
-    *(TASKS[name].name for name in ALIASES.values()),
-    "feature-extraction",
-]  # all pairs of all would be a thousand
 
 # Fields by their paths: values that are right (the first is in every model that is otherwise right), and values that
 # are wrong or on the border. Whether a value is right depends on the rest, too: nothing here says what the verdict must be.

@@ -33,7 +33,7 @@ TEXTS = st.text(max_size=60) | st.sampled_from(HOSTILE)
 FILE = LockedFile(path="model.safetensors", size=7, sha256="a" * 64)
 # Of Python's own modules, those that reach neither files by name, nor processes, nor the network.
 SAFE = {"__future__", "abc", "asyncio", "base64", "collections", "concurrent", "contextlib", "dataclasses", "functools", "io"}
-SAFE |= {"itertools", "json", "math", "pathlib", "re", "sys", "threading", "typing", "wave"}
+SAFE |= {"difflib", "itertools", "json", "math", "pathlib", "queue", "re", "sys", "threading", "types", "typing", "wave"}
 SAFE |= {"numpy", "pydantic", "pydantic_core", "starlette"}  # come with bentoml
 IMPORT_NAMES = {"Pillow": "PIL"}
 task_of_each = pytest.mark.parametrize("task", TASKS.values(), ids=lambda task: task.name)
