@@ -37,6 +37,7 @@ TASKS = (
         family="image",
         service="image_feature_extraction",
         classes=_encoders(),
+        any_head=True,
         needs=(PROCESSOR_FILES,),
         golden=Golden(fields={"pooling": "none"}, files={"image": PICTURE}),
         batch=8,

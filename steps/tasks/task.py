@@ -65,7 +65,7 @@ class Task:
 
     def _wanted(self) -> str:
         """What fits, in words: by their common ending if there are many."""
-        if self.any_head:
+        if self.any_head and self.mappings:
             return f"a model that transformers knows for {' or '.join(self.mappings)}"
         fitting = sorted(classes_of(self.mappings) | set(self.classes))
         endings = sorted({f"…For{name.rpartition('For')[2]}" for name in fitting if "For" in name})

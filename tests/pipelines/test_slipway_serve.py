@@ -89,7 +89,6 @@ def test_the_line_that_it_prints_works_in_a_shell(serving: Serving, vit_run: Ing
         ({"image": ("x.png", b"this is no picture", "image/png")}, "image"),
         ({"image": ("x.png", b"", "image/png")}, "image"),
         ({"image": ("x.png", PICTURE.read_bytes()[:40], "image/png")}, "image"),
-        ({"image": ("x.txt", PICTURE.read_bytes(), "text/plain")}, "image"),
         ({"image": "http://127.0.0.1:1/picture.png"}, "image"),
         ({"image": "/etc/passwd"}, "image"),
         ({"top_k": "3"}, "image"),
@@ -97,7 +96,7 @@ def test_the_line_that_it_prints_works_in_a_shell(serving: Serving, vit_run: Ing
         ({"image": ("x.png", PICTURE.read_bytes(), "image/png"), "top_k": "0"}, "top_k"),
         ({"image": ("x.png", PICTURE.read_bytes(), "image/png"), "top_k": "many"}, "top_k"),
     ],
-    ids=range(10),
+    ids=range(9),
 )
 def test_a_bad_request_is_refused_by_name_and_the_service_answers_on(
     serving: Serving, fields: dict[str, Any], named: str

@@ -131,7 +131,7 @@ SCENES = {
         flags=["--services=text-clasification"],
     ),
     "an unsupported task": Scene(
-        R.UNKNOWN_TASK, ["no task 'summarization'"], "Slipway serves: ", flags=["--services=summarization"]
+        R.UNKNOWN_TASK, ["no task 'embroidery'"], "Slipway serves: ", flags=["--services=embroidery"]
     ),
     "a task that does not fit": Scene(
         R.TASK_MISMATCH,
