@@ -23,9 +23,10 @@ from pipelines.local import run_model
 from steps import __version__
 from steps.clock import SystemClock
 from steps.errors import ExitCode, Reason, SlipwayError
-from steps.main import DEFAULT_STORE, guarded, open_context
+from steps.main import guarded, open_context
 from steps.progress import PlainProgress, Progress
 from steps.receipts import Failure
+from steps.settings import read_settings
 from steps.store import open_store
 
 app = typer.Typer(
@@ -41,7 +42,7 @@ P = ParamSpec("P")
 
 ManifestOption = Annotated[Path, typer.Option("--file", "-f", help="The manifest: a YAML file with one Model.")]
 StoreOption = Annotated[
-    str, typer.Option(envvar="SLIPWAY_STORE", help="Folder, file:///folder or gs://bucket/prefix that keeps the results.")
+    str, typer.Option(help="Folder, file:///folder, gs://… or s3://… that keeps the results (default: what the settings say).")
 ]
 NamespaceOption = Annotated[
     str, typer.Option("--namespace", "-n", envvar="SLIPWAY_NAMESPACE", help=f"Namespace in the cluster (default: {NAMESPACE}).")
@@ -65,10 +66,11 @@ def command(function: Callable[P, int]) -> Callable[P, None]:
 
 
 @command
-def run(file: ManifestOption, store: StoreOption = DEFAULT_STORE, as_json: JsonOption = False) -> int:
+def run(file: ManifestOption, store: StoreOption = "", as_json: JsonOption = False) -> int:
     """Take a model the whole way on this machine: a packaged, tested service for each of its tasks."""
     model = read_manifest(file)
     observer = display.open_display(as_json=as_json)
+    store = store or read_settings().store
     outcome = run_model(model, store, observer)
     opened = open_store(store)
     if isinstance(observer, display.JsonDisplay):
@@ -81,7 +83,7 @@ def run(file: ManifestOption, store: StoreOption = DEFAULT_STORE, as_json: JsonO
 
 
 @command
-def plan_(file: ManifestOption, store: StoreOption = DEFAULT_STORE, as_json: JsonOption = False) -> int:
+def plan_(file: ManifestOption, store: StoreOption = "", as_json: JsonOption = False) -> int:
     """Show what a run would fetch: files, bytes, the format chosen and why. Fetches no weights."""
     model = read_manifest(file)
     progress = Progress() if as_json else PlainProgress(sys.stderr)
@@ -254,13 +256,13 @@ def install(
 def doctor(
     namespace: NamespaceOption = "",
     context: ContextOption = "",
-    store: StoreOption = DEFAULT_STORE,
+    store: StoreOption = "",
     as_json: JsonOption = False,
 ) -> int:
     """Say what is missing, on this machine and in the cluster, and how to get it."""
     from pipelines.doctor import examine, print_findings
 
-    findings = examine(namespace, context, store)
+    findings = examine(namespace, context, store or read_settings().store)
     if as_json:
         print(json.dumps([asdict(finding) for finding in findings], indent=1))
     else:

@@ -20,7 +20,7 @@ from steps.fetch import FetchInputs
 from steps.load import STEP as LOAD
 from steps.load import LoadInputs
 from steps.lock import Lock
-from steps.main import DEFAULT_STORE, open_context
+from steps.main import open_context
 from steps.progress import Progress
 from steps.receipts import execute
 from steps.render import STEP as RENDER
@@ -36,7 +36,7 @@ def fetch(
     revision: str = "",
     include: tuple[str, ...] = (),
     exclude: tuple[str, ...] = (),
-    store: str | Path = DEFAULT_STORE,
+    store: str | Path = "",
     progress: Progress | None = None,
 ) -> Lock:
     """Bring one copy of a model's files into the store, every byte checked, and return the lock.
@@ -50,9 +50,7 @@ def fetch(
     return context.read_document(execute(FETCH, inputs, context).outputs.lock, Lock)
 
 
-def create_bento(
-    lock: Lock, service: str, *, name: str, store: str | Path = DEFAULT_STORE, progress: Progress | None = None
-) -> str:
+def create_bento(lock: Lock, service: str, *, name: str, store: str | Path = "", progress: Progress | None = None) -> str:
     """Load, render and archive one service of a fetched model; returns where the ``.tar.gz`` is (a path, or a URI).
 
     ``service`` is a task's name, ``name`` a DNS label of at most 40 characters. Raises ``SlipwayError``.

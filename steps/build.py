@@ -15,11 +15,9 @@ from steps.documents import BuildPlan, Layer
 from steps.lock import Lock, Sha256
 from steps.main import main
 from steps.package import MODEL, unpack
-from steps.render import BASE_IMAGE, ModelName
+from steps.render import ModelName
+from steps.settings import IMAGE_PATTERN, REGISTRY_PATTERN, read_settings
 from steps.tasks import resolve
-
-# An image's name with an optional registry, port, tag and digest: the characters of the OCI distribution specification.
-IMAGE_PATTERN = r"^[a-z0-9][A-Za-z0-9._:@/-]{0,254}$"
 
 
 class BuildInputs(Inputs):
@@ -27,8 +25,15 @@ class BuildInputs(Inputs):
     service: str = Field(description="the task that the image serves")
     archive: str = Field(description="store key of the archive")
     archive_digest: Sha256 = Field(description="its sha256")
-    builder: BuilderKind = Field(BuilderKind.PLAN, description="what makes the image")
-    base_image: str = Field(BASE_IMAGE, description="image to build on", pattern=IMAGE_PATTERN)
+    builder: BuilderKind = Field(default_factory=lambda: read_settings().builder, description="what makes the image")
+    registry: str = Field(
+        default_factory=lambda: read_settings().registry,
+        description="where the image goes: HOST[:PORT][/PATH]",
+        pattern=REGISTRY_PATTERN,
+    )
+    base_image: str = Field(
+        default_factory=lambda: read_settings().base_image, description="image to build on", pattern=IMAGE_PATTERN
+    )
 
 
 class BuildOutputs(Outputs):
@@ -47,7 +52,7 @@ def run(inputs: BuildInputs, context: Context) -> BuildOutputs:
         lock = unpack(context.store.read(inputs.archive), folder, sha256=inputs.archive_digest, what=where)
         request = BuildRequest(
             context=folder,
-            image=f"slipway/{inputs.name}-{task.name}:{inputs.archive_digest[:12]}",
+            image=image_name(inputs.registry, f"{inputs.name}-{task.name}", inputs.archive_digest),
             base_image=inputs.base_image,
             labels=labels(folder, inputs.archive_digest),
         )
@@ -67,6 +72,11 @@ def run(inputs: BuildInputs, context: Context) -> BuildOutputs:
         image_digest=digest,
     )
     return BuildOutputs(plan=context.publish_document("plans", plan), image=plan.image, image_digest=digest)
+
+
+def image_name(registry: str, name: str, archive_digest: str) -> str:
+    """The image's name: its tag is the archive's digest, so that an archive has one image."""
+    return f"{registry or 'slipway'}/{name}:{archive_digest[:12]}"
 
 
 def labels(folder: Path, archive_digest: str) -> dict[str, str]:

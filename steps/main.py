@@ -11,7 +11,6 @@ import argparse
 import contextlib
 import enum
 import json
-import os
 import signal
 import sys
 import tempfile
@@ -28,10 +27,10 @@ from steps.errors import ExitCode, Reason, SlipwayError, Terminated, named
 from steps.progress import JsonProgress, PlainProgress, Progress
 from steps.receipts import Failure, execute
 from steps.reporting.words import shown
+from steps.settings import read_settings
 from steps.store import open_store
 from steps.store.local import LocalStore
 
-DEFAULT_STORE = ".slipway"
 TERMINATION_LOG = Path("/dev/termination-log")  # Kubernetes' default terminationMessagePath
 MAX_TERMINATION_LOG = 4096  # bytes: of a longer file the kubelet hands on the end, and half a JSON line says nothing
 
@@ -115,8 +114,8 @@ def parser(step: Step[InputsT, OutputsT]) -> argparse.ArgumentParser:
     common = result.add_argument_group("where and how")
     common.add_argument(
         "--store",
-        default=os.environ.get("SLIPWAY_STORE", DEFAULT_STORE),
-        help="folder, file:///folder or gs://bucket/prefix (default: $SLIPWAY_STORE or ./.slipway)",
+        default="",
+        help="folder, file:///folder, gs://bucket/prefix or s3://bucket/prefix (default: what the settings say, or ./.slipway)",
     )
     common.add_argument("--scratch", default="", help="folder for unfinished work (default: beside the store)")
     common.add_argument("--outputs", default="", help="folder that gets one file for each output")
@@ -128,12 +127,15 @@ def parser(step: Step[InputsT, OutputsT]) -> argparse.ArgumentParser:
 def add_flag(result: argparse.ArgumentParser, name: str, field: FieldInfo) -> None:
     kind = field.annotation
     options: dict[str, Any] = {"help": field.description, "dest": name, "required": field.is_required()}
-    if not field.is_required():
+    if field.default_factory is not None:  # known when it is needed: ``--help`` works beside a broken settings file
+        options["default"] = ""
+        options["help"] += " (default: what the settings say)"
+    elif not field.is_required():
         options["default"] = field.default
         if field.default not in ("", (), False):
             options["help"] += f" (default: {field.default})"
     if isinstance(kind, type) and issubclass(kind, enum.StrEnum):
-        options["choices"] = [member.value for member in kind]
+        options["choices"] = [*([""] if field.default_factory else []), *(member.value for member in kind)]
     elif get_origin(kind) is Literal:
         options["choices"] = list(get_args(kind))
     elif get_origin(kind) is tuple:
@@ -144,10 +146,14 @@ def add_flag(result: argparse.ArgumentParser, name: str, field: FieldInfo) -> No
 
 
 def parse_inputs(model: type[InputsT], values: dict[str, Any]) -> InputsT:
-    """Inputs from texts, as flags and Argo parameters are: lists are comma-separated. Raises ``InvalidInput``."""
+    """Inputs from texts, as flags and Argo parameters are: lists are comma-separated. Raises ``InvalidInput``.
+
+    Argo gives every flag: an empty text for a field whose default is a setting means that setting.
+    """
     parsed = {
         name: split_list(value) if isinstance(value, str) and get_origin(field_type(model, name)) is tuple else value
         for name, value in values.items()
+        if value != "" or model.model_fields[name].default_factory is None
     }
     try:
         return model.model_validate(parsed)
@@ -171,8 +177,8 @@ def field_type(model: type[Inputs], name: str) -> Any:
 
 
 def open_context(store_uri: str, scratch: str, progress: Progress) -> Context:
-    """The context of a real run."""
-    store = open_store(store_uri)
+    """The context of a real run; without an address, in the store of the settings."""
+    store = open_store(store_uri or read_settings().store)
     if scratch:
         folder = Path(scratch)
     elif isinstance(store, LocalStore):

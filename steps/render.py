@@ -21,13 +21,13 @@ from steps.errors import Reason, SlipwayError
 from steps.lock import Lock
 from steps.main import main
 from steps.pins import read_pins, requirements
+from steps.settings import BASE_IMAGE
 from steps.tasks import resolve
 from steps.tasks.task import Task
 from steps.templates import fill
 
 # A name that is safe in file names, image tags, labels and Bento tags alike: a DNS label of RFC 1123.
 ModelName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([-a-z0-9]{0,38}[a-z0-9])?$")]
-BASE_IMAGE = "python:3.11-slim-bookworm"
 PYTHON_VERSION = "3.11"
 # bento.yaml must name a moment; the moment of rendering would give equal inputs two digests.
 CREATION_TIME = "2000-01-01T00:00:00+00:00"

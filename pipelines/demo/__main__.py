@@ -20,13 +20,14 @@ from pipelines.demo.forge import Forge
 from pipelines.local import run_model
 from pipelines.serving import serve_archive
 from steps.errors import ExitCode, Reason, SlipwayError
-from steps.main import DEFAULT_STORE, guarded
+from steps.main import guarded
 from steps.progress import human_seconds
 from steps.server import ANSWER
 from steps.store import open_store
 from steps.store.local import require_local
 
 FOLDER = Path(".demo")
+STORE = ".slipway"
 PORT = 8417  # always the same, so that the second run has the same address and finds its work done
 TASK = "image-classification"
 MANIFEST = """\
@@ -54,8 +55,8 @@ def main() -> int:
         manifest = FOLDER / "model.yaml"
         manifest.write_text(MANIFEST.format(source=forge.url(REPOSITORY)))
         console.print(f"\n[bold]2. slipway run -f {manifest}[/bold], from {forge.url(REPOSITORY)}")
-        outcome = run_model(read_manifest(manifest), DEFAULT_STORE, display.open_display(as_json=False))
-    store = require_local(open_store(DEFAULT_STORE), "The demo")
+        outcome = run_model(read_manifest(manifest), STORE, display.open_display(as_json=False))
+    store = require_local(open_store(STORE), "The demo")
     console.print()
     display.print_outcome(outcome, store, console)
     if outcome.failure:
