@@ -15,8 +15,9 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, field_validator
 
 from . import runner
 from .fields import Text
+from .generation import check_tokens
 from .pipeline import open_pipeline
-from .prompts import check_tokens, positions
+from .positions import positions
 
 MAX_STATE = 100_000  # characters of its JSON
 MAX_DEPTH = 20
@@ -101,7 +102,7 @@ class Answer(runner.Answer):
 class Runner(runner.Runner[Request, Answer]):
     def __init__(self, folder: Path) -> None:
         self._pipeline = open_pipeline("decision", folder)
-        self._positions = positions(self._pipeline.model)
+        self._positions = positions(self._pipeline.model, "decoder")
 
     def predict(self, request: Request) -> Answer:
         self._check_options(request.questions)

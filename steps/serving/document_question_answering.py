@@ -15,7 +15,7 @@ from . import runner
 from .fields import OptionalPicture
 from .pictures import read_picture
 from .pipeline import open_pipeline
-from .prompts import positions
+from .positions import positions
 
 Place = Annotated[int, Field(ge=0, le=1000)]
 
@@ -74,7 +74,7 @@ class Runner(runner.Runner[Request, Answer]):
         self._pipeline = open_pipeline("document-question-answering", folder, pipeline_class=Pipeline)
         self._reads = self._pipeline.model_type == "vision_encoder_decoder"
         if self._reads:  # half of what the model can hold is for the question, and half for the answer
-            self._most = positions(self._pipeline.model) // 2
+            self._most = positions(self._pipeline.model, "decoder") // 2
             self._pipeline.model.generation_config.max_new_tokens = min(256, self._most)
         else:  # the words get the rest, in pieces that overlap by a half
             self._most = self._pipeline.tokenizer.model_max_length // 4

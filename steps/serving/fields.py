@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import functools
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -51,6 +52,7 @@ class Label(BaseModel):
     score: float
 
 
+@functools.cache
 def uploads(model: type[BaseModel]) -> dict[str, str]:
     """The fields of a request that hold files, with their media types."""
     return {

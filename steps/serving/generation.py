@@ -1,8 +1,8 @@
-"""What the tasks that write a text share: the fields that say how to write, what a model can hold, and one run of it."""
+"""What the tasks that write a text share: the fields that say how to write, and one run of a model."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 from pydantic import Field
@@ -11,7 +11,6 @@ from . import runner
 from .runner import BadInput
 
 MAX_NEW_TOKENS = 4096
-MAX_POSITIONS = 32_768  # where a model could hold more: what is written here in minutes, not in hours
 GREEDY_BELOW = 0.01  # dividing by a smaller temperature overflows, and draws the most likely token anyway
 # What a model's generation_config.json may say. Left out is what would start another way of writing (other models, compiled
 # code, answers of another kind), and how tokens are drawn: the request says that.
@@ -65,36 +64,24 @@ def take_habits(model: Any) -> dict[str, Any]:
 
 def run(model: Any, inputs: Mapping[str, Any], seed: int, settings: Mapping[str, Any]) -> list[list[int]]:
     """The tokens that a model writes, for each row of ``inputs``: for a decoder alone, behind those of the prompt."""
-    import torch
-
-    known = model.get_input_embeddings().num_embeddings
-    if int(inputs["input_ids"].max()) >= known:  # a tokenizer with a token that the model was never given
-        raise BadInput("body: a token in the text is not one of the model's; leave out what is written like <this> or [this]")
-    with torch.inference_mode(), torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        rows: list[list[int]] = model.generate(**inputs, **settings).tolist()
+    check_tokens(model, inputs["input_ids"].flatten().tolist(), "body")
+    rows: list[list[int]] = generate(model, inputs, seed, settings).tolist()
     return rows
 
 
-def positions(model: Any, side: Literal["encoder", "decoder"]) -> int:
-    """How many tokens a side of the model can hold, as far as it says, and at most ``MAX_POSITIONS``."""
-    from torch.nn import Embedding
+def generate(model: Any, inputs: Mapping[str, Any], seed: int, settings: Mapping[str, Any]) -> Any:
+    """The tokens that a model writes for a prepared batch, as a tensor; ``settings`` are arguments of its ``generate``."""
+    import torch
 
-    config = model.config
-    held = [MAX_POSITIONS]
-    nested = getattr(config, side, None) if config.is_encoder_decoder else None
-    for each in (config, config.get_text_config(decoder=side == "decoder", encoder=side == "encoder"), nested):
-        for name in (f"max_{side}_position_embeddings", "max_position_embeddings"):
-            value = getattr(each, name, None)
-            if isinstance(value, int) and value > 0:
-                held.append(value)
-                break
-    part = (model.get_encoder() if side == "encoder" else model.get_decoder()) if config.is_encoder_decoder else model
-    for name, module in part.named_modules():
-        # The RoBERTa family counts positions from behind the padding's on.
-        if name.endswith("position_embeddings") and type(module) is Embedding and module.padding_idx is not None:
-            held.append(module.num_embeddings - module.padding_idx - 1)
-    return min(held)
+    with torch.inference_mode(), torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return model.generate(**inputs, **settings)
+
+
+def check_tokens(model: Any, tokens: Iterable[int], field: str) -> None:
+    """Raise ``BadInput`` for a token that the tokenizer has and the model was never given."""
+    if max(tokens, default=0) >= model.config.get_text_config(decoder=True).vocab_size:
+        raise BadInput(f"{field}: a token in it is not one of the model's; leave out what is written like <this> or [this]")
 
 
 def ends(model: Any) -> set[int]:

@@ -14,7 +14,7 @@ from pydantic import Field
 from . import runner
 from .fields import Picture
 from .pictures import most_pixels, read_picture, shrunk, takes_size_of
-from .pipeline import _variant
+from .pipeline import open_model
 
 
 class Request(runner.Request):
@@ -34,18 +34,10 @@ class Answer(runner.Answer):
 
 class Runner(runner.Runner[Request, Answer]):
     def __init__(self, folder: Path) -> None:
-        from transformers import AutoImageProcessor, AutoModel
+        from transformers import AutoImageProcessor
 
         self._processor = AutoImageProcessor.from_pretrained(folder, trust_remote_code=False)
-        model, loading = AutoModel.from_pretrained(
-            folder,
-            trust_remote_code=False,
-            use_safetensors=True,
-            dtype="auto",
-            output_loading_info=True,
-            **_variant(folder),
-        )
-        self._model = model.eval()
+        self._model, loading = open_model(folder, "AutoModel", output_loading_info=True)
         # A pooler that was not saved, as with most classifiers, is there all the same: with weights drawn at random.
         self._pooler = not any("pooler" in name for name in loading["missing_keys"])
         self._pixels = most_pixels(self._processor)

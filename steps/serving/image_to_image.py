@@ -13,7 +13,7 @@ from pydantic import Field
 from . import runner
 from .fields import Media, Picture
 from .pictures import PNG, png, read_picture, takes_size_of
-from .pipeline import _variant
+from .pipeline import open_model
 
 # These models work on all pixels at full depth: about 18 kB of memory a pixel, and milliseconds.
 MAX_PIXELS = 512 * 512
@@ -39,12 +39,10 @@ class Answer(runner.Answer):
 
 class Runner(runner.Runner[Request, Answer]):
     def __init__(self, folder: Path) -> None:
-        from transformers import AutoImageProcessor, AutoModelForImageToImage
+        from transformers import AutoImageProcessor
 
         self._processor = AutoImageProcessor.from_pretrained(folder, trust_remote_code=False)
-        self._model = AutoModelForImageToImage.from_pretrained(
-            folder, trust_remote_code=False, use_safetensors=True, dtype="auto", **_variant(folder)
-        ).eval()
+        self._model = open_model(folder, "AutoModelForImageToImage")
 
     def predict(self, request: Request) -> Answer:
         import torch

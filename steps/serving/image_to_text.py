@@ -12,9 +12,10 @@ from pydantic import Field
 
 from . import runner
 from .fields import Picture
-from .generation import take_habits
+from .generation import generate, take_habits
 from .pictures import read_picture
-from .prompts import generate, open_model, positions
+from .pipeline import open_model
+from .positions import positions
 
 
 class Request(runner.Request):
@@ -36,11 +37,10 @@ class Runner(runner.Runner[Request, Answer]):
         # As its author meant it to write: in which language, how many ways at once.
         self._settings = {"do_sample": False, **take_habits(self._model)}
         self._settings.pop("max_length", None)
-        self._most = positions(self._model) - 2  # a model begins with one or two tokens of its own
+        self._most = positions(self._model, "decoder") - 2  # a model begins with one or two tokens of its own
 
     def predict(self, request: Request) -> Answer:
         inputs = self._processor(read_picture(request.image), return_tensors="pt").to(dtype=self._model.dtype)
-        written = generate(
-            self._model, inputs, 0, {**self._settings, "max_new_tokens": min(request.max_new_tokens, self._most)}
-        )
+        settings = {**self._settings, "max_new_tokens": min(request.max_new_tokens, self._most)}
+        [written] = generate(self._model, inputs, 0, settings)
         return Answer(text=self._tokenizer.decode(written, skip_special_tokens=True).strip())

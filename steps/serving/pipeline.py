@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Any
+
+from .positions import positions
 
 
 def open_pipeline(task: str, folder: Path, **options: Any) -> Any:
@@ -25,20 +26,19 @@ def open_pipeline(task: str, folder: Path, **options: Any) -> Any:
         **options,
     )
     if opened.tokenizer is not None:
-        opened.tokenizer.model_max_length = min(opened.tokenizer.model_max_length, _positions(opened.model))
+        opened.tokenizer.model_max_length = min(opened.tokenizer.model_max_length, positions(opened.model, "encoder"))
     return opened
 
 
-def _positions(model: Any) -> int:
-    """How many tokens the model has positions for. Many tokenizers do not say, and would cut nothing off."""
-    from torch.nn import Embedding
+def open_model(folder: Path, auto: str, **options: Any) -> Any:
+    """The model in ``folder`` by the auto class of transformers that is named ``auto``; ``options`` are its own."""
+    import transformers
+    from transformers.utils import logging
 
-    for name, module in model.named_modules():
-        if name.endswith("position_embeddings") and isinstance(module, Embedding):
-            # The RoBERTa family counts positions from behind the padding's on.
-            return module.num_embeddings - (0 if module.padding_idx is None else module.padding_idx + 1)
-    said = getattr(model.config, "max_position_embeddings", None)  # BART, GPT-2 and others that name the table differently
-    return said if isinstance(said, int) and said > 0 else sys.maxsize
+    logging.disable_progress_bar()
+    kind = getattr(transformers, auto)
+    options = {"dtype": "auto", **options, **_variant(folder)}
+    return kind.from_pretrained(folder, trust_remote_code=False, use_safetensors=True, **options)
 
 
 def _variant(folder: Path) -> dict[str, str]:

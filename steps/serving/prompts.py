@@ -7,18 +7,18 @@ torchvision, and none of them looks for the model's own marks in a user's text, 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Any, ClassVar
 
 from pydantic import Field
 
-from .generation import take_habits
-from .pipeline import _variant
+from .generation import check_tokens, generate, take_habits
+from .pipeline import open_model
+from .positions import positions
 from .runner import BadInput
 
-MAX_TOKENS = 16_384  # of a prompt, where the model could hold more: what a processor can answer in minutes
 Prompt = Annotated[str, Field(min_length=1, max_length=20_000)]
 NewTokens = Annotated[int, Field(ge=1, le=1024)]
 
@@ -30,7 +30,7 @@ class Prompter:
         self.processor = open_processor(folder)
         self.model = open_model(folder, auto)
         take_habits(self.model)  # how to write, the request says
-        self._positions = positions(self.model)
+        self._positions = positions(self.model, "decoder")
         known = self.processor.tokenizer.added_tokens_decoder.values()
         self._marks = sorted(token.content for token in known if token.special and not token.content.isspace())
 
@@ -53,7 +53,7 @@ class Prompter:
         if len(tokens) >= self._positions:
             raise BadInput(f"prompt: {len(tokens)} tokens with what is sent beside it; the model holds {self._positions}")
         most = min(max_new_tokens, self._positions - len(tokens))
-        return self._new(tokens, generate(self.model, inputs, seed, {**settings, "max_new_tokens": most}))
+        return self._new(tokens, generate(self.model, inputs, seed, {**settings, "max_new_tokens": most})[0])
 
     def _inputs(self, prompt: str, media: Mapping[str, Any]) -> Any:
         processor = self.processor
@@ -89,37 +89,6 @@ class Prompter:
         """
         before, text = (str(self.processor.tokenizer.decode(each, skip_special_tokens=True)) for each in (prompt, written))
         return text.removeprefix(before)
-
-
-def generate(model: Any, inputs: Mapping[str, Any], seed: int, settings: Mapping[str, Any]) -> Any:
-    """The tokens that a model writes for one prepared request."""
-    import torch
-
-    with torch.inference_mode(), torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        return model.generate(**inputs, **settings)[0]
-
-
-def check_tokens(model: Any, tokens: Iterable[int], field: str) -> None:
-    """Raise ``BadInput`` for a token that the tokenizer has and the model was never given."""
-    if max(tokens, default=0) >= model.config.get_text_config(decoder=True).vocab_size:
-        raise BadInput(f"{field}: a token in it is not one of the model's; leave out what is written like <this> or [this]")
-
-
-def positions(model: Any) -> int:
-    """How many tokens the part of the model that writes can hold."""
-    held = getattr(model.config.get_text_config(decoder=True), "max_position_embeddings", None)
-    return min(held or MAX_TOKENS, MAX_TOKENS)
-
-
-def open_model(folder: Path, auto: str) -> Any:
-    """The model in ``folder`` by the auto class named ``auto``: from local files, safetensors only, no code of its own."""
-    import transformers
-    from transformers.utils import logging
-
-    logging.disable_progress_bar()
-    kind = getattr(transformers, auto)
-    return kind.from_pretrained(folder, trust_remote_code=False, use_safetensors=True, dtype="auto", **_variant(folder)).eval()
 
 
 def open_processor(folder: Path) -> Any:

@@ -16,7 +16,8 @@ from pydantic import BaseModel, Field
 
 from . import runner
 from .fields import Text
-from .pipeline import _positions, _variant
+from .pipeline import open_model
+from .positions import positions
 
 WINDOW = 384  # tokens, the question's included: the length that such models are trained with
 MAX_WINDOWS = 512
@@ -51,19 +52,15 @@ class Answer(runner.Answer):
 
 class Runner(runner.Runner[Request, Answer]):
     def __init__(self, folder: Path) -> None:
-        from transformers import AutoModelForQuestionAnswering, AutoTokenizer
-        from transformers.utils import logging
+        from transformers import AutoTokenizer
 
-        logging.disable_progress_bar()  # a service's log is no terminal
         self._tokenizer = tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
         if not tokenizer.is_fast:
             raise ValueError("its tokenizer does not tell from which characters of the text a token comes")
         if tokenizer.pad_token is None:
             tokenizer.pad_token = tokenizer.eos_token  # masked out, so any token will do
-        self._model = AutoModelForQuestionAnswering.from_pretrained(
-            folder, trust_remote_code=False, use_safetensors=True, **_variant(folder)
-        ).eval()
-        self._length = min(WINDOW, tokenizer.model_max_length, _positions(self._model))
+        self._model = open_model(folder, "AutoModelForQuestionAnswering")
+        self._length = min(WINDOW, tokenizer.model_max_length, positions(self._model, "encoder"))
         # A third of a window may be the question, and a third is read again in the next one.
         self._stride = self._length // 3
         # Models that pad on the left (XLNet) have learned to read the text before the question.

@@ -15,8 +15,9 @@ from pydantic import Field
 
 from . import runner
 from .fields import Text
-from .generation import HABITS, MAX_NEW_TOKENS, Sampling, Written, ends, positions, run, take_habits
-from .pipeline import _variant
+from .generation import HABITS, MAX_NEW_TOKENS, Sampling, Written, ends, run, take_habits
+from .pipeline import open_model
+from .positions import positions
 from .runner import BadInput
 
 MAX_BEAMS = 8
@@ -63,13 +64,10 @@ class Rewriter:
     """The model in ``folder``, an encoder with a decoder, and its tokenizer."""
 
     def __init__(self, folder: Path) -> None:
-        from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
-        from transformers.utils import logging
+        from transformers import AutoTokenizer
 
-        logging.disable_progress_bar()  # a service's log is no terminal
-        options: dict[str, Any] = {"trust_remote_code": False, "local_files_only": True}
-        self.tokenizer = AutoTokenizer.from_pretrained(folder, **options)
-        self.model = AutoModelForSeq2SeqLM.from_pretrained(folder, use_safetensors=True, **options, **_variant(folder)).eval()
+        self.tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+        self.model = open_model(folder, "AutoModelForSeq2SeqLM")
         self._habits = take_habits(self.model)
         self._reads = min(self.tokenizer.model_max_length, positions(self.model, "encoder"))
         self._writes = positions(self.model, "decoder") - 1  # before the first token stands the one to start with

@@ -12,8 +12,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from . import runner
 from .fields import Text
-from .generation import MAX_NEW_TOKENS, Sampling, Written, ends, positions, run, take_habits
+from .generation import MAX_NEW_TOKENS, Sampling, Written, ends, run, take_habits
 from .pipeline import open_pipeline
+from .positions import positions
 from .runner import BadInput
 
 MAX_CHARACTERS = 100_000  # of a conversation

@@ -15,7 +15,7 @@ from pydantic import Field
 from . import runner
 from .fields import Film, Label, TopK
 from .films import read_frames
-from .pipeline import _variant
+from .pipeline import open_model
 
 
 class Request(runner.Request):
@@ -32,13 +32,7 @@ class Answer(runner.Answer):
 
 class Runner(runner.Runner[Request, Answer]):
     def __init__(self, folder: Path) -> None:
-        from transformers import AutoModelForVideoClassification
-        from transformers.utils import logging
-
-        logging.disable_progress_bar()
-        self._model = AutoModelForVideoClassification.from_pretrained(
-            folder, trust_remote_code=False, use_safetensors=True, dtype="auto", **_variant(folder)
-        ).eval()
+        self._model = open_model(folder, "AutoModelForVideoClassification")
         config = self._model.config
         self._frames: int = config.frames_per_clip if config.model_type == "vjepa2" else config.num_frames
         self._processor = open_processor(folder, config.model_type)

@@ -13,9 +13,10 @@ from pydantic import BaseModel, Field
 
 from . import runner
 from .fields import Picture, TopK
-from .generation import take_habits
+from .generation import check_tokens, generate, take_habits
 from .pictures import read_picture
-from .prompts import check_tokens, generate, open_model, positions
+from .pipeline import open_model
+from .positions import positions
 
 
 class Request(runner.Request):
@@ -40,7 +41,7 @@ class Runner(runner.Runner[Request, Answer]):
         self._processor = AutoImageProcessor.from_pretrained(folder, trust_remote_code=False)
         self._tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
         self._model = open_model(folder, "AutoModelForVisualQuestionAnswering")
-        self._positions = positions(self._model)
+        self._positions = positions(self._model, "decoder")
         if self._model.can_generate():
             take_habits(self._model)  # an answer of a word or two needs none
 
@@ -54,7 +55,7 @@ class Runner(runner.Runner[Request, Answer]):
         return Answer(answers=self._written(inputs) if self._model.can_generate() else self._chosen(inputs, request.top_k))
 
     def _written(self, inputs: dict[str, Any]) -> list[Reply]:
-        written = generate(self._model, inputs, 0, {"do_sample": False, "max_new_tokens": min(32, self._positions - 2)})
+        [written] = generate(self._model, inputs, 0, {"do_sample": False, "max_new_tokens": min(32, self._positions - 2)})
         return [Reply(answer=self._tokenizer.decode(written, skip_special_tokens=True).strip(), score=None)]
 
     def _chosen(self, inputs: dict[str, Any], top_k: int) -> list[Reply]:

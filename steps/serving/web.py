@@ -8,6 +8,7 @@ holds a text, and takes the text ``2024`` in a form for a number.
 from __future__ import annotations
 
 import asyncio
+import functools
 import re
 from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import dataclass
@@ -185,8 +186,7 @@ async def _read_form(headers: Headers, body: bytes, model: type[Request]) -> Any
 
 def _value(model: type[Request], name: str, parts: list[str]) -> Any:
     """What a form's texts mean for a field: a text itself where a text is meant, else JSON; a repeated field is a list."""
-    field = model.model_fields.get(name)
-    schema = model.model_json_schema()["properties"].get(name, {}) if field else {}
+    schema = _properties(model).get(name, {})
     kinds = {schema.get("type"), *(choice.get("type") for choice in schema.get("anyOf", ()))}
     if "array" not in kinds:
         return parts[-1] if "string" in kinds else _json_or_text(parts[-1])
@@ -196,6 +196,13 @@ def _value(model: type[Request], name: str, parts: list[str]) -> Any:
     arrays = [choice for choice in (schema, *schema.get("anyOf", ())) if choice.get("type") == "array"]
     texts = any(array.get("items", {}).get("type") == "string" for array in arrays)
     return parts if texts else [_json_or_text(part) for part in parts]
+
+
+@functools.cache
+def _properties(model: type[Request]) -> dict[str, Any]:
+    """The schemas of a request's fields; making them takes longer than reading a form."""
+    properties: dict[str, Any] = model.model_json_schema()["properties"]
+    return properties
 
 
 def _json_or_text(text: str) -> Any:
