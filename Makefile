@@ -56,7 +56,7 @@ e2e: $(DEV_STAMP) ## the whole way in the cluster that KUBECONFIG names
 pins: ## take the newest versions that pyproject.toml allows, and write them down
 	rm -rf $(VENV)
 	$(PYTHON) -m venv $(VENV)
-	$(PIP) install --quiet -e '.[ml,gcp,demo,pipelines,operator,dev]'
+	$(PIP) install --quiet -e '.[ml,gcp,s3,demo,pipelines,operator,dev]'
 	$(BIN)/python -m steps.pins
 
 .PHONY: clean
@@ -74,5 +74,5 @@ $(RUN_STAMP): pyproject.toml steps/pins.txt | $(VENV)/bin/python
 
 $(DEV_STAMP): pyproject.toml steps/pins.txt | $(VENV)/bin/python
 	@echo "Installing pinned packages into $(VENV) (a minute or two, once) …"
-	$(PIP) install --quiet -c steps/pins.txt -e '.[ml,gcp,demo,pipelines,operator,dev]'
+	$(PIP) install --quiet -c steps/pins.txt -e '.[ml,gcp,s3,demo,pipelines,operator,dev]'
 	@touch $@ $(RUN_STAMP)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from pydantic import Field
@@ -53,7 +54,9 @@ def pin(inputs: FetchInputs, context: Context) -> FetchInputs:
 
 
 def check_survey(survey: Survey, services: Services) -> Services:
-    """Refuse a model before its weights are fetched, as far as ``config.json`` and the file names can tell.
+    """Refuse a model before its weights are fetched, as far as ``config.json`` and the other files' names can tell.
+
+    (What more a model needs than that to be opened, load finds out; see ``steps.tasks.lacking``.)
 
     Returns the tasks by their one name, ``auto`` replaced by what the model can do.
     """
@@ -70,15 +73,15 @@ def check_survey(survey: Survey, services: Services) -> Services:
     architectures(config)
     files = frozenset(file.path for file in survey.choice.files)
     if AUTO in services:
-        return tuple(task.name for task in _chosen(config, files))
+        return tuple(task.name for task in _chosen(config, files, survey.texts))
     tasks = [resolve(name) for name in services]
     for task in tasks:
-        check_fit(task, config, files)
+        check_fit(task, config, files, survey.texts)
     return tuple(task.name for task in tasks)
 
 
-def _chosen(config: Any, files: frozenset[str]) -> list[Task]:
-    tasks = choose(config, files)
+def _chosen(config: Any, files: frozenset[str], texts: Mapping[str, bytes]) -> list[Task]:
+    tasks = choose(config, files, texts)
     if not tasks:
         names = ", ".join(architectures(config))
         raise SlipwayError(Reason.TASK_MISMATCH, f"services: auto finds no task for the architecture {names} with these files.")

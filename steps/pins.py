@@ -2,8 +2,8 @@
 
 ``python -m steps.pins`` writes the versions of this environment to ``pins.txt``, with which everything is installed
 (``pip install -c``), and from them the closed list of requirements of each family of services and of each of Slipway's own
-images, and which classes the pinned transformers has. Only packages that are really needed, over all dependencies, are in
-a list; a test proves the lists fresh.
+images, and which classes the pinned transformers has and what they want. Only packages that are really needed, over all
+dependencies, are in a list; a test proves the lists fresh.
 """
 
 from __future__ import annotations
@@ -11,32 +11,26 @@ from __future__ import annotations
 import importlib.metadata
 from pathlib import Path
 
-from steps.tasks import architectures
+from steps.tasks import architectures, lacking
+from steps.tasks.families import PACKAGES
 
 PINS = Path(__file__).parent / "pins.txt"
 REQUIREMENTS = Path(__file__).parent / "templates" / "requirements"
 SERVER = ("bentoml", "torch", "transformers", "safetensors")
-# What each family of tasks needs besides.
-FAMILY_PACKAGES: dict[str, tuple[str, ...]] = {
-    "text": (),
-    "table": ("pandas",),
-    "image": ("Pillow",),
-    "audio": ("soundfile", "soxr"),
-    "video": ("Pillow", "av"),
-    "multimodal": ("Pillow", "soundfile", "soxr"),
-}
-FAMILIES = {family: (*SERVER, *packages) for family, packages in FAMILY_PACKAGES.items()}
+FAMILIES = {family: (*SERVER, *packages) for family, packages in PACKAGES.items()}
 # What each container image of Slipway's own steps installs; see containers/Dockerfile.
 IMAGE_LISTS = Path(__file__).parent.parent / "containers" / "requirements"
 CORE = ("pydantic", "PyYAML", "Jinja2", "psutil")
 IMAGES = {
-    "light": (*CORE, "GitPython", "urllib3", "google-cloud-storage"),
+    "light": (*CORE, "GitPython", "urllib3", "google-cloud-storage", "google-cloud-build", "botocore", "awscrt"),
     "ml": (
         *CORE,
         "urllib3",
         "google-cloud-storage",
+        "botocore",
+        "awscrt",
         *SERVER,
-        *sorted({each for packages in FAMILY_PACKAGES.values() for each in packages}),
+        *sorted({each for packages in PACKAGES.values() for each in packages}),
     ),
     "operator": (*CORE, "kopf", "kubernetes"),
 }
@@ -99,6 +93,7 @@ def write() -> None:
         for name, roots in lists.items():
             (folder / f"{name}.txt").write_text(HEADER + "".join(f"{line}\n" for line in closure(roots, everything)))
     architectures.FILE.write_text(architectures.text())
+    lacking.FILE.write_text(lacking.text())
 
 
 if __name__ == "__main__":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 from pydantic import Field
@@ -28,14 +27,7 @@ class Runner(runner.Runner[Request, Answer]):
         self._pixels = most_pixels(self._pipeline.image_processor)
 
     def predict(self, request: Request) -> Answer:
-        return self.predict_all([request])[0]
-
-    def predict_all(self, requests: Sequence[Request]) -> list[Answer]:
-        images = [shrunk(read_picture(request.image), self._pixels) for request in requests]
-        most = max(request.top_k for request in requests)
-        with takes_size_of(images[0]):  # if it is another one's, each is asked alone
-            found = self._pipeline(images, top_k=most, batch_size=len(images))
-        return [
-            Answer(labels=[Label(label=entry["label"], score=min(1.0, entry["score"])) for entry in labels[: request.top_k]])
-            for request, labels in zip(requests, found, strict=True)
-        ]
+        image = shrunk(read_picture(request.image), self._pixels)
+        with takes_size_of(image):
+            found = self._pipeline(image, top_k=request.top_k)
+        return Answer(labels=[Label(label=entry["label"], score=min(1.0, entry["score"])) for entry in found])

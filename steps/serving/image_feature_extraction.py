@@ -5,7 +5,6 @@ Not by transformers' pipeline, which does not tell whether a pooler's weights ar
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -43,30 +42,22 @@ class Runner(runner.Runner[Request, Answer]):
         self._pixels = most_pixels(self._processor)
 
     def predict(self, request: Request) -> Answer:
-        return self.predict_all([request])[0]
-
-    def predict_all(self, requests: Sequence[Request]) -> list[Answer]:
         import torch
 
-        images = [shrunk(read_picture(request.image), self._pixels) for request in requests]
-        with torch.inference_mode(), takes_size_of(images[0]):  # if it is another one's, each is asked alone
-            inputs = self._processor(images, return_tensors="pt").to(self._model.dtype)
-            outputs = self._model(**inputs)
-        states = outputs[0].float()
-        if states.dim() == 4:  # convolutional: channels, rows, columns
-            states = states.flatten(2).transpose(1, 2)
-        answers = []
-        for index, request in enumerate(requests):
-            vectors = states[index]
-            match request.pooling:
-                case "mean":
-                    vectors = vectors.mean(dim=0, keepdim=True)
-                case "first":
-                    vectors = vectors[:1]
-                case "pooler":
-                    pooled = getattr(outputs, "pooler_output", None) if self._pooler else None
-                    if pooled is None:
-                        raise runner.BadInput("pooling: this model has no pooler; ask for none, mean or first")
-                    vectors = pooled[index].float().reshape(1, -1)
-            answers.append(Answer(features=vectors.tolist()))
-        return answers
+        image = shrunk(read_picture(request.image), self._pixels)
+        with torch.inference_mode(), takes_size_of(image):
+            outputs = self._model(**self._processor(image, return_tensors="pt").to(self._model.dtype))
+        vectors = outputs[0][0].float()
+        if vectors.dim() == 3:  # convolutional: channels, rows, columns
+            vectors = vectors.flatten(1).T
+        match request.pooling:
+            case "mean":
+                vectors = vectors.mean(dim=0, keepdim=True)
+            case "first":
+                vectors = vectors[:1]
+            case "pooler":
+                pooled = getattr(outputs, "pooler_output", None) if self._pooler else None
+                if pooled is None:
+                    raise runner.BadInput("pooling: this model has no pooler; ask for none, mean or first")
+                vectors = pooled.float().reshape(1, -1)
+        return Answer(features=vectors.tolist())

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, Field
 
@@ -36,16 +37,28 @@ class Runner(runner.Runner[Request, Answer]):
         self._pipeline = open_pipeline("token-classification", folder)
 
     def predict(self, request: Request) -> Answer:
-        found = self._pipeline(request.text, aggregation_strategy=request.aggregation)
-        return Answer(
-            entities=[
-                Entity(
-                    entity=entry.get("entity_group", entry.get("entity")),
-                    score=float(entry["score"]),
-                    word=entry["word"],
-                    start=entry["start"],
-                    end=entry["end"],
-                )
-                for entry in found
-            ]
-        )
+        return self.predict_all([request])[0]
+
+    def predict_all(self, requests: Sequence[Request]) -> list[Answer]:
+        answers: dict[int, Answer] = {}
+        for aggregation in dict.fromkeys(request.aggregation for request in requests):
+            group = [index for index, request in enumerate(requests) if request.aggregation == aggregation]
+            texts = [requests[index].text for index in group]
+            found = self._pipeline(texts, aggregation_strategy=aggregation, batch_size=len(texts))
+            answers.update(zip(group, map(_answer, found), strict=True))
+        return [answers[index] for index in range(len(requests))]
+
+
+def _answer(found: Sequence[dict[str, Any]]) -> Answer:
+    return Answer(
+        entities=[
+            Entity(
+                entity=entry.get("entity_group", entry.get("entity")),
+                score=float(entry["score"]),
+                word=entry["word"],
+                start=entry["start"],
+                end=entry["end"],
+            )
+            for entry in found
+        ]
+    )

@@ -13,7 +13,7 @@ from typing import Any
 
 from steps.errors import Reason, SlipwayError
 from steps.tasks import audio, detection, generation, image, multimodal, table, text, video
-from steps.tasks.task import Task
+from steps.tasks.task import NO_TEXTS, Task
 
 # In place of tasks: those that the model itself is made for.
 AUTO = "auto"
@@ -37,23 +37,23 @@ def resolve(name: str) -> Task:
     )
 
 
-def fitting(config: Mapping[str, Any], files: frozenset[str]) -> list[Task]:
-    """The tasks that a model with this ``config.json`` and these top-level files can do."""
-    return [task for task in TASKS.values() if task.misfit(config, files) is None]
+def fitting(config: Mapping[str, Any], files: frozenset[str], texts: Mapping[str, bytes] = NO_TEXTS) -> list[Task]:
+    """The tasks that a model with this ``config.json`` and these top-level files can do; ``texts`` as in ``Task.misfit``."""
+    return [task for task in TASKS.values() if task.misfit(config, files, texts) is None]
 
 
-def choose(config: Mapping[str, Any], files: frozenset[str]) -> list[Task]:
+def choose(config: Mapping[str, Any], files: frozenset[str], texts: Mapping[str, bytes] = NO_TEXTS) -> list[Task]:
     """What ``auto`` means for a model: the tasks that its head was made for, or, where it has none, those that use no head."""
-    found = fitting(config, files)
+    found = fitting(config, files, texts)
     return ([task for task in found if not task.any_head] or found)[:MAX_SERVICES]
 
 
-def check_fit(task: Task, config: Mapping[str, Any], files: frozenset[str]) -> None:
+def check_fit(task: Task, config: Mapping[str, Any], files: frozenset[str], texts: Mapping[str, bytes] = NO_TEXTS) -> None:
     """Raise ``TaskMismatch`` unless a model with this ``config.json`` and these files can do the task; names those it can."""
-    why = task.misfit(config, files)
+    why = task.misfit(config, files, texts)
     if why is None:
         return
-    others = [other.name for other in fitting(config, files)]
+    others = [other.name for other in fitting(config, files, texts)]
     raise SlipwayError(
         Reason.TASK_MISMATCH,
         f"The model cannot do {task.name}: {why}.",

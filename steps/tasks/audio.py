@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from steps.documents import Golden
-from steps.tasks.task import PROCESSOR_FILES, TOKENIZER_FILES, Task
+from steps.tasks.task import FEATURE_EXTRACTOR, TOKENIZER, Task
 
 SOUND = "golden/sound.wav"
 # Of transformers' models that turn speech into text token by token, those that take the speech alone: the others want a
@@ -24,7 +24,7 @@ TASKS = (
         family="audio",
         service="audio_classification",
         mappings=("AUDIO_CLASSIFICATION",),
-        needs=(PROCESSOR_FILES,),
+        needs=(FEATURE_EXTRACTOR,),
         golden=Golden(fields={"top_k": 5}, files={"audio": SOUND}),
     ),
     Task(
@@ -34,7 +34,7 @@ TASKS = (
         service="automatic_speech_recognition",
         mappings=("CTC", "TDT", "RNNT"),
         classes=LISTENERS,
-        needs=(PROCESSOR_FILES, TOKENIZER_FILES),
+        needs=(FEATURE_EXTRACTOR, TOKENIZER),
         golden=Golden(fields={"return_timestamps": "word"}, files={"audio": SOUND}),
     ),
     Task(
@@ -44,7 +44,7 @@ TASKS = (
         service="text_to_audio",
         aliases=("text-to-speech",),
         classes=SPEAKERS,
-        needs=(TOKENIZER_FILES,),
+        needs=(TOKENIZER,),
         golden=Golden(fields={"text": "The harbour of Hamburg was busy.", "seed": 7}),
     ),
     Task(
@@ -53,7 +53,7 @@ TASKS = (
         family="audio",
         service="zero_shot_audio_classification",
         classes=("ClapModel",),
-        needs=(PROCESSOR_FILES, TOKENIZER_FILES),
+        needs=(FEATURE_EXTRACTOR, TOKENIZER),
         golden=Golden(
             fields={
                 "candidate_labels": ["a ship", "a busy harbour", "a crane"],

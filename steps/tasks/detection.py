@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from steps.documents import Golden
 from steps.tasks.image import PICTURE
-from steps.tasks.task import PROCESSOR_FILES, TOKENIZER_FILES, Task
+from steps.tasks.task import IMAGE_PROCESSOR, TOKENIZER, Task
 
 LABELS = ["ship", "busy yard", "lighthouse"]
 
@@ -14,21 +14,8 @@ TASKS = (
         title="What is where in a picture, of the model's classes",
         family="image",
         service="object_detection",
-        # Not all that transformers' table lists: the processors of PP-DocLayout, PP-OCR and RF-DETR need torchvision.
-        classes=(
-            "ConditionalDetrForObjectDetection",
-            "DFineForObjectDetection",
-            "DabDetrForObjectDetection",
-            "DeformableDetrForObjectDetection",
-            "Deimv2ForObjectDetection",
-            "DetrForObjectDetection",
-            "LwDetrForObjectDetection",
-            "RTDetrForObjectDetection",
-            "RTDetrV2ForObjectDetection",
-            "TableTransformerForObjectDetection",
-            "YolosForObjectDetection",
-        ),
-        needs=(PROCESSOR_FILES,),
+        mappings=("OBJECT_DETECTION",),
+        needs=(IMAGE_PROCESSOR,),
         golden=Golden(fields={"threshold": 0.2}, files={"image": PICTURE}),
     ),
     Task(
@@ -39,7 +26,7 @@ TASKS = (
         # Not Owlv2: without torchvision its processor needs SciPy, and fills any picture up to a square. Not OmDet-Turbo:
         # transformers' pipeline asks it in another model's way.
         classes=("OwlViTForObjectDetection", "GroundingDinoForObjectDetection", "MMGroundingDinoForObjectDetection"),
-        needs=(PROCESSOR_FILES, TOKENIZER_FILES),
+        needs=(IMAGE_PROCESSOR, TOKENIZER),
         golden=Golden(fields={"candidate_labels": LABELS, "threshold": 0.1}, files={"image": PICTURE}),
     ),
     Task(
@@ -47,8 +34,8 @@ TASKS = (
         title="Which of the request's labels fits a picture",
         family="image",
         service="zero_shot_image_classification",
-        # Not all that transformers' table lists: the processors of TIPSv2 and VideoPrism need torchvision, and BLIP-2 is no
-        # model of two towers unless its configuration says so.
+        # Not all that transformers' table lists: VideoPrism is shown films, and BLIP-2 is no model of two towers unless its
+        # configuration says so.
         classes=(
             "AlignModel",
             "AltCLIPModel",
@@ -59,8 +46,9 @@ TASKS = (
             "MetaClip2Model",
             "Siglip2Model",
             "SiglipModel",
+            "Tipsv2Model",
         ),
-        needs=(PROCESSOR_FILES, TOKENIZER_FILES),
+        needs=(IMAGE_PROCESSOR, TOKENIZER),
         golden=Golden(
             fields={"candidate_labels": LABELS, "hypothesis_template": "This is a photo of {}."}, files={"image": PICTURE}
         ),
@@ -71,7 +59,7 @@ TASKS = (
         family="image",
         service="keypoint_matching",
         mappings=("KEYPOINT_MATCHING",),
-        needs=(PROCESSOR_FILES,),
+        needs=(IMAGE_PROCESSOR,),
         golden=Golden(fields={"threshold": 0.0}, files={"image": PICTURE, "other": "golden/other-picture.png"}),
     ),
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from steps.documents import Golden
 from steps.tasks.architectures import classes_of
-from steps.tasks.task import TOKENIZER_FILES, Task
+from steps.tasks.task import TOKENIZER, Task
 from steps.tasks.text import SENTENCE
 
 # transformers counts models that hear among those of this kind; a text alone is not what they take.
@@ -23,7 +23,7 @@ TASKS = (
         family="text",
         service="text_generation",
         mappings=("CAUSAL_LM",),
-        needs=(TOKENIZER_FILES,),
+        needs=(TOKENIZER,),
         golden=Golden(fields={"prompt": SENTENCE, "max_new_tokens": 24}),
         streams=True,
     ),
@@ -33,7 +33,7 @@ TASKS = (
         family="text",
         service="summarization",
         classes=REWRITING,
-        needs=(TOKENIZER_FILES,),
+        needs=(TOKENIZER,),
         golden=Golden(fields={"text": SENTENCE, "max_new_tokens": 24}),
         batch=8,
     ),
@@ -43,7 +43,7 @@ TASKS = (
         family="text",
         service="translation",
         classes=REWRITING,
-        needs=(TOKENIZER_FILES,),
+        needs=(TOKENIZER,),
         golden=Golden(fields={"text": SENTENCE, "max_new_tokens": 24}),
         batch=8,
     ),
@@ -53,7 +53,7 @@ TASKS = (
         family="text",
         service="text2text_generation",
         classes=REWRITING,
-        needs=(TOKENIZER_FILES,),
+        needs=(TOKENIZER,),
         golden=Golden(fields={"text": SENTENCE, "max_new_tokens": 24}),
         batch=8,
     ),

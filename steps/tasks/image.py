@@ -1,10 +1,14 @@
-"""Tasks that take a picture and tell about it, or make another one of it."""
+"""Tasks that take a picture and tell about it, or make another one of it.
+
+None of them has a ``batch``: a picture keeps one core busy by itself, and several at once cost a few per cent less each, for
+which the first would have to wait until the last is done (``python -m tests.tasks.batching``).
+"""
 
 from __future__ import annotations
 
 from steps.documents import Golden
 from steps.tasks.architectures import tables
-from steps.tasks.task import PROCESSOR_FILES, Task
+from steps.tasks.task import IMAGE_PROCESSOR, Task
 
 PICTURE = "golden/picture.png"
 SMALL_PICTURE = "golden/small-picture.png"  # for models that take long for each pixel
@@ -27,9 +31,8 @@ TASKS = (
         family="image",
         service="image_classification",
         mappings=("IMAGE_CLASSIFICATION",),
-        needs=(PROCESSOR_FILES,),
+        needs=(IMAGE_PROCESSOR,),
         golden=Golden(fields={"top_k": 5}, files={"image": PICTURE}),
-        batch=8,
     ),
     Task(
         name="image-feature-extraction",
@@ -38,9 +41,8 @@ TASKS = (
         service="image_feature_extraction",
         classes=_encoders(),
         any_head=True,
-        needs=(PROCESSOR_FILES,),
+        needs=(IMAGE_PROCESSOR,),
         golden=Golden(fields={"pooling": "none"}, files={"image": PICTURE}),
-        batch=8,
     ),
     Task(
         name="image-segmentation",
@@ -48,7 +50,7 @@ TASKS = (
         family="image",
         service="image_segmentation",
         mappings=("IMAGE_SEGMENTATION", "SEMANTIC_SEGMENTATION", "INSTANCE_SEGMENTATION", "UNIVERSAL_SEGMENTATION"),
-        needs=(PROCESSOR_FILES,),
+        needs=(IMAGE_PROCESSOR,),
         golden=Golden(fields={"threshold": 0.5}, files={"image": PICTURE}),
     ),
     Task(
@@ -57,7 +59,7 @@ TASKS = (
         family="image",
         service="depth_estimation",
         mappings=("DEPTH_ESTIMATION",),
-        needs=(PROCESSOR_FILES,),
+        needs=(IMAGE_PROCESSOR,),
         golden=Golden(files={"image": PICTURE}),
     ),
     Task(
@@ -66,7 +68,7 @@ TASKS = (
         family="image",
         service="image_to_image",
         mappings=("IMAGE_TO_IMAGE",),
-        needs=(PROCESSOR_FILES,),
+        needs=(IMAGE_PROCESSOR,),
         golden=Golden(files={"image": SMALL_PICTURE}),
     ),
     Task(
@@ -74,9 +76,9 @@ TASKS = (
         title="Masks of the things in a picture: of all, or of those pointed at",
         family="image",
         service="mask_generation",
-        # SAM 2, SAM 3 and EdgeTAM are in transformers' table too, but their processors exist for torchvision alone.
-        classes=("SamModel", "SamHQModel"),
-        needs=(PROCESSOR_FILES,),
+        # SAM 2, SAM 3 and EdgeTAM are in the table too, but their processors exist for torchvision alone.
+        mappings=("MASK_GENERATION",),
+        needs=(IMAGE_PROCESSOR,),
         golden=Golden(fields={"points_per_side": 4}, files={"image": PICTURE}),
     ),
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from steps.documents import Golden
-from steps.tasks.task import TOKENIZER_FILES, Task
+from steps.tasks.task import TOKENIZER, Task
 
 TABLE = {
     "columns": ["Harbour", "Country", "Ships", "Built"],
@@ -21,7 +21,7 @@ TASKS = (
         family="table",
         service="table_question_answering",
         mappings=("TABLE_QUESTION_ANSWERING",),
-        needs=(TOKENIZER_FILES,),
+        needs=(TOKENIZER,),
         golden=Golden(fields={"question": "How many ships are in the harbour of Hamburg?", "table": TABLE}),
     ),
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from steps.documents import Golden
 from steps.tasks.architectures import classes_of
-from steps.tasks.task import TOKENIZER_FILES, Task
+from steps.tasks.task import TOKENIZER, Task
 
 SENTENCE = "The harbour of Hamburg was busy when Ada Lovelace arrived, and she liked what she saw."
 STORY = (
@@ -24,6 +24,8 @@ NO_PLAIN_TEXT = {
     "RoCBertForQuestionAnswering",
     "XLMForQuestionAnsweringSimple",
 }
+# Their tokenizers take no text alone, but words with their places on a page, a web page, or a table.
+PAGES = frozenset({"layoutlmv2", "layoutlmv3", "markuplm", "tapas"})
 
 TASKS = (
     Task(
@@ -33,7 +35,8 @@ TASKS = (
         service="text_classification",
         aliases=("sentiment-analysis",),
         mappings=("SEQUENCE_CLASSIFICATION",),
-        needs=(TOKENIZER_FILES,),
+        never=PAGES,
+        needs=(TOKENIZER,),
         golden=Golden(fields={"text": SENTENCE, "top_k": 5}),
         batch=16,
     ),
@@ -44,8 +47,10 @@ TASKS = (
         service="token_classification",
         aliases=("ner",),
         mappings=("TOKEN_CLASSIFICATION",),
-        needs=(TOKENIZER_FILES,),
+        never=PAGES,
+        needs=(TOKENIZER,),
         golden=Golden(fields={"text": SENTENCE, "aggregation": "simple"}),
+        batch=16,
     ),
     Task(
         name="feature-extraction",
@@ -54,7 +59,8 @@ TASKS = (
         service="feature_extraction",
         mappings=("TEXT_ENCODING", "MASKED_LM", "CAUSAL_LM", "SEQUENCE_CLASSIFICATION", "TOKEN_CLASSIFICATION"),
         any_head=True,
-        needs=(TOKENIZER_FILES,),
+        never=PAGES,
+        needs=(TOKENIZER,),
         golden=Golden(fields={"text": SENTENCE, "pooling": "none"}),
         batch=16,
     ),
@@ -64,6 +70,7 @@ TASKS = (
         family="text",
         service="fill_mask",
         mappings=("MASKED_LM",),
+        never=PAGES,
         # Saved as they came from training, with a second head that is left out here.
         classes=(
             "AlbertForPreTraining",
@@ -74,9 +81,9 @@ TASKS = (
             "MegatronBertForPreTraining",
             "MobileBertForPreTraining",
         ),
-        needs=(TOKENIZER_FILES,),
+        needs=(TOKENIZER,),
         golden=Golden(fields={"text": SENTENCE.replace("busy", "[MASK]"), "top_k": 5}),
-        batch=16,
+        batch=8,  # each has scores for all tokens times all words of the vocabulary: more would take gigabytes
     ),
     Task(
         name="zero-shot-classification",
@@ -84,7 +91,8 @@ TASKS = (
         family="text",
         service="zero_shot_classification",
         mappings=("SEQUENCE_CLASSIFICATION",),
-        needs=(TOKENIZER_FILES,),
+        never=PAGES,
+        needs=(TOKENIZER,),
         labels=("entail",),
         golden=Golden(fields={"text": SENTENCE, "candidate_labels": ["ship", "what she liked", "Hamburg"]}),
     ),
@@ -94,7 +102,7 @@ TASKS = (
         family="text",
         service="question_answering",
         classes=tuple(sorted(classes_of(("QUESTION_ANSWERING",)) - NO_PLAIN_TEXT)),
-        needs=(TOKENIZER_FILES,),
+        needs=(TOKENIZER,),
         golden=Golden(fields={"question": "What was busy when Ada arrived?", "context": STORY, "top_k": 3}),
         batch=8,
     ),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from steps.documents import Golden
-from steps.tasks.task import PROCESSOR_FILES, Task
+from steps.tasks.task import PROCESSOR_FILES, Part, Task
 
 FILM = "golden/film.mp4"
 
@@ -14,7 +14,7 @@ TASKS = (
         family="video",
         service="video_classification",
         mappings=("VIDEO_CLASSIFICATION",),
-        needs=(PROCESSOR_FILES | {"video_preprocessor_config.json"},),
+        needs=(Part((), PROCESSOR_FILES | {"video_preprocessor_config.json"}),),
         golden=Golden(fields={"top_k": 5, "frame_sampling_rate": 2}, files={"video": FILM}),
     ),
 )

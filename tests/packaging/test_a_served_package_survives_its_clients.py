@@ -158,6 +158,9 @@ def bad_requests() -> list[tuple[bytes, str]]:
         (form, "multipart/form-data; boundary=x"),
         (SECRET.encode(), "text/plain"),
         (SECRET.encode(), "application/vnd.bentoml+pickle"),
+        (b"{}", f"text/{SECRET}"),
+        (b"{}", f"multipart/form-data; boundary={SECRET}"),
+        (b"{}", "text/\xff"),
     ]
 
 
@@ -169,3 +172,21 @@ def test_the_log_tells_neither_what_clients_sent_nor_of_failures_that_are_none(u
     assert "/predict" in log, "requests are logged at all"
     assert SECRET not in log
     assert "Traceback" not in log, log[log.index("Traceback") - 300 :][:3000]
+
+
+def test_a_client_writes_no_line_of_the_log(up: Up) -> None:
+    for path in ("/%0AFORGED", "/%0D%0AFORGED", "/%1B[2JFORGED", "/%E2%80%A8FORGED", "/FORGED%25s%25", "/FORGED" * 2000):
+        assert up.get(path).status == 404
+    up.get("/healthz")  # a line is written behind its answer
+    log = up.log.read_text()
+    lines = [line for line in log.split("\n") if "FORGED" in line]
+    assert len(lines) == 6
+    assert all("(scheme=http,method=GET,path=/" in line and "status=404" in line for line in lines)
+    assert all(character.isprintable() or character == "\n" for character in log)
+    assert max(map(len, lines)) < 1000
+
+
+def test_paths_that_clients_make_up_are_not_counted(up: Up) -> None:
+    for number in range(20):
+        assert up.get(f"/{number}{'x' * 10_000}").status == 404
+    assert b"xxx" not in up.get("/metrics").data

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -15,6 +14,7 @@ import pytest
 from pipelines.graph import BRANCH, REPORT, TRUNK, Node
 from pipelines.local import run_name
 from steps.errors import ExitCode
+from tests.network_namespace import without_network
 from tests.pipelines.conftest import Ingested
 
 NODES = (*TRUNK, *BRANCH, REPORT)
@@ -100,17 +100,6 @@ def test_a_missing_object_says_which_step_is_to_be_run(tmp_path: Path) -> None:
     assert f".slipway/locks/{'0' * 64}.json" in failure["message"]
 
 
-def without_network(command: list[str]) -> list[str]:
-    """The command in a network namespace of its own, where nothing but this very machine can be reached."""
-    return ["unshare", "--map-root-user", "--net", "sh", "-c", 'ip link set lo up && exec "$@"', "sh", *command]
-
-
-def can_unshare() -> bool:
-    if not (shutil.which("unshare") and shutil.which("ip")):
-        return False
-    return subprocess.run(without_network(["true"]), capture_output=True, check=False).returncode == 0
-
-
 def test_the_chain_by_hand_gives_what_the_runner_gives(vit_run: Ingested, tmp_path: Path) -> None:
     """Everything but fetch runs where no network is, if this machine can make such a place."""
     values: dict[str, str] = {
@@ -120,7 +109,6 @@ def test_the_chain_by_hand_gives_what_the_runner_gives(vit_run: Ingested, tmp_pa
         "service": vit_run.model.spec.services[0],
         "report_run": run_name(vit_run.model),
     }
-    offline = can_unshare()
     for node in NODES:
         folder = tmp_path / "outputs" / node.name
         command = [sys.executable, "-m", f"steps.{node.name}", "--store", "store", "--outputs", str(folder)]
@@ -128,7 +116,7 @@ def test_the_chain_by_hand_gives_what_the_runner_gives(vit_run: Ingested, tmp_pa
         for field in node.step.inputs.model_fields:
             if values.get(field):
                 command += [f"--{field.replace('_', '-')}", values[field]]
-        if offline and node.name != "fetch":
+        if node.name != "fetch":
             command = without_network(command)
         environment: Mapping[str, str] = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
         done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=200)

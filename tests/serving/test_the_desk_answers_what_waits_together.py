@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from steps.serving import runner
-from steps.serving.desk import MAX_WAITING, Busy, Desk
+from steps.serving.desk import LONG, MAX_WAITING, NEAR, Busy, Desk
 
 
 class Request(runner.Request):
@@ -87,6 +87,42 @@ def test_a_lone_request_goes_at_once_and_those_that_came_meanwhile_go_together()
         assert [answer.number for answer in await asyncio.gather(*answers)] == [0, 2, 4, 6, 8, 10, 12]
         assert doubler.asked == [[0], [1, 2, 3, 4], [5, 6]]
         assert len(doubler.threads) == 1
+
+    run(scene())
+
+
+class TextRequest(Request):
+    text: str
+
+
+class Writing(TextRequest):
+    max_new_tokens: int | None = None
+
+
+@pytest.mark.parametrize(
+    ("kind", "lengths", "asked"),
+    [
+        (TextRequest, [80, 80 + NEAR, 81 + NEAR, 80 - NEAR, 90], [[1, 2, 4, 5], [3]]),
+        (TextRequest, [400, 10, 400, 20, 400, 30, 400], [[1, 3, 5, 7], [2, 4, 6]]),
+        (TextRequest, [LONG, LONG, LONG - 1, LONG - 1], [[1], [2], [3, 4]]),
+        (Writing, [10, LONG, 3 * NEAR, 10 * LONG, 20], [[1, 2, 3, 4], [5]]),
+    ],
+    ids=["near", "the oldest first", "long", "writing"],
+)
+def test_texts_go_together_where_a_model_does_not_lose_by_it(
+    kind: type[TextRequest], lengths: list[int], asked: list[list[int]]
+) -> None:
+    async def scene() -> None:
+        doubler = Doubler()
+        desk = Desk(doubler, batch=4)
+        answers = [asyncio.create_task(desk.answer(Request(number=0)))]
+        await until(doubler.begun)
+        for number, length in enumerate(lengths, 1):
+            answers.append(asyncio.create_task(desk.answer(kind(number=number, text="a" * length))))
+        await asyncio.sleep(0)
+        doubler.gate.set()
+        assert [answer.number for answer in await asyncio.gather(*answers)] == [2 * number for number in range(len(answers))]
+        assert doubler.asked == [[0], *asked]
 
     run(scene())
 

@@ -15,31 +15,10 @@ from steps.lock import set_digest
 from steps.smoke import difference
 from steps.tasks import TASKS
 from tests.packaging.conftest import Made, make
-from tests.tasks import (
-    audio_cases,
-    detection_cases,
-    generation_cases,
-    image_cases,
-    multimodal_cases,
-    table_cases,
-    text_cases,
-    video_cases,
-)
+from tests.tasks.all_cases import CASES
 from tests.tasks.cases import Case, golden
 from tests.tasks.page import SEEN, Seen
 from tests.tasks.served import post, served
-
-MODULES = (
-    text_cases,
-    generation_cases,
-    table_cases,
-    image_cases,
-    detection_cases,
-    audio_cases,
-    video_cases,
-    multimodal_cases,
-)
-CASES = {case.task: case for module in MODULES for case in module.CASES}
 
 
 def test_no_task_is_left_out() -> None:

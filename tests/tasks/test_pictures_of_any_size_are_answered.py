@@ -266,14 +266,3 @@ def test_a_pooler_that_the_author_did_not_save_is_not_made_up(tmp_path: Path) ->
     with pytest.raises(BadInput, match=r"^pooling: .*no pooler"):
         model.predict(image_feature_extraction.Request(image=posted(20, 20), pooling="pooler"))
     assert len(model.predict(image_feature_extraction.Request(image=posted(20, 20), pooling="first")).features) == 1
-
-
-def test_pictures_of_several_sizes_are_looked_at_together_with_the_same_result(tmp_path: Path) -> None:
-    model = image_feature_extraction.Runner(save_image_model(tmp_path))
-    requests = [
-        image_feature_extraction.Request(image=posted(*size), pooling=pooling)
-        for size, pooling in (((20, 30), "none"), ((40, 16), "mean"), ((16, 16), "first"))
-    ]
-    for together, request in zip(model.predict_all(requests), requests, strict=True):
-        for one, other in zip(together.features, model.predict(request).features, strict=True):
-            assert one == pytest.approx(other, abs=1e-5)
