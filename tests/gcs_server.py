@@ -19,40 +19,16 @@ import hashlib
 import json
 import re
 import secrets
-import socket
-import threading
 from dataclasses import dataclass, field
-from enum import Enum, auto
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 import google_crc32c
 
+from tests.faulty_server import Answer, Effect, Fault, FaultyServer, changed
+
 QUANTUM = 256 * 1024  # every part of a resumable upload but the last is a multiple of this
 ANYWHERE = {"alt", "fields", "prettyPrint", "projection"}  # parameters that change the answer's form only
-
-
-class Effect(Enum):
-    """What a fault does to the request it hits."""
-
-    ANSWER = auto()  # answer with the fault's status; nothing is done
-    DROP = auto()  # cut the connection; nothing is done
-    LOSE = auto()  # do it, then cut the connection: half-way through a download, before any answer otherwise
-    KEEP_A_PART = auto()  # of a part of a resumable upload, keep the first 256 KiB
-    CORRUPT = auto()  # change a byte on its way, in whichever direction data goes
-    ROT = auto()  # change a byte of what is stored, after the checks
-
-
-@dataclass
-class Fault:
-    """Befalls the next ``times`` requests with this method whose path and query match the regular expression."""
-
-    method: str
-    path: str
-    effect: Effect = Effect.ANSWER
-    status: int = 503
-    times: int = 1
 
 
 @dataclass(frozen=True)
@@ -81,13 +57,6 @@ class Session:
     done: dict[str, Any] | None = None
 
 
-@dataclass
-class Answer:
-    status: int
-    body: bytes = b""
-    headers: dict[str, str] = field(default_factory=dict)
-
-
 class Refused(Exception):
     def __init__(self, status: int, message: str, reason: str) -> None:
         super().__init__(message)
@@ -101,37 +70,15 @@ class Refused(Exception):
         }
 
 
-class GcsServer:
-    """The server and, for tests to look at, its state: ``buckets``, unfinished ``sessions``, the ``requests`` so far."""
+class GcsServer(FaultyServer):
+    """The server and, for tests to look at, its state: ``buckets`` and unfinished ``sessions``."""
 
     def __init__(self, *buckets: str, page_size: int = 3) -> None:
+        super().__init__()
         self.buckets: dict[str, dict[str, Stored]] = {name: {} for name in buckets}
         self.sessions: dict[str, Session] = {}
-        self.faults: list[Fault] = []
-        self.requests: list[tuple[str, str, int]] = []  # method, path with query, bytes of body
         self.page_size = page_size
-        self.lock = threading.RLock()
-        self.connections: set[socket.socket] = set()
         self._generation = 1_700_000_000_000_000
-        self._http = _Server(("127.0.0.1", 0), _Handler)
-        self._http.gcs = self
-        self._thread = threading.Thread(target=self._http.serve_forever, kwargs={"poll_interval": 0.02})
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self._http.server_port}"
-
-    def __enter__(self) -> GcsServer:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._http.shutdown()
-        with self.lock:
-            for connection in self.connections:  # clients keep them open; their threads wait in a read
-                connection.shutdown(socket.SHUT_RDWR)
-        self._http.server_close()
-        self._thread.join()
 
     @property
     def unfinished(self) -> list[Session]:
@@ -143,17 +90,23 @@ class GcsServer:
             self.buckets[bucket][name] = Stored(data, self._generation, content_type)
             return self.buckets[bucket][name]
 
-    def fault(self, method: str, path: str, size: int) -> Fault | None:
-        """The fault that befalls this request; it has one time less to go."""
-        with self.lock:
-            self.requests.append((method, path, size))
-            for fault in self.faults:
-                if fault.times > 0 and fault.method == method and re.search(fault.path, path):
-                    fault.times -= 1
-                    return fault
-        return None
+    def fails(self, method: str, path: str, fault: Fault) -> Answer:
+        return self._refusal(path, Refused(fault.status, "This fault was asked for.", fault.code or "backendError"))
 
     def answer(self, method: str, path: str, headers: Any, body: bytes, effect: Effect | None) -> Answer:
+        try:
+            return self._answer(method, path, headers, body, effect)
+        except Refused as refused:
+            return self._refusal(path, refused)
+
+    @staticmethod
+    def _refusal(path: str, refused: Refused) -> Answer:
+        # As the real one: where data was asked for, the sentence comes without the JSON around it.
+        if "alt=media" in path:
+            return Answer(refused.status, str(refused).encode())
+        return _json(refused.body, refused.status)
+
+    def _answer(self, method: str, path: str, headers: Any, body: bytes, effect: Effect | None) -> Answer:
         url = urlsplit(path)
         query = dict(parse_qsl(url.query, keep_blank_values=True))
         if path.startswith("/upload/"):
@@ -322,73 +275,8 @@ class GcsServer:
             for claim in claims:
                 if claim not in (None, is_):
                     raise Refused(400, f'Provided {what} "{claim}" doesn\'t match calculated {what} "{is_}".', "invalid")
-        self.store(session.bucket, name, _changed(data) if effect is Effect.ROT else data, session.metadata["contentType"])
+        self.store(session.bucket, name, changed(data) if effect is Effect.ROT else data, session.metadata["contentType"])
         return self._resource(session.bucket, name)
-
-
-class _Server(ThreadingHTTPServer):
-    gcs: GcsServer
-    daemon_threads = False  # server_close() waits for them
-
-
-class _Handler(BaseHTTPRequestHandler):
-    server: _Server
-    protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True
-
-    def setup(self) -> None:
-        super().setup()
-        with self.server.gcs.lock:
-            self.server.gcs.connections.add(self.connection)
-
-    def finish(self) -> None:
-        with self.server.gcs.lock:
-            self.server.gcs.connections.discard(self.connection)
-        super().finish()
-
-    def handle(self) -> None:
-        try:
-            super().handle()
-        except ConnectionError:
-            self.close_connection = True
-
-    def _serve(self) -> None:
-        gcs = self.server.gcs
-        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        fault = gcs.fault(self.command, self.path, len(body))
-        effect = fault.effect if fault else None
-        if effect is Effect.DROP:
-            self.close_connection = True
-            return
-        if effect is Effect.CORRUPT and body:
-            body = _changed(body)
-        try:
-            if fault and effect is Effect.ANSWER:
-                raise Refused(fault.status, "This fault was asked for.", "backendError")
-            with gcs.lock:
-                answer = gcs.answer(self.command, self.path, self.headers, body, effect)
-        except Refused as refused:
-            # As the real one: where data was asked for, the sentence comes without the JSON around it.
-            message = refused.args[0].encode()
-            answer = Answer(refused.status, message) if "alt=media" in self.path else _json(refused.body, refused.status)
-        if effect is Effect.CORRUPT and self.command == "GET":
-            answer.body = _changed(answer.body)
-        if effect is Effect.LOSE:
-            self.close_connection = True
-            if self.command != "GET":
-                return
-        self.send_response(answer.status)
-        for key, value in answer.headers.items():
-            self.send_header(key, value)
-        if answer.status != 204:
-            self.send_header("Content-Length", str(len(answer.body)))
-        self.end_headers()
-        self.wfile.write(answer.body[: len(answer.body) // 2] if effect is Effect.LOSE else answer.body)
-
-    do_GET = do_POST = do_PUT = do_DELETE = _serve
-
-    def log_message(self, format: str, *args: Any) -> None:
-        pass
 
 
 def _json(value: Any, status: int = 200) -> Answer:
@@ -412,8 +300,3 @@ def _multipart(content_type: str, body: bytes) -> tuple[dict[str, str], bytes]:
         raise Refused(400, "Malformed multipart body.", "badContent")
     described, data = (part.partition(b"\r\n\r\n")[2][:-2] for part in parts[1:3])
     return json.loads(described), data
-
-
-def _changed(data: bytes) -> bytes:
-    middle = len(data) // 2
-    return data[:middle] + bytes([data[middle] ^ 1]) + data[middle + 1 :]

@@ -20,7 +20,7 @@ FORBIDDEN = {
 }
 # Slow to import: only inside of the functions that need them, so that every --help is quick.
 HEAVY = {"torch", "transformers", "bentoml", "hera", "PIL", "sklearn", "numpy", "google", "google_crc32c", "safetensors"}
-HEAVY |= {"soundfile", "soxr", "av", "pandas"}
+HEAVY |= {"soundfile", "soxr", "av", "pandas", "botocore", "awscrt"}
 WIRED = {"kopf", "kubernetes"}  # light enough for what talks to a cluster, and for nothing else
 TOKENS = ("/" + "work/", "py" + "pi.org", "python" + "hosted.org", "mir" + "rors.")
 

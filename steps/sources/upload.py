@@ -1,6 +1,6 @@
 """A model that someone put in place already: a folder, or a prefix in a bucket.
 
-There is no commit to pin, so a fingerprint of the listing (sizes and times of a folder, generations of a bucket) tells
+There is no commit to pin, so a fingerprint of the listing (sizes and times of a folder, versions of a bucket) tells
 whether anything changed since the last run; the lock is over contents alone.
 """
 
@@ -20,22 +20,23 @@ from steps.lock import LockedFile
 from steps.progress import Meter
 from steps.sources import ModelSource, Request, SourceKind
 from steps.sources.choose import SourceFile, printable
+from steps.store import BUCKETS
 
 if TYPE_CHECKING:
-    from steps.store.gcs import BucketObject
+    from steps.store.bucket import BucketObject
 
 MAX_TEXT = 16 << 20  # bytes; larger texts are only looked at on their way through the gate
 PIN = "listing:"
 
 
 class UploadSource(ModelSource):
-    """``sourceKind: upload``. ``source`` is a folder, ``file:///folder`` or ``gs://bucket/prefix``."""
+    """``sourceKind: upload``. ``source`` is a folder, ``file:///folder``, ``gs://bucket/prefix`` or ``s3://…``."""
 
     kind = SourceKind.UPLOAD
 
     def __init__(self, request: Request, context: Context) -> None:
         super().__init__(request, context)
-        self._place: Folder | Bucket = Bucket(request.source) if request.source.startswith("gs://") else Folder(request.source)
+        self._place: Folder | Bucket = Bucket(request.source) if request.source.startswith(BUCKETS) else Folder(request.source)
 
     def pin(self) -> str:
         return _pin(self._place.files())
@@ -81,7 +82,7 @@ class Folder:
             raise SlipwayError(
                 Reason.INVALID_SOURCE,
                 f"{source!r} is no folder and no bucket prefix.",
-                hint="With `sourceKind: upload`, `source` is a folder, file:///folder or gs://bucket/prefix.",
+                hint="With `sourceKind: upload`, `source` is a folder, file:///folder, gs://bucket/prefix or s3://bucket/prefix.",
             )
         self._root = Path(text).absolute()
         if not self._root.is_dir():
@@ -120,12 +121,12 @@ class Folder:
 
 
 class Bucket:
-    """A prefix in a Google Cloud Storage bucket; what is read is the generation that was listed."""
+    """A prefix in a bucket; what is read is the version that was listed."""
 
     def __init__(self, source: str) -> None:
-        from steps.store.gcs import GcsPrefix
+        from steps.store.bucket import open_prefix
 
-        self._prefix = GcsPrefix.from_uri(source)
+        self._prefix = open_prefix(source)
         self._objects: dict[str, BucketObject] = {}
 
     def files(self) -> list[SourceFile]:
@@ -140,12 +141,12 @@ class Bucket:
         try:
             yield from self._prefix.read(self._objects[file.path])
         except SlipwayError as error:
-            if error.reason is Reason.STORE_UNREADABLE:  # the generation that was listed is gone
+            if error.reason is Reason.STORE_UNREADABLE:  # the version that was listed is gone
                 raise _changed(file.path) from error
             raise
 
     def is_still(self, file: SourceFile) -> bool:
-        return True  # a generation never changes
+        return True  # a version never changes
 
 
 def _pin(files: list[SourceFile]) -> str:

@@ -2,7 +2,7 @@
 
 Steps hand each other keys, never files. A key is a function of digests, so a repeated run finds its work done and two
 runs at once write the same bytes. ``local`` keeps objects as files (``file://``), ``gcs`` in a Google Cloud Storage bucket
-(``gs://``); both keep the promises of ``Store``.
+(``gs://``), ``s3`` in one of Amazon S3 or what speaks like it (``s3://``); all keep the promises of ``Store``.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Protocol
 
 from steps.errors import Reason, SlipwayError
+
+BUCKETS = ("gs://", "s3://")  # how the address of a store in a bucket begins, which every machine can reach
 
 # Every key is made by Slipway; the pattern is a guard against a mistake of ours, not a filter of user input.
 KEY = re.compile(r"(?!.*(^|/)\.\.?(/|$))[A-Za-z0-9._@+=-]+(/[A-Za-z0-9._@+=-]+)*")
@@ -63,11 +65,15 @@ class Store(Protocol):
 
 
 def open_store(uri: str) -> Store:
-    """The store behind ``file:///folder``, a plain folder, or ``gs://bucket/prefix``. Nothing is contacted yet."""
+    """The store behind a folder, ``file:///folder``, ``gs://bucket/prefix`` or ``s3://bucket/prefix``; nothing is contacted."""
     if uri.startswith("gs://"):
         from steps.store.gcs import GcsStore
 
         return GcsStore.from_uri(uri)
+    if uri.startswith("s3://"):
+        from steps.store.s3 import S3Store
+
+        return S3Store.from_uri(uri)
     from steps.store.local import LocalStore
 
     if uri.startswith("file://"):

@@ -14,15 +14,19 @@ import re
 from typing import Any
 
 from steps.errors import Reason, SlipwayError
+from steps.store.patience import TIMEOUT, Patience
 
 PART = 8 << 20  # bytes a request; a multiple of 256 KiB, as the protocol demands
-TIMEOUT = 60.0  # seconds without an answer
+
+
+class Lost(SlipwayError):
+    """The server knows nothing of the session: it has forgotten it, or refused to publish it already."""
 
 
 class Upload:
     """Bytes on their way to ``session``, the address that ``create_resumable_upload_session`` gave; ``where`` names it."""
 
-    def __init__(self, session: str, retry: Any, where: str) -> None:
+    def __init__(self, session: str, patience: Patience, where: str) -> None:
         from google.auth.credentials import AnonymousCredentials
         from google.auth.transport.requests import AuthorizedSession
 
@@ -30,7 +34,7 @@ class Upload:
         self.where = where
         self.size = 0
         self._http = AuthorizedSession(AnonymousCredentials())  # a session's address is its own credential
-        self._next = retry(self._attempt)
+        self._next = patience(self._attempt)
         self._held = bytearray()  # bytes from offset ``_sent`` on
         self._sent = 0
         self._crc = 0
@@ -109,10 +113,10 @@ class Upload:
         if answer.status_code == 400 and "crc32c" in answer.text.lower():
             raise SlipwayError(Reason.DIGEST_MISMATCH, f"{self.where} was damaged on its way to the bucket.")
         if answer.status_code in (308, 404, 410):
-            raise SlipwayError(Reason.STORE_BUSY, f"The server has lost the upload of {self.where}.")
+            raise Lost(Reason.STORE_BUSY, f"The server has lost the upload of {self.where}.")
         # Without the address: whoever knows it may write to the session.
         said = from_http_response(answer).message.partition(": ")[2]
-        raise from_http_status(answer.status_code, f"PUT: {said}")
+        raise from_http_status(answer.status_code, f"PUT: {said}", response=answer)
 
 
 def crc32c_text(crc: int) -> str:

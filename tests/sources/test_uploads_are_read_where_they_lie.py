@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ from steps.progress import Event
 from tests.conftest import RecordedProgress
 from tests.gcs_server import GcsServer
 from tests.model_trees import add_copies, model_tree, safetensors
+from tests.s3_server import S3Server
 from tests.sources.running import fetch, left_in, local, taken
 
 FILES = {"README.md", "config.json", "tokenizer.json", "tokenizer_config.json", "model.safetensors"}
@@ -146,45 +148,63 @@ def test_the_gate_stands_before_uploads_too(context: Context, tree: Path) -> Non
     assert failure.reason is Reason.INVALID_WEIGHTS
 
 
-@pytest.fixture
-def bucket(monkeypatch: pytest.MonkeyPatch, tree: Path) -> Iterator[GcsServer]:
-    """A bucket ``models`` with the tree under ``team/bert``, and a neighbour."""
-    with GcsServer("models") as server:
+@dataclass
+class Bucket:
+    """A bucket ``models`` at one of the providers, named as users name it."""
+
+    scheme: str
+    server: GcsServer | S3Server
+
+    def store(self, name: str, data: bytes) -> None:
+        self.server.store("models", name, data)
+
+    def __truediv__(self, path: str) -> str:
+        return f"{self.scheme}://{path}"
+
+
+@pytest.fixture(params=["gs", "s3"])
+def bucket(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tree: Path) -> Iterator[Bucket]:
+    """The tree under ``models/team/bert``, and a neighbour."""
+    with GcsServer("models") if request.param == "gs" else S3Server("models") as server:
         monkeypatch.setenv("STORAGE_EMULATOR_HOST", server.url)
+        monkeypatch.setenv("AWS_ENDPOINT_URL", server.url)
+        monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
+        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
+        made = Bucket(request.param, server)
         for path in tree.iterdir():
-            server.store("models", f"team/bert/{path.name}", path.read_bytes())
-        server.store("models", "team/bertha/model.safetensors", b"a neighbour's")
-        yield server
+            made.store(f"team/bert/{path.name}", path.read_bytes())
+        made.store("team/bertha/model.safetensors", b"a neighbour's")
+        yield made
 
 
-def test_a_bucket_prefix_gives_the_same_set_as_the_folder(context: Context, tree: Path, bucket: GcsServer) -> None:
-    there, here = upload(context, "gs://models/team/bert"), upload(context, tree)
+def test_a_bucket_prefix_gives_the_same_set_as_the_folder(context: Context, tree: Path, bucket: Bucket) -> None:
+    there, here = upload(context, bucket / "models/team/bert"), upload(context, tree)
     assert there.set_digest == here.set_digest
     assert taken(context, there) == {name: (tree / name).read_bytes() for name in FILES}
 
 
-def test_a_new_generation_in_the_bucket_is_a_new_pin(context: Context, bucket: GcsServer) -> None:
-    first = upload(context, "gs://models/team/bert/")
-    assert upload(context, "gs://models/team/bert/") == first
-    bucket.store("models", "team/bert/README.md", b"# Better words\n")
-    assert upload(context, "gs://models/team/bert/").set_digest != first.set_digest
+def test_a_new_version_in_the_bucket_is_a_new_pin(context: Context, bucket: Bucket) -> None:
+    first = upload(context, bucket / "models/team/bert/")
+    assert upload(context, bucket / "models/team/bert/") == first
+    bucket.store("team/bert/README.md", b"# Better words\n")
+    assert upload(context, bucket / "models/team/bert/").set_digest != first.set_digest
 
 
 def test_an_object_that_is_replaced_while_it_is_read_is_noticed(
-    context: Context, bucket: GcsServer, progress: RecordedProgress
+    context: Context, bucket: Bucket, progress: RecordedProgress
 ) -> None:
     def replace(event: Event) -> None:
         if event.kind == "progress" and event.done == 0:
-            bucket.store("models", "team/bert/model.safetensors", b"other")
+            bucket.store("team/bert/model.safetensors", b"other")
 
     progress.then = replace
-    failure = refused(context, "gs://models/team/bert")
+    failure = refused(context, bucket / "models/team/bert")
     assert (failure.reason, failure.message) == (
         Reason.DIGEST_MISMATCH,
         "model.safetensors changed while it was being read.",
     )
 
 
-def test_an_empty_prefix_is_told(context: Context, bucket: GcsServer) -> None:
-    assert refused(context, "gs://models/team/ber").reason is Reason.SOURCE_NOT_FOUND
-    assert refused(context, "gs://nothing/team").reason is Reason.STORE_UNREADABLE
+def test_an_empty_prefix_is_told(context: Context, bucket: Bucket) -> None:
+    assert refused(context, bucket / "models/team/ber").reason is Reason.SOURCE_NOT_FOUND
+    assert refused(context, bucket / "nothing/team").reason is Reason.STORE_UNREADABLE

@@ -14,7 +14,8 @@ import pytest
 from steps.errors import Reason, SlipwayError
 from steps.store.gcs import GcsPrefix, GcsStore
 from steps.store.resumable import PART
-from tests.gcs_server import QUANTUM, Effect, Fault, GcsServer
+from tests.faulty_server import Effect, Fault
+from tests.gcs_server import QUANTUM, GcsServer
 
 KEY = "files/model.safetensors"
 DATA = Random(1).randbytes(2 * PART + 4321)

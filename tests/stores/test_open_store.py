@@ -18,6 +18,8 @@ from steps.store import open_store
         ("gs://bucket", "gs://bucket"),
         ("gs://bucket/", "gs://bucket"),
         ("gs://my.bucket_1/a/b/", "gs://my.bucket_1/a/b"),
+        ("s3://bucket/", "s3://bucket"),
+        ("s3://my.bucket-1/a/b/", "s3://my.bucket-1/a/b"),
     ],
 )
 def test_an_address_opens_its_store(address: str, uri: str) -> None:
@@ -34,8 +36,13 @@ def test_a_plain_folder_is_taken_from_here(monkeypatch: pytest.MonkeyPatch, tmp_
     [
         "",
         "file://models",
-        "s3://bucket",
         "https://bucket",
+        "s3://",
+        "s3:///prefix",
+        "s3://Bucket",
+        "s3://b_b",
+        "s3://bucket/a//b",
+        "s3://bucket/a b",
         "gs://",
         "gs:///prefix",
         "gs://Bucket",

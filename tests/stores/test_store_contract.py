@@ -1,7 +1,8 @@
-"""What every store promises, checked on each of them."""
+"""What every store promises, checked on each of them; and of those behind a network, whatever happens to it."""
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -13,8 +14,10 @@ import pytest
 from steps.digest import sha256_bytes, verified
 from steps.errors import Reason, SlipwayError
 from steps.store import Store, open_store
+from steps.store.ranged import WINDOW
 from steps.store.resumable import PART
-from tests.stores.conftest import Place
+from tests.faulty_server import Effect
+from tests.stores.conftest import Place, Remote
 
 KEY = "files/sha256/ab/model.safetensors"
 
@@ -210,3 +213,159 @@ def test_the_address_opens_the_same_store(place: Place) -> None:
     assert place.store.uri == place.uri
     assert content(open_store(place.store.uri)) == b"here"
     assert place.store.locate(KEY).endswith(KEY)
+
+
+def test_keys_of_all_legal_characters_are_kept_apart(store: Store) -> None:
+    keys = ["a", "A", "a+b", "a=b", "a@b", "a-b_c.d", ".hidden", "-", "b/+/=", "..a", "a..", "sha256/" + "f" * 64]
+    for key in keys:
+        assert store.put(key, [key.encode()])
+    assert [content(store, key) for key in keys] == [key.encode() for key in keys]
+    assert list(store.list("a+")) == ["a+b"]
+
+
+def test_more_keys_than_a_page_holds_are_listed_in_order(place: Place) -> None:
+    keys = [f"runs/{number:04}" for number in Random(7).sample(range(1003), 1003)]
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda key: place.store.write(key, b"x"), keys))
+    assert list(place.store.list("runs/")) == sorted(keys)
+
+
+def test_a_reader_that_stops_early_leaves_nothing_behind(store: Store) -> None:
+    store.put(KEY, in_chunks(some_bytes(3 * PART)))
+    before = threading.active_count()
+    reading = store.read(KEY)
+    assert next(iter(reading))
+    reading.close()  # type: ignore[attr-defined]
+    assert threading.active_count() <= before
+
+
+def test_a_record_is_read_whole_while_others_replace_it(place: Place) -> None:
+    records = [bytes([65 + number]) * (1000 + number) for number in range(8)]
+    place.store.write("runs/record", records[0])
+    done = threading.Event()
+
+    def replace() -> None:
+        for _ in range(5):
+            for record in records:
+                place.store.write("runs/record", record)
+        done.set()
+
+    with ThreadPoolExecutor(1) as pool:
+        writing = pool.submit(replace)
+        seen = [content(place.store, "runs/record")]
+        while not done.is_set() and not writing.done():
+            seen.append(content(place.store, "runs/record"))
+        writing.result()
+    assert set(seen) <= set(records)
+
+
+BIG = 2 * PART + 54321
+WAYS = [Effect.ANSWER, Effect.DROP, Effect.LOSE]
+
+
+@pytest.mark.parametrize("effect", WAYS, ids=lambda effect: effect.name)
+@pytest.mark.parametrize("request_", ["look", "begin", "part", "publish_one", "publish_many"])
+def test_put_outlasts_one_failure_of_any_request(remote: Remote, request_: str, effect: Effect) -> None:
+    data = some_bytes(1000 if request_ == "publish_one" else BIG)
+    fault = remote.fails(getattr(remote, request_), effect)
+    assert remote.store.put(KEY, in_chunks(data)) is True
+    assert fault.times == 0
+    assert remote.stored(KEY) == data
+
+
+@pytest.mark.parametrize("size", [1000, BIG])
+def test_put_tells_the_truth_where_another_was_first_and_answers_are_lost(remote: Remote, size: int) -> None:
+    data = some_bytes(size)
+    rival = open_store(remote.uri)
+
+    def stream() -> Iterator[bytes]:
+        yield data[:1000]
+        assert rival.put(KEY, in_chunks(data)) is True
+        remote.fails(remote.publish_one if size == 1000 else remote.publish_many, Effect.LOSE)
+        yield data[1000:]
+
+    assert remote.store.put(KEY, stream()) is False
+    assert remote.stored(KEY) == data
+    assert remote.server.faults[-1].times == 0
+
+
+@pytest.mark.parametrize("size", [1000, BIG])
+def test_of_two_writers_with_different_bytes_one_is_told_of_the_conflict(remote: Remote, size: int) -> None:
+    ours, theirs = some_bytes(size), some_bytes(size)[:-1] + b"\0"
+
+    def stream() -> Iterator[bytes]:
+        yield ours[:500]
+        open_store(remote.uri).put(KEY, in_chunks(theirs))
+        yield ours[500:]
+
+    with pytest.raises(SlipwayError) as caught:
+        remote.store.put(KEY, stream())
+    assert caught.value.reason is Reason.PUBLISH_CONFLICT
+    assert remote.stored(KEY) == theirs
+    assert remote.unfinished() == []
+
+
+@pytest.mark.parametrize("request_", ["look", "begin", "part", "publish_one", "download"])
+def test_a_server_that_asks_for_more_time_than_there_is_is_left_alone(remote: Remote, request_: str) -> None:
+    if request_ == "download":
+        remote.store.put(KEY, [b"data"])
+    busy = remote.fails(getattr(remote, request_), status=503, code="SlowDown", headers={"Retry-After": "7200"}, times=99)
+    with pytest.raises(SlipwayError) as caught:
+        content(remote.store) if request_ == "download" else remote.store.put(
+            KEY, in_chunks(some_bytes(1000 if request_ == "publish_one" else PART + 1))
+        )
+    assert caught.value.reason is Reason.STORE_BUSY
+    assert busy.times >= 97  # the two parts that are on their way at once
+    assert remote.unfinished() == []
+
+
+@pytest.mark.parametrize("effect", WAYS, ids=lambda effect: effect.name)
+@pytest.mark.parametrize("size", [1000, BIG])
+def test_a_read_goes_on_after_a_failure(remote: Remote, effect: Effect, size: int) -> None:
+    remote.store.put(KEY, in_chunks(data := some_bytes(size)))
+    fault = remote.fails(remote.download, effect)
+    assert content(remote.store) == data
+    assert fault.times == 0
+
+
+@pytest.mark.parametrize("size", [1000, BIG])
+def test_a_byte_that_changes_on_its_way_here_is_noticed(remote: Remote, size: int, tmp_path: Path) -> None:
+    remote.store.put(KEY, in_chunks(some_bytes(size)))
+    for use in (lambda: content(remote.store), lambda: remote.store.copy_to(KEY, tmp_path / "copy")):
+        remote.fails(remote.download, Effect.CORRUPT)
+        with pytest.raises(SlipwayError) as caught:
+            use()
+        assert caught.value.reason is Reason.DIGEST_MISMATCH
+        assert remote.store.locate(KEY) in caught.value.message
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("request_", ["part", "publish_one"])
+def test_a_byte_that_changes_on_its_way_there_is_not_published(remote: Remote, request_: str) -> None:
+    remote.fails(getattr(remote, request_), Effect.CORRUPT)
+    with pytest.raises(SlipwayError) as caught:
+        remote.store.put(KEY, in_chunks(some_bytes(BIG if request_ == "part" else 1000)))
+    assert caught.value.reason is Reason.DIGEST_MISMATCH
+    assert remote.stored(KEY) is None
+    assert remote.unfinished() == []
+
+
+def test_an_object_that_is_replaced_while_its_parts_are_read_is_not_mixed(remote: Remote) -> None:
+    remote.store.put(KEY, in_chunks(some_bytes(8 * PART)))
+    parts = remote.store.read(KEY)
+    next(parts)
+    remote.store.write(KEY, b"other")
+    with pytest.raises(SlipwayError) as caught:
+        list(parts)
+    assert caught.value.reason is Reason.STORE_UNREADABLE
+
+
+def test_only_so_many_parts_are_asked_for_ahead_of_the_reader(remote: Remote) -> None:
+    remote.store.put(KEY, in_chunks(some_bytes(8 * PART)))
+    remote.server.requests.clear()
+    parts = remote.store.read(KEY)
+    next(parts)
+    parts.close()  # type: ignore[attr-defined]
+    method, path = remote.download
+    asked = [each for each in remote.server.requests if each[0] == method and re.search(path, each[1])]
+    assert len(asked) <= WINDOW + 1
