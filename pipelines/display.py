@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import itertools
 import json
+import shutil
 import sys
 import time
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any, TextIO
 
 from rich.console import Console
@@ -174,7 +176,7 @@ def result(outcome: Outcome, store: Store) -> dict[str, Any]:
                 "archiveDigest": f"sha256:{outputs[node]['archive_digest']}",
                 "archiveBytes": outputs[node]["archive_bytes"],
                 "image": plan.get("image", ""),
-                "imageDigest": plan.get("image_digest", ""),
+                "imageDigest": outputs.get(f"{service}/cloudbuild", plan).get("image_digest", ""),
                 "latencyMs": smoke.get("latency_ms"),
                 "rssBytes": smoke.get("rss_bytes"),
             }
@@ -215,11 +217,19 @@ def print_outcome(outcome: Outcome, store: Store, console: Console) -> None:
             console.print(
                 f"  image     {escape(made['image'])} {made['imageDigest'] or '(planned, not built)'}", soft_wrap=True
             )
-        console.print(f"  serve it  slipway serve {escape(made['archive'])}", soft_wrap=True)
+        console.print(f"  serve it  {escape(program())} serve {escape(made['archive'])}", soft_wrap=True)
     if outcome.report:
         console.print(f"\nreport      {escape(outcome.report)}", soft_wrap=True)
     if outcome.nothing_to_do:
         console.print("\nNothing to do: every step was done before, and every digest is still right.")
+
+
+def program() -> str:
+    """How the command is called from here: by its name where that is found, else by its path."""
+    path = Path(sys.executable).with_name("slipway")
+    if shutil.which("slipway") or not path.exists():
+        return "slipway"
+    return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
 
 
 def summary(receipt: Receipt) -> str:
@@ -237,6 +247,8 @@ def summary(receipt: Receipt) -> str:
             return f"{human_bytes(out['archive_bytes'])}, sha256:{out['archive_digest'][:12]}…"
         case "build":
             return f"{out['image']}{'' if out['image_digest'] else ' (planned)'}"
+        case "cloudbuild":
+            return f"{out['image']}, by build {out['build']}"
         case "smoke":
             return f"answers as the model does, {out['latency_ms']} ms, {human_bytes(out['rss_bytes'])}"
     return ""

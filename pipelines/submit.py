@@ -6,11 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from crd.observe import problem_with
 from crd.types import Model
 from crd.workflow import TEMPLATE, workflow_parameters
 from pipelines.cluster import MODEL, WORKFLOW, WORKFLOW_TEMPLATE, Cluster
 from steps.errors import Reason, SlipwayError
 from steps.sources import SourceKind
+from steps.store import BUCKETS
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,7 @@ def submit_model(cluster: Cluster, model: Model) -> Submitted:
 def submit_workflow(cluster: Cluster, model: Model) -> Submitted:
     """Create a Workflow from the template that is installed."""
     check_reachable(model)
+    check_accepted(model)
     if cluster.find(WORKFLOW_TEMPLATE, TEMPLATE) is None:  # Argo would take the Workflow, and fail it later
         raise SlipwayError(
             Reason.MISSING_DEPENDENCY,
@@ -75,12 +78,22 @@ def submit_workflow(cluster: Cluster, model: Model) -> Submitted:
 def check_reachable(model: Model) -> None:
     """Raise ``InvalidSource`` for a folder of this machine, which no pod can see."""
     source = model.spec.source
-    if model.spec.source_kind is SourceKind.UPLOAD and source and not source.startswith("gs://"):
+    if model.spec.source_kind is SourceKind.UPLOAD and source and not source.startswith(BUCKETS):
         raise SlipwayError(
             Reason.INVALID_SOURCE,
             f"The source {source} is a folder of this machine; the cluster's steps cannot read it.",
-            hint="Upload the folder to a bucket and name it as gs://bucket/prefix, or use `slipway run` on this machine.",
+            hint="Upload the folder to a bucket and name it as gs://… or s3://…, or use `slipway run` on this machine.",
         )
+
+
+def check_accepted(model: Model) -> None:
+    """Raise what the operator would write into the status: of a Workflow without a Model it says nothing.
+
+    Argo itself does not hold a parameter to its ``enum``, and a step that refuses comes after those before it.
+    """
+    problem = problem_with(resource(model)["spec"])
+    if problem:
+        raise SlipwayError(problem.reason, problem.message, hint=problem.hint)
 
 
 def _what(before: Mapping[str, Any] | None, after: Mapping[str, Any]) -> str:

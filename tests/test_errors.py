@@ -51,6 +51,15 @@ def test_a_failure_has_its_reasons_hint_or_a_better_one() -> None:
     assert str(SlipwayError(Reason.TOO_LARGE, "It is too large.")) == "TooLarge: It is too large."
 
 
+def test_a_failure_says_nothing_that_a_terminal_obeys() -> None:
+    error = SlipwayError(
+        Reason.REVISION_NOT_FOUND, "No \x1b[2Jbranch\u202e.", hint="It has: ma\x1b]0;in\x07, \u00e9t\u00e9\x9b."
+    )
+    assert error.message == "No \ufffd[2Jbranch\ufffd."
+    assert error.hint == "It has: ma\ufffd]0;in\ufffd, \u00e9t\u00e9\ufffd."
+    assert str(error) == f"RevisionNotFound: {error.message}"
+
+
 @pytest.mark.parametrize(
     ("code", "reason"),
     [

@@ -68,8 +68,10 @@ def main() -> int:
         path = FOLDER / "digit.png"
         path.write_bytes(picture)
         label, score = predict(running.served.url, picture)
-    console.print(f"   curl -F image=@{path} {running.served.url}/predict")
+    console.print(f"   curl -F image=@{path} {running.served.url}/predict", soft_wrap=True)
     console.print(f"\n   label [bold]{label}[/bold], score {score:.4f} (written by hand: {truth})")
+    again = f"{display.program()} serve {store.path(made['archive'])}"
+    console.print(f"\nThe service has been stopped. It starts again, and says how to ask it, with\n   {again}", soft_wrap=True)
     console.print(f"\nDone in {human_seconds(time.monotonic() - begin)}.")
     if label != truth:
         raise SlipwayError(Reason.SMOKE_MISMATCH, f"The service reads {label!r} where a {truth!r} was written.")

@@ -15,8 +15,10 @@ from typing import Any
 
 import pytest
 
+from crd.workflow import BUILDERS
 from pipelines.cluster import DEPLOYMENT, MODEL, WORKFLOW, Cluster
 from pipelines.install import wait
+from steps.builders import BuilderKind
 from steps.errors import ExitCode, Reason, SlipwayError
 from tests.conftest import FakeClock
 
@@ -228,6 +230,20 @@ def test_a_configuration_that_is_none_is_told(tmp_path: Path, text: str) -> None
         assert done.returncode == ExitCode.ENVIRONMENT, done.stderr
         assert "MissingDependency: No cluster is configured" in done.stderr
         assert "Traceback" not in done.stderr
+
+
+def test_a_builder_that_no_cluster_has_starts_no_workflow(
+    server: Server, environment: Mapping[str, str], tmp_path: Path
+) -> None:
+    path = tmp_path / "model.yaml"
+    for builder in set(BuilderKind) - set(BUILDERS):
+        path.write_text(f"{Path('crd/samples/git-lfs.yaml').read_text()}  builder: {builder}\n")
+        server.asked.clear()
+        done = slipway("submit", "-f", str(path), "--workflow", **environment)
+        assert done.returncode == ExitCode.ENVIRONMENT
+        assert f"BuilderMissing: The builder {builder}" in done.stderr
+        assert "hint: Set `builder: plan`" in done.stderr
+        assert not any("slipway-ingest" in asked or "workflow" in asked for asked in server.asked)
 
 
 def test_a_context_that_is_not_there_is_told(environment: Mapping[str, str]) -> None:

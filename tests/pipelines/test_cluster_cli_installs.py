@@ -96,7 +96,7 @@ def test_a_registry_goes_before_slipways_own_images_and_no_others() -> None:
 def test_settings_that_are_there_stay_unless_they_are_named_again() -> None:
     existing = {"data": {"SLIPWAY_STORE": "gs://mine", "EXTRA": "1", "KEPT": "2"}}
     merged = with_settings(rendering.settings(), existing, {"EXTRA": "3"}, "r")
-    assert merged["data"] == {"SLIPWAY_STORE": "gs://mine", "EXTRA": "3", "KEPT": "2"}
+    assert merged["data"] == {**rendering.settings()["data"], "SLIPWAY_STORE": "gs://mine", "EXTRA": "3", "KEPT": "2"}
     assert merged["metadata"]["annotations"] == {REGISTRY: "r"}
     assert with_settings(rendering.settings(), {}, {}, "")["data"] == rendering.settings()["data"]
 
@@ -105,6 +105,7 @@ def test_flags_are_read() -> None:
     choices = Choices.parse(["A=b=c", "D="], store="gs://b/p", event_bus_url="nats://h:4222", registry="r.example/")
     assert choices == Choices({"A": "b=c", "D": "", "SLIPWAY_STORE": "gs://b/p"}, "nats://h:4222", "r.example")
     assert Choices.parse([], store="", event_bus_url="", registry=None) == Choices()
+    assert Choices.parse([], store="s3://b", event_bus_url="", registry=None) == Choices({"SLIPWAY_STORE": "s3://b"})
 
 
 @pytest.mark.parametrize(
@@ -242,7 +243,8 @@ def test_a_folder_of_this_machine_is_not_sent_to_a_cluster() -> None:
         with pytest.raises(SlipwayError, match="folder of this machine") as caught:
             check_reachable(upload(source))
         assert caught.value.reason is Reason.INVALID_SOURCE
-    check_reachable(upload("gs://bucket/tiny"))
+    for source in ("gs://bucket/tiny", "s3://bucket/tiny"):
+        check_reachable(upload(source))
     check_reachable(MODEL)
 
 

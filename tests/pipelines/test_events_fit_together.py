@@ -65,7 +65,7 @@ def test_the_sensor_needs_no_more_than_its_right() -> None:
 
 
 @pytest.mark.skipif(not shutil.which("jq"), reason="there is no jq")
-@pytest.mark.parametrize(("builder", "wanted"), [(None, True), ("plan", True), ("local", False)])
+@pytest.mark.parametrize(("builder", "wanted"), [(None, True), ("plan", True), ("oci", True), ("cloudbuild", True), ("local", False)])
 def test_the_sensor_starts_nothing_that_no_pod_can_build(builder: str | None, wanted: bool) -> None:
     spec = {"builder": builder} if builder else {}
     event = {"body": {"metadata": {"name": "a", "uid": "u", "generation": 1}, "spec": spec}, "oldBody": None}

@@ -222,7 +222,8 @@ def test_only_what_may_pass_is_tried_again(template: dict[str, Any]) -> None:
     for code in (64, 65, 137):
         assert not tried_again(template, "Failed", code, "OOMKilled (exit code 137)"), "Argo's executor; killed for its memory"
     strategy = template["retryStrategy"]
-    assert int(strategy["limit"]) <= 5
+    polls = template["name"] == "cloudbuild"  # at what goes on elsewhere, for as long as the run may take
+    assert polls or int(strategy["limit"]) <= 5
     assert strategy["backoff"]["maxDuration"]
     assert "retryPolicy" not in strategy, "an expression alone means Always; anything else would be ANDed to it"
 
