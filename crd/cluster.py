@@ -82,7 +82,7 @@ class ApiServer:
         group, version, plural = WORKFLOWS
         try:
             self._objects.patch_namespaced_custom_object(
-                group, version, namespace, plural, name, {"spec": {"shutdown": "Terminate"}}, **MERGE
+                group, version, namespace, plural, name, {"spec": {"shutdown": "Stop"}}, **MERGE
             )
         except ApiException as error:
             _pass(error, HTTPStatus.NOT_FOUND)

@@ -33,7 +33,7 @@ DECIDED_BY: Mapping[ConditionType, tuple[str, ...]] = {
     _C.FETCHED: ("fetch",),
     _C.VERIFIED: ("load",),
     _C.PACKAGED: ("render", "archive"),
-    _C.BUILT: ("build",),
+    _C.BUILT: ("build", "cloudbuild"),  # the second one where the first awaits it
 }
 STOPPED = "Stopped with strategy"  # Argo's message for a Workflow that somebody stopped or terminated
 MANIFEST, WORKFLOW = "manifest", "workflow"  # stand for the step where there was none yet
@@ -73,7 +73,7 @@ def problem_with(spec: Mapping[str, Any]) -> Failure | None:
             for problem in error.errors(include_url=False)
         )
         return plain(Reason.INVALID_MANIFEST, "\n".join(said))
-    if builder not in BUILDERS:
+    if builder and builder not in BUILDERS:
         return plain(
             Reason.BUILDER_MISSING,
             f"The builder {builder} needs a program of the machine it runs on. Possible in a cluster: {', '.join(BUILDERS)}.",
@@ -163,7 +163,9 @@ def _progress(steps: Sequence[StepRun], services: int, doing: str, *, ended: boo
     """All conditions of a run that has not failed as a whole."""
     reason = _P.RUNNING if steps else _P.STARTING
     verdicts: Verdicts = {_C.ACCEPTED: ("True", _P.ACCEPTED, "The spec is valid.")}
-    for condition, names in DECIDED_BY.items():
+    awaits = any(step.outputs.get("awaits") for step in steps)
+    for condition, every in DECIDED_BY.items():
+        names = every if awaits or condition is not _C.BUILT else every[:1]
         expected = max(services, 1) if condition in (_C.PACKAGED, _C.BUILT) else 1
         verdicts[condition] = _verdict(names, [step for step in steps if step.step in names], expected, ended)
     verdicts[_C.READY] = ("False", reason, doing)
@@ -216,6 +218,7 @@ WORDS: Mapping[str, Callable[[Sequence[StepRun]], Verdict]] = {
     "load": _verified,
     "archive": _packaged,
     "build": _built,
+    "cloudbuild": _built,
 }
 
 
@@ -249,13 +252,15 @@ def _doing(run: Run) -> str:
 
 
 def _service(task: str, outputs: Mapping[str, Mapping[str, str]]) -> ServiceStatus:
-    archive, build, smoke = (outputs.get(f"{task}/{step}", {}) for step in ("archive", "build", "smoke"))
+    archive, build, smoke, cloudbuild = (
+        outputs.get(f"{task}/{step}", {}) for step in ("archive", "build", "smoke", "cloudbuild")
+    )
     return ServiceStatus(
         task=task,
         archive=archive.get("archive", ""),
         archive_digest=_digest(archive.get("archive_digest", "")),
         image=build.get("image", ""),
-        image_digest=_digest(build.get("image_digest", "")),
+        image_digest=_digest((cloudbuild or build).get("image_digest", "")),
         latency_ms=int(smoke.get("latency_ms", 0)),
     )
 

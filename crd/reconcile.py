@@ -35,7 +35,7 @@ class Cluster(Protocol):
         ...
 
     def stop_workflow(self, namespace: str, name: str) -> None:
-        """Terminate it. One that is gone is stopped."""
+        """Stop it; its exit handler still cleans up behind it. One that is gone is stopped."""
         ...
 
     def write_status(self, model: Object, status: ModelStatus) -> bool:

@@ -40,7 +40,9 @@ SOURCE_URL_RULE = (
     "write the address of a repository as https://HOST/PATH, with no user name, password, query, white space or brace"
 )
 UPLOAD_PATH = r"^([^\x00-\x1f\x7f-\x9f{}-][^\x00-\x1f\x7f-\x9f{}]*)?$"
-UPLOAD_PATH_RULE = "write a folder or gs://BUCKET/PREFIX, with no control character, no brace and no dash in front"
+UPLOAD_PATH_RULE = (
+    "write a folder, gs://BUCKET/PREFIX or s3://BUCKET/PREFIX, with no control character, no brace and no dash in front"
+)
 AUTO_ALONE = "write auto alone: it means the tasks that the model is made for"
 SOURCE_MISSING = "source is required with sourceKind git_lfs"
 
@@ -92,7 +94,7 @@ class ModelSpec(_Resource):
     include: tuple[Pattern, ...] = Field((), max_length=MAX_PATTERNS, description="Files to take beside the usual choice.")
     exclude: tuple[Pattern, ...] = Field((), max_length=MAX_PATTERNS, description="Files to leave out.")
     expected_set_digest: str = Field("", max_length=64, pattern=r"^([0-9a-f]{64})?$", description="Refuse any other content.")
-    builder: BuilderKind = Field(BuilderKind.PLAN, description="What makes the image.")
+    builder: BuilderKind | None = Field(None, description="What makes the image; when absent, what the installation chose.")
 
     @field_validator("services")
     @classmethod

@@ -33,7 +33,7 @@ SPEC_PARAMETERS = {
 }
 
 # What may make an image in a pod. `local` wants a program that builds images, and more rights than any pod of ours has.
-BUILDERS = (BuilderKind.PLAN,)
+BUILDERS = (BuilderKind.PLAN, BuilderKind.OCI, BuilderKind.CLOUDBUILD)
 
 
 def workflow_name(uid: str, generation: int) -> str:
@@ -43,7 +43,7 @@ def workflow_name(uid: str, generation: int) -> str:
 
 def workflow_parameters(name: str, spec: Mapping[str, Any]) -> dict[str, str]:
     """The Workflow's arguments for a spec as the API server stores it; what is absent keeps the template's default."""
-    given = {parameter: spec[field] for parameter, field in SPEC_PARAMETERS.items() if field in spec}
+    given = {parameter: spec[field] for parameter, field in SPEC_PARAMETERS.items() if spec.get(field) is not None}
     return {"name": name} | {key: value if isinstance(value, str) else json.dumps(value) for key, value in given.items()}
 
 

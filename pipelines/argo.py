@@ -21,7 +21,9 @@ from hera.workflows.models import (
     ConfigMapEnvSource,
     EmptyDirVolumeSource,
     EnvFromSource,
+    EnvVar,
     ExecutorConfig,
+    KeyToPath,
     Metadata,
     Mutex,
     PodGC,
@@ -29,6 +31,7 @@ from hera.workflows.models import (
     Quantity,
     ResourceRequirements,
     SeccompProfile,
+    SecretVolumeSource,
     SecurityContext,
     Synchronization,
     TTLStrategy,
@@ -38,14 +41,16 @@ from hera.workflows.models import (
 )
 
 from crd.workflow import BUILDERS
-from pipelines.graph import BRANCH, REPORT, TRUNK, Node, Output, Param, Service, Source
+from pipelines.graph import BRANCH, BUILD, REPORT, TRUNK, Node, Output, Param, Service, Source
 from steps import __version__
-from steps.builders import BuilderKind
 from steps.frameworks import Framework
 from steps.sources import SourceKind
 
 NAME = "slipway-ingest"
 SETTINGS = "slipway-settings"
+CREDENTIALS = "slipway-credentials"
+REGISTRY = "slipway-registry"
+SECRETS = "/etc/slipway"
 STEPS_ACCOUNT = "slipway-steps"
 EXECUTOR_ACCOUNT = "slipway-executor"
 UID = 10001
@@ -66,6 +71,9 @@ RETRY = (
     f"(lastRetry.status == 'Error' || lastRetry.exitCode in ['75', '143', '-1'] || lastRetry.message matches '{LOST}')"
 )
 DAY = 24 * 3600
+AGAIN = RetryStrategy(limit="3", expression=RETRY, backoff=Backoff(duration="5s", factor="2", max_duration="10m"))
+# A build that goes on elsewhere makes the step end with 75 as well: a short pod looks now and then, none waits.
+POLLING = RetryStrategy(limit="600", expression=RETRY, backoff=Backoff(duration="20s", factor="1", max_duration="8h"))
 
 # What each kind of image asks for, and may take at most; scratch is the disk that the step may fill.
 RESOURCES: Mapping[str, Mapping[str, str]] = {
@@ -86,7 +94,7 @@ PARAMETERS: Mapping[str, tuple[str, str | None, tuple[str, ...]]] = {
     "include": ("Patterns of files to take beside the usual choice, as a JSON list", "[]", ()),
     "exclude": ("Patterns of files to leave out, as a JSON list", "[]", ()),
     "expected_set_digest": ("Refuse any other content", "", ()),
-    "builder": ("What makes the image", BuilderKind.PLAN, BUILDERS),
+    "builder": ("What makes the image; when empty, what the settings say", "", ("", *BUILDERS)),
 }
 
 
@@ -137,9 +145,11 @@ def container(node: Node, version: str, fixed: Mapping[str, str] | None = None) 
     """One step as a container template. ``fixed`` gives inputs that come from the workflow itself."""
     fixed = fixed or {}
     step = node.step
+    pushes = node is BUILD
     names = [name for name in node.inputs if name not in fixed]
     size = RESOURCES[node.image]
     flags = {name: fixed.get(name, f"{{{{inputs.parameters.{name}}}}}") for name in [*names, *fixed]}
+    secrets = [credentials(), *([registry()] if pushes else [])]
     own = [f"--outputs={OUTPUTS}", "--scratch=/tmp/scratch"]
     if node is not REPORT:
         own.append("--run={{workflow.name}}")
@@ -153,19 +163,33 @@ def container(node: Node, version: str, fixed: Mapping[str, str] | None = None) 
             Parameter(name=name, description=field.description, value_from=ValueFrom(path=f"{OUTPUTS}/{name}"))
             for name, field in step.outputs.model_fields.items()
         ],
+        env=[EnvVar(name="DOCKER_CONFIG", value=f"{SECRETS}/registry")] if pushes else None,
         env_from=[EnvFromSource(config_map_ref=ConfigMapEnvSource(name=SETTINGS, optional=False))],
         resources=ResourceRequirements(
             requests={"cpu": Quantity(size["cpu"]), "memory": Quantity(size["memory"])},
             limits={"memory": Quantity(size["memory_limit"])},
         ),
         security_context=restricted(),
-        volumes=[Volume(name="tmp", empty_dir=EmptyDirVolumeSource(size_limit=Quantity(size["scratch"])))],
-        volume_mounts=[VolumeMount(name="tmp", mount_path="/tmp")],
+        volumes=[Volume(name="tmp", empty_dir=EmptyDirVolumeSource(size_limit=Quantity(size["scratch"]))), *secrets],
+        volume_mounts=[
+            VolumeMount(name="tmp", mount_path="/tmp"),
+            *(VolumeMount(name=each.name, mount_path=f"{SECRETS}/{each.name}", read_only=True) for each in secrets),
+        ],
         active_deadline_seconds=str(DEADLINES.get(node.name, DEADLINE)),
-        retry_strategy=RetryStrategy(
-            limit="3", expression=RETRY, backoff=Backoff(duration="5s", factor="2", max_duration="10m")
-        ),
+        retry_strategy=POLLING if node.builder else AGAIN,
     )
+
+
+def credentials() -> Volume:
+    """Files that settings point to, where the cluster gives pods no identity of their own for the store: a Secret, if any."""
+    return Volume(name="credentials", secret=SecretVolumeSource(secret_name=CREDENTIALS, optional=True, default_mode=0o440))
+
+
+def registry() -> Volume:
+    """What `kubectl create secret docker-registry` makes, under the name that every client of registries looks for."""
+    items = [KeyToPath(key=".dockerconfigjson", path="config.json")]
+    source = SecretVolumeSource(secret_name=REGISTRY, optional=True, default_mode=0o440, items=items)
+    return Volume(name="registry", secret=source)
 
 
 def branch() -> None:
@@ -175,7 +199,9 @@ def branch() -> None:
         tasks: dict[str, Task] = {}
         given = {name: f"inputs.parameters.{name}" for name in needed}
         for node in BRANCH:
-            link(node, Task(name=node.name, template=node.name, arguments=arguments(node, given)), tasks)
+            # Both are names of ours; what comes of an expression is compared as text.
+            when = f"{{{{tasks.{BUILD.name}.outputs.parameters.awaits}}}} == {node.name}" if node.builder else None
+            link(node, Task(name=node.name, template=node.name, arguments=arguments(node, given), when=when), tasks)
 
 
 def trunk() -> None:

@@ -1,7 +1,7 @@
 """The pipeline as data: which step needs which output of which.
 
-    fetch ─► load ─┬─► render ─► archive ─► build ─► smoke     one branch per service
-                   └─► …
+    fetch ─► load ─┬─► render ─► archive ─► build ─┬─► smoke          one branch per service
+                   └─► …                           └─► cloudbuild     for that builder only
                                                                report, always, at the end
 
 Both drivers walk this table: ``pipelines.local`` on this machine, and the Argo template made from it.
@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from steps.builders import BuilderKind
 from steps.contract import Step
 
 
@@ -45,12 +46,15 @@ class Node:
     """One step in the pipeline, and where each of its inputs comes from.
 
     ``image`` says which container image has what it needs; the local runner gives ``ml`` steps a process of their own,
-    so that a model's memory is gone when the step is.
+    so that a model's memory is gone when the step is. A node with a ``builder`` is there for that one alone: after ``build``,
+    whose output ``awaits`` then has the node's name. It looks at work that is done elsewhere, and ends with exit code 75 while
+    that goes on.
     """
 
     name: str
     image: str
     inputs: Mapping[str, Source]
+    builder: BuilderKind | None = None
 
     @property
     def step(self) -> Step[Any, Any]:
@@ -106,7 +110,19 @@ SMOKE = Node(
         "facts": Output("load", "facts"),
     },
 )
+CLOUDBUILD = Node(
+    "cloudbuild",
+    "light",
+    {
+        "name": Param("name"),
+        "service": Service(),
+        "archive": Output("archive", "archive"),
+        "archive_digest": Output("archive", "archive_digest"),
+        "plan": Output("build", "plan"),
+    },
+    builder=BuilderKind.CLOUDBUILD,
+)
 
 TRUNK = (FETCH, LOAD)
-BRANCH = (RENDER, ARCHIVE, BUILD, SMOKE)
+BRANCH = (RENDER, ARCHIVE, BUILD, SMOKE, CLOUDBUILD)
 REPORT = Node("report", "light", {"report_run": Param("run")})

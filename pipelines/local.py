@@ -20,12 +20,15 @@ from pydantic import ValidationError
 
 from crd.types import Model
 from pipelines.graph import BRANCH, FETCH, REPORT, TRUNK, Node, Output, Param, Service, Source
+from steps.builders import BuilderKind
 from steps.contract import Context, Inputs
 from steps.digest import canonical_json, sha256_bytes
 from steps.errors import Reason, SlipwayError
 from steps.main import open_context
 from steps.progress import Progress, event_from_json
 from steps.receipts import Failure, Receipt, execute, find, records
+from steps.settings import read_settings
+from steps.store import BUCKETS
 from steps.tasks import AUTO
 
 State = Literal["running", "done", "skipped", "failed"]
@@ -79,9 +82,14 @@ def run_name(model: Model) -> str:
     return f"{model.metadata.name}-{sha256_bytes(spec)[:8]}"
 
 
-def nodes(services: Sequence[str]) -> tuple[str, ...]:
+def branch(builder: BuilderKind) -> tuple[Node, ...]:
+    """The nodes of a service with this builder."""
+    return tuple(node for node in BRANCH if node.builder in (None, builder))
+
+
+def nodes(services: Sequence[str], builder: BuilderKind) -> tuple[str, ...]:
     """The names of a run's nodes, in the order in which they are done; those that nobody knows yet are left out."""
-    branches = (f"{service}/{node.name}" for service in services if service != AUTO for node in BRANCH)
+    branches = (f"{service}/{node.name}" for service in services if service != AUTO for node in branch(builder))
     return (*(node.name for node in TRUNK), *branches)
 
 
@@ -98,19 +106,20 @@ class _Run:
     def __init__(self, model: Model, store: str, observer: Observer) -> None:
         self.store, self.observer = store, observer
         self.values = parameters(model)
-        self.outcome = Outcome(self.values["run"], nodes(model.spec.services))
+        self.builder = model.spec.builder or read_settings().builder
+        self.outcome = Outcome(self.values["run"], nodes(model.spec.services, self.builder))
 
     def all(self) -> Outcome:
         context = open_context(self.store, "", Progress())
         context.sweep()
         before = records(context, self.outcome.run)
         told = next((receipt.outputs.get("services") for receipt in before if receipt.node == FETCH.name), None)
-        self.observer.begin(self.outcome.run, nodes(told) if told else self.outcome.nodes, before)
+        self.observer.begin(self.outcome.run, nodes(told, self.builder) if told else self.outcome.nodes, before)
         if self.chain(TRUNK, ""):
             services = self.outcome.receipts[FETCH.name].outputs["services"]
-            self.outcome.nodes = nodes(services)  # `auto` has become tasks
+            self.outcome.nodes = nodes(services, self.builder)  # `auto` has become tasks
             for service in services:
-                self.chain(BRANCH, service)
+                self.chain(branch(self.builder), service)
         self.node(REPORT, "")
         if REPORT.name in self.outcome.receipts:
             self.outcome.report = context.store.locate(self.outcome.receipts[REPORT.name].outputs["report"])
@@ -163,7 +172,9 @@ class _Run:
                     receipts = self.outcome.receipts
                     return (receipts.get(f"{service}/{earlier}") or receipts[earlier]).outputs[name]
 
-        inputs: Inputs = node.step.inputs.model_validate({name: value(source) for name, source in node.inputs.items()})
+        values = {name: value(source) for name, source in node.inputs.items()}
+        # What a Model leaves out and the settings have is the step's own default.
+        inputs: Inputs = node.step.inputs.model_validate({name: given for name, given in values.items() if given is not None})
         return inputs
 
 
@@ -226,8 +237,9 @@ def _environment(store: str) -> dict[str, str]:
     """
     kept = ["PATH", "HOME", "TMPDIR", "LANG", "VIRTUAL_ENV", "OMP_NUM_THREADS"]
     fixed = {"HF_HUB_OFFLINE": "1"}
-    if store.startswith("gs://"):
+    if store.startswith(BUCKETS):
         kept += ["STORAGE_EMULATOR_HOST", "GOOGLE_APPLICATION_CREDENTIALS", "GOOGLE_CLOUD_PROJECT", "https_proxy", "no_proxy"]
+        kept += [name for name in os.environ if name.startswith("AWS_")]
     else:
         fixed["NO_PROXY"] = "*"
     return {name: os.environ[name] for name in kept if name in os.environ} | fixed

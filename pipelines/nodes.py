@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -48,9 +48,10 @@ class StepState:
         return ((self.finished or now) - self.started).total_seconds() if self.started else None
 
 
-def expected(services: Sequence[str]) -> tuple[str, ...]:
-    """All steps of a run, in order."""
-    branches = (f"{service}/{node.name}" for service in services for node in BRANCH)
+def expected(services: Sequence[str], found: Collection[str] = ()) -> tuple[str, ...]:
+    """All steps of a run, in order; those that not every builder has, where they are ``found``."""
+    names = ((f"{service}/{node.name}", node.builder) for service in services for node in BRANCH)
+    branches = (name for name, builder in names if builder is None or name in found)
     return (*(node.name for node in TRUNK), *branches, REPORT.name)
 
 
@@ -61,7 +62,7 @@ def steps_of(workflow: Mapping[str, Any] | None, services: Sequence[str]) -> tup
     run = read_run(workflow)
     found = {step.name: read_step(step, ended=run.ended) for step in run.steps}
     absent = State.NOT_REACHED if run.ended else State.WAITING
-    return tuple(found.get(name, StepState(name, absent)) for name in dict.fromkeys((*expected(services), *found)))
+    return tuple(found.get(name, StepState(name, absent)) for name in dict.fromkeys((*expected(services, found), *found)))
 
 
 def read_step(step: StepRun, *, ended: bool) -> StepState:

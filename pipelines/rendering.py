@@ -15,6 +15,7 @@ from pipelines.access import LABELS, access
 from pipelines.argo import SETTINGS, workflow_template
 from pipelines.events import events
 from pipelines.operator_manifest import operator_manifests
+from steps.settings import variable
 
 FOLDER = Path(__file__).parent / "manifests"
 NAMESPACE = "slipway"
@@ -27,7 +28,8 @@ def settings() -> dict[str, Any]:
         "apiVersion": "v1",
         "kind": "ConfigMap",
         "metadata": {"name": SETTINGS, "labels": LABELS},
-        "data": {"SLIPWAY_STORE": "gs://slipway"},
+        # A pod looks at a build that goes on elsewhere, and does not wait for its end.
+        "data": {variable("store"): "gs://slipway", variable("build_patience"): "60"},
     }
 
 

@@ -89,6 +89,8 @@ class Reason(StrEnum):
     NETWORK_UNREACHABLE = "NetworkUnreachable"
     SOURCE_BUSY = "SourceBusy"
     STORE_BUSY = "StoreBusy"
+    BUILD_RUNNING = "BuildRunning"
+    BUILDER_BUSY = "BuilderBusy"
     POD_LOST = "PodLost"
     DEADLINE_EXCEEDED = "DeadlineExceeded"
     INTERRUPTED = "Interrupted"
@@ -159,7 +161,7 @@ REASONS: dict[Reason, ReasonInfo] = {
         "Convert once with `AutoModel.from_pretrained(...).save_pretrained(folder)` and publish model.safetensors.",
     ),
     Reason.TASK_MISMATCH: ReasonInfo(_E.UNSUPPORTED, "Ask for a task that the architecture can do."),
-    Reason.UNSUPPORTED_STORE: ReasonInfo(_E.INPUT, "Use file:///folder or gs://bucket/prefix."),
+    Reason.UNSUPPORTED_STORE: ReasonInfo(_E.INPUT, "Use file:///folder, gs://bucket/prefix or s3://bucket/prefix."),
     Reason.DISK_FULL: ReasonInfo(_E.RESOURCES, "Free the space that is named, or put the store on another disk (--store)."),
     Reason.TOO_LARGE: ReasonInfo(_E.RESOURCES, "Leave files out with `exclude`, or raise the limit."),
     Reason.OUT_OF_MEMORY: ReasonInfo(_E.RESOURCES, "Use a machine with more memory, or a smaller model."),
@@ -181,6 +183,10 @@ REASONS: dict[Reason, ReasonInfo] = {
     Reason.NETWORK_UNREACHABLE: ReasonInfo(_E.TRANSIENT, "Check the network and the address, then run again."),
     Reason.SOURCE_BUSY: ReasonInfo(_E.TRANSIENT, "The source is overloaded or asks to wait: run again later."),
     Reason.STORE_BUSY: ReasonInfo(_E.TRANSIENT, "The store is overloaded or out of reach: run again later."),
+    Reason.BUILD_RUNNING: ReasonInfo(
+        _E.TRANSIENT, "The image is being built elsewhere: run again later for what became of it."
+    ),
+    Reason.BUILDER_BUSY: ReasonInfo(_E.TRANSIENT, "The builder is overloaded, out of quota or out of reach: run again later."),
     Reason.POD_LOST: ReasonInfo(_E.TRANSIENT, "The cluster took the pod away: run again, and it goes on where it stopped."),
     Reason.DEADLINE_EXCEEDED: ReasonInfo(_E.TRANSIENT, "Run again: it goes on where it stopped. Else raise the limit."),
     Reason.INTERRUPTED: ReasonInfo(_E.INTERRUPTED, "Run the same command again: it goes on where it stopped."),
@@ -195,7 +201,7 @@ class SlipwayError(Exception):
         super().__init__(message)
         self.reason = reason
         self.message = printable(message)
-        self.hint = hint if hint is not None else reason.hint
+        self.hint = printable(hint if hint is not None else reason.hint)
 
     def __str__(self) -> str:
         return f"{self.reason}: {self.message}"

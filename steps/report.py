@@ -2,12 +2,14 @@
 
 It reads the records that every step leaves under ``runs/<run>/`` and the documents they point to. A run that failed or
 is not finished is reported as far as it came. The page lies at ``runs/<run>/report.html`` and is replaced when the run changes.
+As the last step of a workflow that failed or was stopped, it also cancels what Cloud Build would still build for it.
 """
 
 from __future__ import annotations
 
 from pydantic import Field
 
+from steps.cloudbuild import cancel_unfinished
 from steps.contract import Context, Inputs, Outputs, Step
 from steps.digest import canonical_json, sha256_bytes
 from steps.errors import Reason, SlipwayError
@@ -42,6 +44,8 @@ def run(inputs: ReportInputs, context: Context) -> ReportOutputs:
     context.store.write(key, html)
     context.published[key] = sha256_bytes(html)
     context.progress.note(f"The report is at {context.store.locate(key)}.")
+    if inputs.status not in ("", "Succeeded"):  # nobody waits any more for what goes on elsewhere
+        cancel_unfinished(receipts, context)
     return ReportOutputs(report=key)
 
 

@@ -52,6 +52,9 @@ class Settings(BaseModel):
     build_machine: str = Field("", description="machine type of Cloud Build, such as E2_HIGHCPU_8; empty: its default")
     build_pool: str = Field("", description="private worker pool, projects/P/locations/R/workerPools/W; empty: none")
     build_timeout: int = Field(3600, ge=60, le=86400, description="seconds that a build may take")
+    build_patience: int = Field(
+        86400, ge=0, description="seconds to wait for Cloud Build before the step ends with exit code 75, to be repeated"
+    )
     build_logs: str = Field(
         "", pattern=r"^(gs://.+)?$", description="gs://bucket for the logs of Cloud Build; empty: its default"
     )

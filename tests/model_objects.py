@@ -49,7 +49,7 @@ RIGHT: dict[tuple[str, ...], list[Any]] = {
     ("spec", "include"): [["*.json"], [], ["[a-z]?/x", "!onnx/*", "a=b@c+d", "-x"], ["x"] * 32, ["y" * 200, "y"]],
     ("spec", "exclude"): [["*.bin"], [], ["*", "*"]],
     ("spec", "expectedSetDigest"): ["0123456789abcdef" * 4, ""],
-    ("spec", "builder"): ["plan", "local"],
+    ("spec", "builder"): ["plan", "local", "oci", "cloudbuild"],
 }
 PLACES = ["", "./model", "/srv/größe", "gs://bucket/prefix", "a b", "file:///x", "😀", "a\u2028b", "/" + "a" * 2047]
 WRONG: dict[tuple[str, ...], list[Any]] = {

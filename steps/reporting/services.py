@@ -16,7 +16,7 @@ from steps.reporting.answers import Part, parts
 from steps.reporting.documents import Documents, text_of
 from steps.reporting.media import Medium, medium
 from steps.reporting.openapi import Schema, request_schema, response_schema
-from steps.reporting.verdict import BRANCH, branch_state
+from steps.reporting.verdict import BRANCH, CLOUDBUILD, branch_state
 from steps.reporting.words import Mark, duration, latency, marks, shown
 from steps.server import form_value
 from steps.tasks import TASKS
@@ -102,8 +102,9 @@ def service_view(
 ) -> ServiceView:
     """A service from the records of its branch, by step name."""
     outputs: dict[str, dict[str, Any]] = {step: branch[step].outputs if step in branch else {} for step in BRANCH}
+    planned = branch[CLOUDBUILD].outputs if CLOUDBUILD in branch and not branch[CLOUDBUILD].failure else outputs["build"]
     rendered = documents.read(outputs["render"].get("render"), Rendered)
-    plan = documents.read(outputs["build"].get("plan"), BuildPlan)
+    plan = documents.read(planned.get("plan"), BuildPlan)
     smoke = documents.read(outputs["smoke"].get("smoke"), Smoke)
     found = (("package", "render", rendered), ("build plan", "build", plan), ("smoke test", "smoke", smoke))
     tone, state = branch_state(branch)

@@ -12,6 +12,7 @@ from steps.tasks import ALIASES, AUTO
 
 TRUNK = ("fetch", "load")  # the steps that a run has once
 BRANCH = ("render", "archive", "build", "smoke")  # the steps of one service, in their order
+CLOUDBUILD = "cloudbuild"  # goes on beside smoke where build awaits it
 STOPPED = (ExitCode.INTERRUPTED, ExitCode.TERMINATED)
 
 Branches = Mapping[str, Mapping[str, Receipt]]
@@ -43,7 +44,8 @@ def current(receipts: Sequence[Receipt]) -> list[Receipt]:
     failed = {receipt.node for receipt in receipts if receipt.failure}
 
     def behind(receipt: Receipt) -> bool:
-        chain = [*TRUNK, *(f"{receipt.service}/{step}" for step in BRANCH)]
+        steps = ("render", "archive", "build", CLOUDBUILD) if receipt.step == CLOUDBUILD else BRANCH
+        chain = [*TRUNK, *(f"{receipt.service}/{step}" for step in steps)]
         return receipt.node in chain and not failed.isdisjoint(chain[: chain.index(receipt.node)])
 
     return [receipt for receipt in receipts if not behind(receipt)]
@@ -69,8 +71,14 @@ def branch_state(branch: Mapping[str, Receipt]) -> tuple[str, str]:
     if failures:
         step, failure = failures[0]
         return ("open", f"{step} stopped") if _stopped(failure) else ("bad", f"{step} failed")
-    missing = [step for step in BRANCH if step not in branch]
+    missing = missing_steps(branch)
     return ("open", f"{missing[0]} not done") if missing else ("good", "works")
+
+
+def missing_steps(branch: Mapping[str, Receipt]) -> list[str]:
+    """The steps of a service that nobody has done yet, in their order."""
+    awaited = str(branch["build"].outputs.get("awaits", "")) if "build" in branch else ""
+    return [step for step in (*BRANCH, awaited) if step and step not in branch]
 
 
 def verdict(status: str, receipts: Sequence[Receipt], branches: Branches) -> Verdict:
@@ -105,7 +113,7 @@ def _missing(receipts: Sequence[Receipt], branches: Branches) -> list[str]:
     done = {receipt.step for receipt in receipts if not receipt.service}
     missing = [step for step in TRUNK if step not in done]
     for name, branch in branches.items():
-        steps = [step for step in BRANCH if step not in branch]
+        steps = missing_steps(branch)
         if steps:
             missing.append(f"{listed(steps)} of {shown(name, 80)}")
     return missing

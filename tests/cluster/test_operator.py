@@ -309,7 +309,7 @@ def test_a_new_generation_stops_the_run_of_the_old_one(place: Namespace) -> None
     place.apply(model("turned"))
     wait("turned is Ready", place.is_("turned", "Ready"))
     old, new = place.workflows("turned")
-    assert (old["spec"]["shutdown"], old["status"]["phase"]) == ("Terminate", "Failed")
+    assert (old["spec"]["shutdown"], old["status"]["phase"]) == ("Stop", "Failed")
     assert new["status"]["phase"] == "Succeeded"
     status = place.status("turned")
     assert (status["observedGeneration"], status["finishedGeneration"]) == (2, 2)
@@ -324,7 +324,7 @@ def test_deleting_a_model_stops_its_workflow_and_lets_it_go(place: Namespace) ->
     place.kubectl("delete", "model", "leaving", "--wait=false")
     wait("leaving is gone", lambda: place.model("leaving") is None, 60)
     [workflow] = place.workflows("leaving")
-    assert workflow["spec"]["shutdown"] == "Terminate"
+    assert workflow["spec"]["shutdown"] == "Stop"
     wait("its Workflow has ended", lambda: place.workflows("leaving")[0]["status"]["phase"] == "Failed")
 
 

@@ -48,7 +48,7 @@ def test_every_sample_is_good(path: Path) -> None:
 
 def test_what_is_left_out_has_the_defaults_of_dyff() -> None:
     spec = parse_manifest(GOOD, "model.yaml").spec
-    assert (spec.framework, spec.revision, spec.include, spec.builder) == ("transformers", "", (), "plan")
+    assert (spec.framework, spec.revision, spec.include, spec.builder) == ("transformers", "", (), None)
 
 
 def test_an_alias_becomes_the_task_that_it_means() -> None:

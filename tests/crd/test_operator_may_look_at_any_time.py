@@ -54,7 +54,7 @@ class Cluster:
 
     def stop_workflow(self, namespace: str, name: str) -> None:
         if name in self.workflows:
-            self.workflows[name]["spec"]["shutdown"] = "Terminate"
+            self.workflows[name]["spec"]["shutdown"] = "Stop"
 
     def write_status(self, model: Any, status: ModelStatus) -> bool:
         self.before_write()
@@ -222,7 +222,7 @@ def test_a_new_generation_stops_the_old_run_and_gets_one_of_its_own(cluster: Clu
     cluster.run("running")
     cluster.put(model(generation=2))
     cluster.look()
-    assert cluster.workflows[NAME]["spec"]["shutdown"] == "Terminate"
+    assert cluster.workflows[NAME]["spec"]["shutdown"] == "Stop"
     assert cluster.status["observedGeneration"] == 2
     assert "setDigest" not in cluster.status
     cluster.look(start=True)
@@ -241,7 +241,7 @@ def test_what_comes_late_of_an_older_generation_changes_nothing(cluster: Cluster
     follow(cluster, late)
     assert (cluster.status, cluster.writes) == (before, writes)
     follow(cluster, old)  # still running: nobody waits for it
-    assert cluster.workflows[NAME]["spec"] == {"shutdown": "Terminate"}
+    assert cluster.workflows[NAME]["spec"] == {"shutdown": "Stop"}
 
 
 def test_what_comes_late_of_a_model_of_the_same_name_changes_nothing(cluster: Cluster) -> None:
@@ -249,7 +249,7 @@ def test_what_comes_late_of_a_model_of_the_same_name_changes_nothing(cluster: Cl
     cluster.put(old)
     follow(cluster, old)
     assert cluster.writes == 0
-    assert cluster.workflows[old["metadata"]["name"]]["spec"]["shutdown"] == "Terminate"
+    assert cluster.workflows[old["metadata"]["name"]]["spec"]["shutdown"] == "Stop"
 
 
 @pytest.mark.parametrize("gone", [True, False], ids=["gone", "going"])
@@ -261,7 +261,7 @@ def test_a_workflow_without_a_model_is_stopped(cluster: Cluster, gone: bool) -> 
     else:
         cluster.models["m"]["metadata"]["deletionTimestamp"] = "2026-11-23T23:00:00Z"
     follow(cluster, orphan)
-    assert cluster.workflows[NAME]["spec"]["shutdown"] == "Terminate"
+    assert cluster.workflows[NAME]["spec"]["shutdown"] == "Stop"
     assert cluster.writes == 0
 
 

@@ -321,7 +321,7 @@ def test_a_builder_that_no_cluster_has_stalls_the_model_before_anything_is_fetch
     assert status.last_failure
     assert "`builder: plan`" in status.last_failure.hint
     assert "`slipway run`" in status.last_failure.hint
-    mended = status_of(model(generation=2, builder="plan", status=status), None, LATER)
+    mended = status_of(model(generation=2, builder="oci", status=status), None, LATER)
     assert verdicts(mended)["Accepted"] == "True"
     assert mended.workflow
 

@@ -1,0 +1,130 @@
+"""cloudbuild: have Google Cloud Build make the planned image, and look what became of it.
+
+A build takes minutes to an hour, and no pod waits for it: the step finds or starts the build, looks at it for at most
+``patience`` seconds, and ends with ``BuildRunning`` (try again later) while it runs. The workflow's retry of this step is the
+poll; each attempt takes over the build of the one before. On a laptop patience lasts for a day, as the settings have it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from pydantic import Field
+
+from steps.builders.cloudbuild.client import Build, Builds, Status
+from steps.builders.cloudbuild.order import Order, find_source, source_digest
+from steps.builders.cloudbuild.single import Single, cancel
+from steps.contract import Context, Inputs, Outputs, Step
+from steps.documents import BuildPlan
+from steps.errors import Reason, SlipwayError
+from steps.lock import Sha256
+from steps.main import main
+from steps.receipts import Receipt
+from steps.render import ModelName
+from steps.settings import read_settings
+
+POLL = 5.0  # seconds between two looks
+_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
+
+
+class CloudBuildInputs(Inputs):
+    name: ModelName = Field(description="the model's name, a DNS label of at most 40 characters")
+    service: str = Field(description="the task that the image serves")
+    archive: str = Field(description="store key of the archive")
+    archive_digest: Sha256 = Field(description="its sha256")
+    plan: str = Field(description="store key of the build plan")
+    patience: int = Field(
+        default_factory=lambda: read_settings().build_patience,
+        description="seconds to look at a build that runs; then the step ends with BuildRunning",
+        ge=0,
+    )
+
+
+class CloudBuildOutputs(Outputs):
+    plan: str = Field(description="store key of the build plan with the image's digest")
+    image: str = Field(description="the image's name and tag")
+    image_digest: str = Field(description="sha256:… of the image")
+    build: str = Field(description="Cloud Build's id of the build")
+
+
+def run(inputs: CloudBuildInputs, context: Context) -> CloudBuildOutputs:
+    settings = read_settings()
+    plan = context.read_document(inputs.plan, BuildPlan)
+    source = find_source(context.store, inputs.archive)
+    order = Order(inputs.name, inputs.archive_digest, plan.image, plan.base_image, plan.labels, source)
+    try:
+        with Builds(settings, context.clock) as builds:
+            build = finished(Single(order, builds, context), inputs.patience, context)
+    except KeyboardInterrupt:  # a pod that is moved gets SIGTERM instead, and its next attempt takes the build over
+        try:
+            for stopped in cancel(inputs.archive_digest, context, settings):
+                context.progress.note(f"Build {stopped} is cancelled.")
+        except SlipwayError as error:
+            context.progress.note(f"Builds of {plan.image} may go on: {error.message}")
+        raise
+    digest = image_digest(build, order)
+    context.progress.note(f"Build {build.id} made {plan.image}, {digest}.")
+    done = plan.model_copy(update={"image_digest": digest})
+    return CloudBuildOutputs(
+        plan=context.publish_document("plans", done), image=plan.image, image_digest=digest, build=build.id
+    )
+
+
+def finished(single: Single, patience: float, context: Context) -> Build:
+    """The build, once it has succeeded. Raises ``BuildRunning`` when it has not after ``patience`` seconds."""
+    until = context.clock.monotonic() + patience
+    told = None
+    build = single.find_or_create()
+    while build.status is not Status.SUCCESS:
+        if (build.id, build.status) != told:
+            told = build.id, build.status
+            context.progress.note(f"Build {build.id} is {build.status}.")
+        left = until - context.clock.monotonic()
+        if left <= 0:
+            minutes = max(0.0, (context.clock.now() - build.created).total_seconds()) / 60
+            raise SlipwayError(
+                Reason.BUILD_RUNNING, f"Build {build.id} is {build.status}, {minutes:.0f} minutes after it was asked for."
+            )
+        context.clock.sleep(min(POLL, left))
+        build = single.find_or_create()
+    return build
+
+
+def image_digest(build: Build, order: Order) -> str:
+    """The digest of the ordered image, after a look at all that Cloud Build says of where it comes from.
+
+    That a build which requested ``VERIFIED`` has succeeded means that its provenance was made and stored: Cloud Build fails
+    it otherwise, and says no more of it in this API (the provenance itself lies with the image in Artifact Registry). It
+    does say of which generation the source was, and the sha256 of what it fetched, which must be the archive's;
+    where it does not say the latter, that generation is read here.
+    """
+    said = f"Build {build.id} has succeeded, and"
+    digest = build.images.get(order.image, "")
+    if not _DIGEST.fullmatch(digest):
+        raise SlipwayError(Reason.BUILD_FAILED, f"{said} its answer has no digest of {order.image}.")
+    if not build.verified:
+        raise SlipwayError(Reason.BUILD_FAILED, f"{said} Cloud Build did not verify it.")
+    found = build.sha256 or (source_digest(order.source),)
+    if order.archive_digest not in found:
+        raise SlipwayError(
+            Reason.DIGEST_MISMATCH,
+            f"{said} not of the archive: its source has sha256 {', '.join(found)} where {order.archive_digest} was ordered.",
+        )
+    return digest
+
+
+def cancel_unfinished(receipts: Iterable[Receipt], context: Context) -> None:
+    """Cancel what a run that has ended left being built; a later run starts it anew."""
+    kept = list(receipts)
+    done = {receipt.service for receipt in kept if receipt.step == STEP.name and receipt.failure is None}
+    for receipt in kept:
+        if receipt.outputs.get("awaits") == STEP.name and receipt.service not in done:
+            for build in cancel(receipt.inputs["archive_digest"], context):
+                context.progress.note(f"Build {build} is cancelled: the run has ended without it.")
+
+
+STEP = Step("cloudbuild", "Have Google Cloud Build make the image.", CloudBuildInputs, CloudBuildOutputs, run)
+
+if __name__ == "__main__":
+    main(STEP)
