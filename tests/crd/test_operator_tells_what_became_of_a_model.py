@@ -72,6 +72,41 @@ def test_an_image_that_was_made_is_built_and_one_that_was_planned_is_not() -> No
     assert {each.image_digest for each in status.services} == {f"sha256:{'d' * 64}"}
 
 
+def left_to_cloud_build(run: Object, **changes: Any) -> None:
+    """Make of a recorded run one whose images Cloud Build makes: what `build` says, and a step more in each branch."""
+    for name, node in list(run["status"]["nodes"].items()):
+        if node.get("templateName") == "build":
+            node["outputs"]["parameters"].append({"name": "awaits", "value": "cloudbuild"})
+            outputs = {"parameters": [{"name": "image_digest", "value": f"sha256:{'e' * 64}"}]}
+            added = {"name": node["name"].replace(".build", ".cloudbuild"), "templateName": "cloudbuild", "outputs": outputs}
+            run["status"]["nodes"][f"{name}-cloudbuild"] = json.loads(json.dumps({**node, **added, **changes}))
+
+
+def test_images_that_cloud_build_makes_are_built_when_it_has_made_them() -> None:
+    wish = model()
+    run = workflow("succeeded", of=wish)
+    left_to_cloud_build(run)
+    status = status_of(wish, run, NOW)
+    assert verdicts(status) == DONE | {"Built": "True"}
+    assert {each.image_digest for each in status.services} == {f"sha256:{'e' * 64}"}
+
+
+def test_a_build_that_goes_on_elsewhere_is_no_failure() -> None:
+    wish = model()
+    run = workflow("succeeded", of=wish)
+    said = {"reason": "BuildRunning", "message": "Build b is WORKING.", "hint": "", "retryable": True}
+    run["status"] |= {"phase": "Running", "finishedAt": None}
+    run["status"]["nodes"][run["metadata"]["name"]] |= {"phase": "Running"}
+    left_to_cloud_build(run, phase="Failed", message=f"main: Error (exit code 75): {json.dumps(said)}", outputs={})
+    for node in nodes(run, "cloudbuild"):
+        if node["type"] == "Retry":
+            node |= {"phase": "Running"}
+    status = status_of(wish, run, NOW)
+    assert (condition(status, "Built").status, condition(status, "Built").reason) == ("Unknown", "Running")
+    assert condition(status, "Reconciling").reason == "BuildRunning"
+    assert "Stalled" not in verdicts(status)
+
+
 def test_a_run_on_its_way_reconciles_and_tells_what_it_is_at() -> None:
     status = seen("running")
     assert verdicts(status) == {
