@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+from dataclasses import replace
 from pathlib import Path
 
 from pydantic import Field
@@ -12,6 +13,9 @@ from steps.builders import DOCKERFILE, BuilderKind, BuildRequest, open_builder
 from steps.contract import Context, Inputs, Outputs, Step
 from steps.digest import sha256_file
 from steps.documents import BuildPlan, Layer
+from steps.errors import Reason, SlipwayError
+from steps.image import CODE, REQUIREMENTS, WEIGHTS
+from steps.image import labels as image_labels
 from steps.lock import Lock, Sha256
 from steps.main import main
 from steps.package import MODEL, unpack
@@ -39,11 +43,20 @@ class BuildInputs(Inputs):
 class BuildOutputs(Outputs):
     plan: str = Field(description="store key of the build plan")
     image: str = Field(description="the image's name and tag")
-    image_digest: str = Field(description="sha256:… of the image; empty for the builder plan")
+    image_digest: str = Field(description="sha256:… of the image; empty where this step only plans")
+    awaits: str = Field(description="the step that has the image built: cloudbuild for this builder; empty where none is left")
 
 
 def run(inputs: BuildInputs, context: Context) -> BuildOutputs:
     task = resolve(inputs.service)
+    awaits = inputs.builder.value if inputs.builder is BuilderKind.CLOUDBUILD else ""
+    if inputs.builder in (BuilderKind.CLOUDBUILD, BuilderKind.OCI) and not inputs.registry:
+        raise SlipwayError(
+            Reason.INVALID_INPUT,
+            f"The builder {inputs.builder} pushes the image, and no registry is named.",
+            hint='Set SLIPWAY_REGISTRY, or `registry = "…"` in slipway.toml: HOST/PATH, such as '
+            "REGION-docker.pkg.dev/PROJECT/REPOSITORY.",
+        )
     builder = open_builder(inputs.builder)
     where = context.store.locate(inputs.archive)
     prefix = f"contexts/{inputs.name}-{task.name}-{inputs.archive_digest[:16]}"
@@ -55,23 +68,28 @@ def run(inputs: BuildInputs, context: Context) -> BuildOutputs:
             image=image_name(inputs.registry, f"{inputs.name}-{task.name}", inputs.archive_digest),
             base_image=inputs.base_image,
             labels=labels(folder, inputs.archive_digest),
+            lock=lock,
+            step=context,
+            registry=inputs.registry,
         )
         digest = builder.build(request, context.progress)
         layers = plan_layers(folder, inputs.base_image)
         publish_context(folder, prefix, lock, context)
     context.progress.note(f"The build context is in {context.store.locate(prefix)}.")
-    kept = BuildRequest(Path(context.store.locate(prefix)), request.image, request.base_image, request.labels)
+    command = builder.command(replace(request, context=Path(context.store.locate(prefix))))
     plan = BuildPlan(
         builder=inputs.builder,
         image=request.image,
+        registry=inputs.registry,
         base_image=inputs.base_image,
+        labels=dict(request.labels),
         context=prefix,
         dockerfile=f"{prefix}/{DOCKERFILE}",
-        commands=[shlex.join(builder.command(kept))],
+        commands=[shlex.join(command)] if command else [],
         layers=layers,
         image_digest=digest,
     )
-    return BuildOutputs(plan=context.publish_document("plans", plan), image=plan.image, image_digest=digest)
+    return BuildOutputs(plan=context.publish_document("plans", plan), image=plan.image, image_digest=digest, awaits=awaits)
 
 
 def image_name(registry: str, name: str, archive_digest: str) -> str:
@@ -80,27 +98,19 @@ def image_name(registry: str, name: str, archive_digest: str) -> str:
 
 
 def labels(folder: Path, archive_digest: str) -> dict[str, str]:
-    """The image's labels that come from the model, by the names of the OCI image specification (annotations)."""
-    about = json.loads((folder / "src/slipway.json").read_text())
-    found = {
-        "org.opencontainers.image.title": f"{about['name']}: {about['task']}",
-        "org.opencontainers.image.source": about["source"],
-        "org.opencontainers.image.revision": about["revision"],
-        "org.opencontainers.image.licenses": about["licence"],
-        "dev.slipway.archive-digest": f"sha256:{archive_digest}",
-    }
-    return {name: value for name, value in found.items() if value}
+    """The image's labels that come from the model."""
+    return image_labels(json.loads((folder / "src/slipway.json").read_text()), archive_digest)
 
 
 def plan_layers(folder: Path, base_image: str) -> list[Layer]:
-    """What the Dockerfile adds, in its order, with the bytes that each part takes from the context."""
+    """What the image consists of, from the base up, with the bytes that each part takes from the context."""
     weights = size(folder / MODEL)
-    packages = (folder / "env/python/requirements.txt").read_text().count("==")
+    packages = (folder / REQUIREMENTS).read_text().count("==")
     return [
         Layer(instruction=f"FROM {base_image}", purpose="base image", bytes=0),
         Layer(instruction="RUN pip install", purpose=f"{packages} locked packages", bytes=0),
-        Layer(instruction=f"COPY {MODEL}", purpose="weights and tokenizer", bytes=weights),
-        Layer(instruction="COPY src", purpose="code of the service", bytes=size(folder) - weights),
+        Layer(instruction=f"COPY {' '.join(WEIGHTS.sources)}", purpose=WEIGHTS.purpose, bytes=weights),
+        Layer(instruction=f"COPY {' '.join(CODE.sources)}", purpose=CODE.purpose, bytes=size(folder) - weights),
     ]
 
 

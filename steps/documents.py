@@ -67,7 +67,9 @@ class BuildPlan(Document):
 
     builder: str
     image: str = Field(description="name and tag")
+    registry: str = Field("", description="where it is, or would be, pushed; empty: nowhere")
     base_image: str
+    labels: dict[str, str] = Field(default_factory=dict, description="those that are no part of the Dockerfile")
     context: str = Field(description="store prefix under which the complete build context lies")
     dockerfile: str = Field(description="path in the context")
     commands: list[str] = Field(description="what to type to build it by hand")

@@ -13,7 +13,7 @@ from typing import Annotated, Any
 
 from pydantic import Field, StringConstraints
 
-from steps import __version__
+from steps import __version__, image
 from steps.contract import Context, Inputs, Outputs, Step
 from steps.digest import canonical_json, sha256_bytes
 from steps.documents import Facts, Rendered
@@ -28,7 +28,6 @@ from steps.templates import fill
 
 # A name that is safe in file names, image tags, labels and Bento tags alike: a DNS label of RFC 1123.
 ModelName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([-a-z0-9]{0,38}[a-z0-9])?$")]
-PYTHON_VERSION = "3.11"
 # bento.yaml must name a moment; the moment of rendering would give equal inputs two digests.
 CREATION_TIME = "2000-01-01T00:00:00+00:00"
 SERVING = Path(__file__).parent / "serving"
@@ -60,12 +59,13 @@ def render(name: str, task: Task, lock: Lock, facts: Facts) -> Rendered:
     locked = requirements(task.family)
     common: dict[str, Any] = {"task": task, "set_digest": lock.set_digest, "base_image": BASE_IMAGE}
     bento_name = f"{name}-{task.name}"
+    described = about(name, task, lock, facts)
     files = {
         "src/service.py": fill("service.py.j2", task=task),
         "src/lock.json": canonical_json(lock.model_dump(mode="json")).decode(),
-        "src/slipway.json": json.dumps(about(name, task, lock, facts), indent=1, sort_keys=True) + "\n",
+        "src/slipway.json": json.dumps(described, indent=1, sort_keys=True) + "\n",
         "env/python/requirements.txt": locked,
-        "env/docker/Dockerfile": fill("Dockerfile.j2", slipway_version=__version__, **common),
+        "env/docker/Dockerfile": fill("Dockerfile.j2", image=image, own_labels=image.own_labels(described), **common),
     }
     for module in modules(task):
         files[f"src/serving/{module}.py"] = (SERVING / f"{module}.py").read_text()
@@ -83,7 +83,7 @@ def render(name: str, task: Task, lock: Lock, facts: Facts) -> Rendered:
         bentoml_version=read_pins()["bentoml"],
         creation_time=CREATION_TIME,
         labels={"slipway-task": task.name, "slipway-set-digest": lock.set_digest[:63]},
-        python_version=PYTHON_VERSION,
+        python_version=image.PYTHON_VERSION,
         requirements="".join(line + "\n" for line in locked.splitlines() if not line.startswith("#")),
         **common,
     )
@@ -121,7 +121,7 @@ def check_python(path: str, text: str) -> None:
 def modules(task: Task) -> list[str]:
     """The modules of ``steps.serving`` that a task's package needs, by their names."""
     found: set[str] = set()
-    queue = ["__init__", "about", "desk", "web", task.service]
+    queue = ["__init__", "about", "desk", "metrics", "web", task.service]
     while queue:
         name = queue.pop()
         if name not in found:

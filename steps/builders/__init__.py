@@ -1,7 +1,8 @@
 """Making the image: one contract, several back ends.
 
 A builder gets a complete build context in a folder and returns the image's digest. ``plan`` makes nothing and returns none:
-the plan itself says what would be built.
+the plan itself says what would be built. ``local`` drives a program that runs the Dockerfile; ``oci`` assembles the image
+itself, on a laptop as in a pod without rights, and pushes it. What the image is stands in ``steps.image``, for all of them.
 """
 
 from __future__ import annotations
@@ -10,9 +11,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from steps.progress import Progress
+
+if TYPE_CHECKING:
+    from steps.contract import Context
+    from steps.lock import Lock
 
 DOCKERFILE = "env/docker/Dockerfile"
 
@@ -22,23 +27,32 @@ class BuilderKind(StrEnum):
 
     PLAN = "plan"
     LOCAL = "local"
+    CLOUDBUILD = "cloudbuild"
+    OCI = "oci"
 
 
 @dataclass(frozen=True)
 class BuildRequest:
-    """What to build. ``labels`` go to the program as arguments, never into the Dockerfile's text."""
+    """What to build. ``labels`` go to the program as arguments, never into the Dockerfile's text.
+
+    ``context`` is the build context's folder, ``step`` what the step itself has: its store, its clock. With a ``registry``
+    the image goes there, under its name.
+    """
 
     context: Path
     image: str
     base_image: str
     labels: Mapping[str, str]
+    lock: Lock
+    step: Context
+    registry: str = ""
 
 
 class Builder(Protocol):
     """Makes an image of a build context."""
 
     def command(self, request: BuildRequest) -> list[str]:
-        """The command line that builds it, for a person as for the builder itself."""
+        """The command line that builds it, for a person as for the builder itself; empty where there is none."""
         ...
 
     def build(self, request: BuildRequest, progress: Progress) -> str:
@@ -48,6 +62,12 @@ class Builder(Protocol):
 
 def open_builder(kind: BuilderKind) -> Builder:
     """The back end of this kind. Raises ``BuilderMissing`` when no program for it is installed."""
-    from steps.builders import local, plan
+    from steps.builders import local, oci, plan
 
-    return local.LocalBuilder.find() if kind is BuilderKind.LOCAL else plan.PlanBuilder()
+    match kind:
+        case BuilderKind.PLAN | BuilderKind.CLOUDBUILD:  # the step cloudbuild has it built
+            return plan.PlanBuilder(kind)
+        case BuilderKind.LOCAL:
+            return local.LocalBuilder.find()
+        case BuilderKind.OCI:
+            return oci.OciBuilder()

@@ -2,7 +2,8 @@
 
 The three take nearly the same arguments. ``--timestamp 0`` (buildah, podman) keeps the time of building out of the layers.
 Where pip looks for packages inside the build is passed on from this process's ``PIP_INDEX_URL`` and ``PIP_EXTRA_INDEX_URL``;
-``SLIPWAY_BUILD_FLAGS`` holds more arguments for the program (mounts, networks), split as a shell would.
+``SLIPWAY_BUILD_FLAGS`` holds more arguments for the program (mounts, networks), split as a shell would. Where a registry is
+set, the program pushes the image there, with the credentials that it finds by its own rules.
 """
 
 from __future__ import annotations
@@ -14,10 +15,13 @@ import shutil
 import subprocess
 from collections import deque
 from enum import StrEnum
+from pathlib import Path
 
 from steps.builders import DOCKERFILE, BuildRequest
 from steps.errors import Reason, SlipwayError
+from steps.oci.reference import is_plain
 from steps.progress import Progress
+from steps.settings import read_settings
 
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 BUILD_FLAGS = "SLIPWAY_BUILD_FLAGS"
@@ -50,9 +54,24 @@ class LocalBuilder:
 
     def build(self, request: BuildRequest, progress: Progress) -> str:
         progress.note(f"Building {request.image} with {self.program}.")
+        self._run(self.command(request), progress)
+        if not request.registry:
+            return self._digest(request.image)
+        progress.note(f"Pushing {request.image}.")
+        with request.step.private() as scratch:
+            kept = scratch / "digest"
+            said = self._run(push_command(self.program, request.image, kept), progress)
+            # The registry's digest: compressing the layers gives another one than this machine's storage has.
+            found = _DIGEST.search(said if self.program is Program.DOCKER else kept.read_text())
+        if not found:
+            raise SlipwayError(Reason.BUILD_FAILED, f"{self.program} pushed {request.image} and does not tell its digest.")
+        return found.group()
+
+    def _run(self, command: list[str], progress: Progress) -> str:
+        """Run the program, tell its steps, and return its last lines. Raises ``BuildFailed`` with them."""
         tail: deque[str] = deque(maxlen=TAIL)
         with subprocess.Popen(
-            self.command(request),
+            command,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -68,9 +87,10 @@ class LocalBuilder:
             except BaseException:  # stopped: leaving the block waits for the program's end
                 process.terminate()
                 raise
+        said = "\n".join(tail)
         if process.returncode != 0:
-            raise SlipwayError(Reason.BUILD_FAILED, f"{self.program} failed ({process.returncode}):\n" + "\n".join(tail))
-        return self._digest(request.image)
+            raise SlipwayError(Reason.BUILD_FAILED, f"{self.program} failed ({process.returncode}):\n{said}")
+        return said
 
     def _digest(self, image: str) -> str:
         """The digest of the image's manifest; of its configuration where the program knows no manifest (docker)."""
@@ -103,6 +123,15 @@ def build_command(program: Program, request: BuildRequest) -> list[str]:
     for name, value in sorted(request.labels.items()):
         command += ["--label", f"{name}={value}"]
     return [*command, str(request.context)]
+
+
+def push_command(program: Program, image: str, digest_file: Path) -> list[str]:
+    """The arguments that push an image under its own name; all but docker write its digest to a file."""
+    if program is Program.DOCKER:  # whose daemon has its own list of registries without TLS
+        return ["docker", "push", image]
+    host = image.partition("/")[0]
+    tls = ["--tls-verify=false"] if is_plain(host, read_settings().plain_http) else []
+    return [str(program), "push", "--digestfile", str(digest_file), *tls, image, f"docker://{image}"]
 
 
 def _works(program: Program) -> bool:

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-from steps.builders import BuildRequest
+from steps.builders import BuilderKind, BuildRequest
 from steps.builders.local import Program, build_command
 from steps.progress import Progress
 
 
 class PlanBuilder:
-    """``builder: plan``."""
+    """``builder: plan``, and what ``build`` does where a later step has the image built."""
+
+    def __init__(self, kind: BuilderKind = BuilderKind.PLAN) -> None:
+        self.kind = kind
 
     def command(self, request: BuildRequest) -> list[str]:
         return build_command(Program.DOCKER, request)
 
     def build(self, request: BuildRequest, progress: Progress) -> str:
-        progress.note(f"{request.image} is planned, not built: the builder `plan` makes no image.")
+        if self.kind is BuilderKind.PLAN:
+            progress.note(f"{request.image} is planned, not built: the builder `plan` makes no image.")
+        else:
+            progress.note(f"{request.image} is planned: the step `{self.kind}` has it built.")
         return ""

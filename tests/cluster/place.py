@@ -7,18 +7,24 @@ Everything is found out from ``KUBECONFIG`` where that is possible; these variab
     STORAGE_EMULATOR_HOST   a Cloud Storage emulator that pods and this machine reach; empty for Google's own
     SLIPWAY_E2E_EVENT_BUS   nats:// address of a JetStream; empty for one that Argo Events runs itself
     REGISTRY                registry in front of the images' names; empty where the cluster has them under their plain ones
+    SLIPWAY_E2E_REGISTRY    a registry, HOST:PORT by plain HTTP, that pods and this machine push to and the cluster pulls from
+    SLIPWAY_E2E_BASE_IMAGE  the base image of services as that registry has it; without these two no images are made
 """
 
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import secrets
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any
 from urllib.parse import urlsplit
 
 from kubernetes.client import ApiClient, CoreV1Api
@@ -37,6 +43,29 @@ class Place:
 
     def argo(self, *arguments: str) -> str:
         return _output(["argo", "--namespace", self.namespace, *arguments], "")
+
+    def apply(self, text: str) -> None:
+        self.kubectl("apply", "-f", "-", stdin=text)
+
+    def model(self, name: str) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(self.kubectl("get", "model", name, "-o", "json"))
+        return found
+
+    def is_(self, name: str, kind: str) -> Callable[[], bool]:
+        """Whether a Model has a condition, for ``wait``."""
+        return lambda: condition(self.model(name), kind).get("status") == "True"
+
+
+def condition(found: dict[str, Any], kind: str) -> dict[str, Any]:
+    """A Model's condition of this kind; empty where it has none."""
+    return next((each for each in found.get("status", {}).get("conditions", []) if each["type"] == kind), {})
+
+
+def wait(what: str, ready: Callable[[], bool], seconds: float = 600) -> None:
+    end = time.monotonic() + seconds
+    while not ready():
+        assert time.monotonic() < end, f"not within {seconds:.0f} s: {what}"
+        time.sleep(2)
 
 
 def _output(command: list[str], stdin: str) -> str:
@@ -60,11 +89,14 @@ def host_for_pods(api_server: str) -> str:
 
 
 @contextlib.contextmanager
-def installed(api_server: str) -> Iterator[Place]:
-    """Slipway in a fresh namespace, by its own command; everything is removed afterwards but the store's objects."""
+def installed(api_server: str, chosen: Mapping[str, str] = MappingProxyType({})) -> Iterator[Place]:
+    """Slipway in a fresh namespace, by its own command, with ``chosen`` settings beside those that the place makes necessary.
+
+    Everything is removed afterwards but the store's objects.
+    """
     namespace = f"slipway-e2e-{secrets.token_hex(3)}"
     host = host_for_pods(api_server)
-    settings = {"SLIPWAY_STORE": os.environ.get("SLIPWAY_E2E_STORE", "gs://slipway-e2e"), "SLIPWAY_HTTP_HOSTS": host}
+    settings = {"SLIPWAY_STORE": os.environ.get("SLIPWAY_E2E_STORE", "gs://slipway-e2e"), "SLIPWAY_HTTP_HOSTS": host, **chosen}
     if emulator := os.environ.get("STORAGE_EMULATOR_HOST"):
         settings["STORAGE_EMULATOR_HOST"] = emulator
         make_bucket(settings["SLIPWAY_STORE"].removeprefix("gs://").partition("/")[0])

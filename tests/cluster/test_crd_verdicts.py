@@ -94,7 +94,10 @@ def test_both_judge_alike_whatever_is_mixed(valid: Callable[[dict[str, Any]], bo
         ({"source": ""}, "spec.source: Required value: source is required with sourceKind git_lfs: write the address"),
         ({"source": "https://user:hunter2@example.org/a"}, "spec.source: Invalid value"),
         ({"source": "https://example.org/{{workflow.name}}"}, "https://HOST/PATH, with no user name, password, query"),
-        ({"sourceKind": "upload", "source": "--x"}, "write a folder, gs://BUCKET/PREFIX or s3://BUCKET/PREFIX, with no control character"),
+        (
+            {"sourceKind": "upload", "source": "--x"},
+            "write a folder, gs://BUCKET/PREFIX or s3://BUCKET/PREFIX, with no",
+        ),
         ({"services": ["ner", "token-classification"]}, "token-classification and ner are the same task: keep one of them"),
         ({"services": ["ner", "ner"]}, "spec.services[1]: Duplicate value"),
         ({"services": ["nerd"]}, 'supported values: "auto", "text-classification", "token-classification"'),

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ from pipelines.local import Observer, run_model
 from pipelines.serving import serve_archive
 from steps.server import ANSWER
 from steps.store import open_store
-from tests.cluster.place import Place, installed
+from tests.cluster.place import Place, condition, installed, wait
 from tests.tiny_models import vit_folder
 
 __all__ = ["vit_folder"]  # a fixture
@@ -79,30 +79,6 @@ def on_the_laptop(source: str, place: Place, tmp_path_factory: pytest.TempPathFa
     return {name: receipt.outputs for name, receipt in outcome.receipts.items()}
 
 
-def apply(place: Place, text: str) -> None:
-    place.kubectl("apply", "-f", "-", stdin=text)
-
-
-def model(place: Place, name: str) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(place.kubectl("get", "model", name, "-o", "json"))
-    return found
-
-
-def condition(found: dict[str, Any], kind: str) -> dict[str, Any]:
-    return next((c for c in found.get("status", {}).get("conditions", []) if c["type"] == kind), {})
-
-
-def wait(what: str, ready: Callable[[], bool], seconds: float = 600) -> None:
-    end = time.monotonic() + seconds
-    while not ready():
-        assert time.monotonic() < end, f"not within {seconds:.0f} s: {what}"
-        time.sleep(2)
-
-
-def is_(place: Place, name: str, kind: str) -> Callable[[], bool]:
-    return lambda: condition(model(place, name), kind).get("status") == "True"
-
-
 def workflows(place: Place, name: str) -> list[str]:
     listing = json.loads(place.kubectl("get", "workflows", "-l", f"slipway.dev/model={name}", "-o", "json"))
     return [item["metadata"]["name"] for item in listing["items"]]
@@ -111,9 +87,9 @@ def workflows(place: Place, name: str) -> list[str]:
 def test_an_applied_model_becomes_ready_with_the_digests_of_the_laptop(
     place: Place, source: str, on_the_laptop: dict[str, Any], tmp_path: Path
 ) -> None:
-    apply(place, manifest("tiny", source))
-    wait("Model tiny is Ready", is_(place, "tiny", "Ready"))
-    found = model(place, "tiny")
+    place.apply(manifest("tiny", source))
+    wait("Model tiny is Ready", place.is_("tiny", "Ready"))
+    found = place.model("tiny")
     status = found["status"]
     assert workflows(place, "tiny") == [workflow_name(found["metadata"]["uid"], 1)]
     assert status["finishedGeneration"] == 1
@@ -150,9 +126,9 @@ def test_the_same_by_argo_submit(place: Place, source: str, on_the_laptop: dict[
 def test_a_failing_source_stalls_with_its_reason_and_is_ready_after_a_retry(
     place: Place, forge: Forge, vit_folder: Path
 ) -> None:
-    apply(place, manifest("mended", forge.url("tiny-vit"), revision="next"))
-    wait("Model mended is Stalled", is_(place, "mended", "Stalled"))
-    found = model(place, "mended")
+    place.apply(manifest("mended", forge.url("tiny-vit"), revision="next"))
+    wait("Model mended is Stalled", place.is_("mended", "Stalled"))
+    found = place.model("mended")
     assert condition(found, "Stalled")["reason"] == "RevisionNotFound"
     failure = found["status"]["lastFailure"]
     assert (failure["step"], failure["reason"], failure["retryable"]) == ("fetch", "RevisionNotFound", False)
@@ -161,26 +137,26 @@ def test_a_failing_source_stalls_with_its_reason_and_is_ready_after_a_retry(
     publish(forge.root, "tiny-vit", vit_folder, branch="next")
     [workflow] = workflows(place, "mended")
     place.argo("retry", workflow)
-    wait("Model mended is Ready", is_(place, "mended", "Ready"))
-    found = model(place, "mended")
+    wait("Model mended is Ready", place.is_("mended", "Ready"))
+    found = place.model("mended")
     assert condition(found, "Stalled") == {}
     assert "lastFailure" not in found["status"]
 
 
 def test_a_builder_that_no_cluster_has_is_refused_before_anything_is_fetched(place: Place, source: str) -> None:
-    apply(place, manifest("built", source, builder="local"))
-    wait("Model built is Stalled", is_(place, "built", "Stalled"))
-    stalled = condition(model(place, "built"), "Stalled")
+    place.apply(manifest("built", source, builder="local"))
+    wait("Model built is Stalled", place.is_("built", "Stalled"))
+    stalled = condition(place.model("built"), "Stalled")
     assert stalled["reason"] == "BuilderMissing"
     assert "plan" in stalled["message"]
-    apply(place, manifest("built", source))
-    wait("Model built is Ready", is_(place, "built", "Ready"))
-    assert workflows(place, "built") == [workflow_name(model(place, "built")["metadata"]["uid"], 2)]
+    place.apply(manifest("built", source))
+    wait("Model built is Ready", place.is_("built", "Ready"))
+    assert workflows(place, "built") == [workflow_name(place.model("built")["metadata"]["uid"], 2)]
 
 
 def test_ten_models_at_once_are_all_ready_although_everything_that_starts_them_was_killed(place: Place, source: str) -> None:
     names = [f"ten-{number}" for number in range(10)]
-    apply(place, "---\n".join(manifest(name, source) for name in names))
+    place.apply("---\n".join(manifest(name, source) for name in names))
     for part in ("eventsource", "sensor", "operator"):
         pods = place.kubectl("get", "pods", "-o", "name").split()
         killed = [pod for pod in pods if part in pod]
@@ -188,7 +164,7 @@ def test_ten_models_at_once_are_all_ready_although_everything_that_starts_them_w
         place.kubectl("delete", *killed, "--grace-period=0", "--force")
         time.sleep(5)
     for name in names:
-        wait(f"Model {name} is Ready", is_(place, name, "Ready"), 1200)
+        wait(f"Model {name} is Ready", place.is_(name, "Ready"), 1200)
         assert len(workflows(place, name)) == 1
 
 

@@ -27,6 +27,7 @@ from steps.package import unpack
 from steps.progress import Event
 from steps.receipts import execute
 from tests.conftest import RecordedProgress
+from tests.oci_registry import Fault, OciRegistry
 from tests.packaging.conftest import Made
 
 HOSTILE = "'; touch pwned; echo \"$(id)` & \n#"
@@ -80,6 +81,7 @@ def test_the_weights_have_a_layer_of_their_own_before_the_code(planned: tuple[Ma
     assert not any("src" in arguments or "." in arguments[:-1] for arguments in commands)
     model = sum(path.stat().st_size for path in (made.root / plan.context / "src/model").iterdir())
     assert next(layer.bytes for layer in plan.layers if layer.instruction == "COPY src/model") == model
+    assert plan.registry == ""
 
 
 def test_the_command_can_be_typed(planned: tuple[Made, BuildPlan]) -> None:
@@ -95,12 +97,11 @@ def test_the_command_can_be_typed(planned: tuple[Made, BuildPlan]) -> None:
     assert "a store's folder" in arguments[-1]
 
 
-def test_a_hostile_label_is_one_argument(tmp_path: Path) -> None:
-    request = BuildRequest(tmp_path / "context", "slipway/x:1", "scratch", {"org.opencontainers.image.licenses": HOSTILE})
-    command = shlex.join(build_command(Program.DOCKER, request))
+def test_a_hostile_label_is_one_argument(classifier: Made, tmp_path: Path) -> None:
+    command = shlex.join(build_command(Program.DOCKER, request_of(classifier, tmp_path / "context")))
     script = f"docker() {{ printf '%s\\0' \"$@\"; }}\n{command}"
     typed = subprocess.run(["sh", "-c", script], check=True, capture_output=True, text=True, cwd=tmp_path).stdout
-    assert f"org.opencontainers.image.licenses={HOSTILE}" in typed.split("\0")
+    assert f"dev.slipway.licence={HOSTILE}" in typed.split("\0")
     assert not (tmp_path / "pwned").exists()
 
 
@@ -162,8 +163,16 @@ def unpacked(made: Made, folder: Path) -> Path:
     return without_run(folder)
 
 
-def request_of(folder: Path) -> BuildRequest:
-    return BuildRequest(folder, "slipway/tiny:1", "scratch", {"dev.slipway.licence": HOSTILE})
+def request_of(made: Made, folder: Path, *, registry: str = "") -> BuildRequest:
+    return BuildRequest(
+        folder,
+        f"{registry or 'slipway'}/tiny:1",
+        "scratch",
+        {"dev.slipway.licence": HOSTILE},
+        lock=made.read_lock(),
+        step=made.context,
+        registry=registry,
+    )
 
 
 def layers(image: str) -> list[str]:
@@ -177,7 +186,7 @@ def test_equal_contexts_give_an_equal_image_whoever_makes_them(
     classifier: Made, tmp_path: Path, storage: Callable[[str], None], progress: RecordedProgress
 ) -> None:
     builder = LocalBuilder(Program.BUILDAH)
-    first = builder.build(request_of(unpacked(classifier, tmp_path / "one")), progress)
+    first = builder.build(request_of(classifier, unpacked(classifier, tmp_path / "one")), progress)
     assert re.fullmatch("sha256:[0-9a-f]{64}", first)
     before = os.umask(0o077)
     try:
@@ -188,7 +197,7 @@ def test_equal_contexts_give_an_equal_image_whoever_makes_them(
     for path in folder.rglob("*"):
         os.utime(path, (1, 1))
     storage("another storage")
-    assert builder.build(request_of(folder), progress) == first
+    assert builder.build(request_of(classifier, folder), progress) == first
     assert any(note.startswith("STEP") and "COPY src/model" in note for note in progress.notes)
 
 
@@ -198,10 +207,10 @@ def test_a_change_of_the_code_ships_no_weights_again(
 ) -> None:
     builder = LocalBuilder(Program.BUILDAH)
     folder = unpacked(classifier, tmp_path / "context")
-    builder.build(request_of(folder), progress)
+    builder.build(request_of(classifier, folder), progress)
     before = layers("slipway/tiny:1")
     (folder / "src/service.py").write_text("changed = True\n")
-    builder.build(request_of(folder), progress)
+    builder.build(request_of(classifier, folder), progress)
     after = layers("slipway/tiny:1")
     changed = [index for index, (one, other) in enumerate(zip(before, after, strict=True)) if one != other]
     commands = copied((folder / DOCKERFILE).read_text())
@@ -216,10 +225,43 @@ def test_a_build_that_fails_shows_the_programs_last_words(
     folder = unpacked(classifier, tmp_path / "context")
     shutil.rmtree(folder / "src/golden")
     with pytest.raises(SlipwayError) as caught:
-        LocalBuilder(Program.BUILDAH).build(request_of(folder), progress)
+        LocalBuilder(Program.BUILDAH).build(request_of(classifier, folder), progress)
     assert caught.value.reason is Reason.BUILD_FAILED
     assert caught.value.reason.exit_code is ExitCode.MODEL
     assert "src/golden" in caught.value.message.splitlines()[-1]
+
+
+@needs_buildah
+def test_with_a_registry_the_image_is_pushed_and_its_digest_is_the_registrys(
+    classifier: Made,
+    tmp_path: Path,
+    storage: Callable[[str], None],
+    progress: RecordedProgress,
+) -> None:
+    with OciRegistry(pieces=True) as registry:
+        request = request_of(classifier, unpacked(classifier, tmp_path / "context"), registry=f"{registry.host}/team")
+        digest = LocalBuilder(Program.BUILDAH).build(request, progress)
+        assert registry.image("team/tiny:1")[0] == digest
+        registry.faults.append(Fault("PUT", "manifests/", status=403, times=9))
+        with pytest.raises(SlipwayError, match="buildah failed") as caught:
+            LocalBuilder(Program.BUILDAH).build(request, progress)
+    assert caught.value.reason is Reason.BUILD_FAILED
+
+
+def test_docker_tells_the_digest_in_its_last_line(
+    classifier: Made, tmp_path: Path, progress: RecordedProgress, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    digest = "sha256:" + "ab" * 32
+    program(tmp_path / "bin", f"echo built; [ $1 = push ] && echo '1: digest: {digest} size: 1234'; exit 0")
+    (tmp_path / "bin/buildah").rename(tmp_path / "bin/docker")
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:/usr/bin:/bin")
+    request = request_of(classifier, tmp_path, registry="registry.example/team")
+    assert LocalBuilder(Program.DOCKER).build(request, progress) == digest
+    assert "Pushing registry.example/team/tiny:1." in progress.notes
+    program(tmp_path / "bin", "exit 0")
+    (tmp_path / "bin/buildah").rename(tmp_path / "bin/docker")
+    with pytest.raises(SlipwayError, match="does not tell its digest"):
+        LocalBuilder(Program.DOCKER).build(request, progress)
 
 
 @needs_buildah
@@ -247,7 +289,7 @@ def scripted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str],
 
 
 def test_a_stopped_build_stops_its_program(
-    scripted: Callable[[str], LocalBuilder], tmp_path: Path, progress: RecordedProgress
+    classifier: Made, scripted: Callable[[str], LocalBuilder], tmp_path: Path, progress: RecordedProgress
 ) -> None:
     def stop(event: Event) -> None:
         if event.text.startswith("STEP"):
@@ -256,7 +298,7 @@ def test_a_stopped_build_stops_its_program(
     progress.then = stop
     builder = scripted(f"echo $$ >{tmp_path}/pid; echo STEP 1/1: RUN sleep; exec sleep 600")
     with pytest.raises(Terminated):
-        builder.build(request_of(tmp_path), progress)
+        builder.build(request_of(classifier, tmp_path), progress)
     assert not psutil.pid_exists(int((tmp_path / "pid").read_text()))
 
 
@@ -270,10 +312,10 @@ def test_a_stopped_build_stops_its_program(
     ],
 )
 def test_whatever_the_program_does_becomes_a_sentence(
-    scripted: Callable[[str], LocalBuilder], tmp_path: Path, context: Context, script: str, said: str
+    classifier: Made, scripted: Callable[[str], LocalBuilder], tmp_path: Path, context: Context, script: str, said: str
 ) -> None:
     with pytest.raises(SlipwayError) as caught:
-        scripted(script).build(request_of(tmp_path), context.progress)
+        scripted(script).build(request_of(classifier, tmp_path), context.progress)
     assert caught.value.reason is Reason.BUILD_FAILED
     assert said in caught.value.message
     assert "\n85\n" not in caught.value.message
