@@ -25,6 +25,8 @@ from steps.reporting.words import shown
 
 NAMESPACE = "slipway"  # where `slipway install` puts everything, and where Models are looked for, unless told otherwise
 TIMEOUT = (5, 60)  # seconds to connect, and between two reads
+# Without the charset, the client itself would make JSON of what is sent, with escapes that YAML refuses.
+APPLY = "application/apply-patch+yaml; charset=utf-8"
 FIELD_MANAGER = "slipway"
 BUSY = (1.0, 2.0, 4.0)  # seconds between tries; a CRD that is being changed is out of reach for about one
 MAX_LOG = 100_000  # lines of one pod's log that are read, from its end
@@ -138,12 +140,14 @@ class Cluster:
 
         Fields that another manager set before and the manifest names are taken over: the manifest is what is wanted.
         """
-        options = {"name": manifest["metadata"]["name"], "namespace": self.namespace, "field_manager": FIELD_MANAGER}
-        made = self._ask(
-            lambda: self._resource(_kind(manifest)).server_side_apply(
-                body=yaml_of(manifest), force_conflicts=True, _request_timeout=TIMEOUT, **options
-            )
-        )
+        options = {"field_manager": FIELD_MANAGER, "force_conflicts": True, "_request_timeout": TIMEOUT}
+
+        def request() -> Any:
+            resource = self._resource(_kind(manifest))
+            path = resource.path(name=manifest["metadata"]["name"], namespace=self.namespace if resource.namespaced else None)
+            return self.dynamic.request("patch", path, body=yaml_of(manifest), content_type=APPLY, **options)
+
+        made = self._ask(request)
         assert made is not None, "the API server answers with the object"
         return made
 

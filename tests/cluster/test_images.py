@@ -86,17 +86,18 @@ def cloud_build(host: str, wheels: str, tmp_path_factory: pytest.TempPathFactory
     command = [sys.executable, "-m", "tests.cloud_build_server", "--host", host, "--trust", str(folder)]
     command += ["--storage", os.environ["STORAGE_EMULATOR_HOST"], "--plain-http", REGISTRY]
     for flag in ("--isolation=chroot", "--network=host", f"--volume={pip_conf}:/etc/pip.conf:ro"):
-        command += ["--buildah-flag", flag]
-    with (folder / "server.log").open("w") as log:
-        server = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=log, text=True)
-    try:
-        assert server.stdout is not None
-        said = server.stdout.readline()
-        assert said.startswith("serving at "), (folder / "server.log").read_text()
-        yield said.split()[-1], folder
-    finally:
-        server.terminate()
-        server.wait(60)
+        command.append(f"--buildah-flag={flag}")
+    with (
+        (folder / "server.log").open("w") as log,
+        subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=log, text=True) as server,
+    ):
+        try:
+            assert server.stdout is not None
+            said = server.stdout.readline()
+            assert said.startswith("serving at "), (folder / "server.log").read_text()
+            yield said.split()[-1], folder
+        finally:
+            server.terminate()
 
 
 @pytest.fixture(scope="module")
