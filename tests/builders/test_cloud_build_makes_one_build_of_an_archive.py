@@ -7,12 +7,14 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from steps.builders.cloudbuild.single import CREATIONS, cancel
-from steps.cloudbuild import CloudBuildOutputs
+from steps.cloudbuild import CloudBuildOutputs, cancel_unfinished
 from steps.errors import ExitCode, Reason, SlipwayError, Terminated
+from steps.receipts import Receipt
 from tests.builders.cloud_build import IMAGE, STORE, Site
 from tests.cloud_build_server import Effect, Fault, Status
 
@@ -243,6 +245,21 @@ def test_whoever_stops_a_run_can_cancel_its_builds(site: Site) -> None:
     assert cancel(site.inputs.archive_digest, site.context()) == []
     assert site.fails().reason is Reason.BUILD_RUNNING
     ends_well(site, created=2, cancelled=1)
+
+
+def test_a_run_that_has_ended_cancels_what_is_still_being_built_for_it(site: Site) -> None:
+    site.fails()
+    (build,) = site.server.builds.values()
+    spent: dict[str, Any] = {"service": "text-classification", "started": "", "seconds": 1.0, "cpu_seconds": 1.0}
+    inputs = {"archive_digest": site.inputs.archive_digest}
+    planned = Receipt(step="build", inputs=inputs, outputs={"awaits": "cloudbuild"}, **spent)
+    of_another_builder = Receipt(step="build", inputs=inputs, outputs={"awaits": ""}, **spent)
+    cancel_unfinished([planned, Receipt(step="cloudbuild", inputs=inputs, **spent)], site.context())
+    cancel_unfinished([of_another_builder], site.context())
+    assert site.server.active == [build]
+    cancel_unfinished([planned], site.context())
+    assert site.server.active == []
+    assert site.notes[-1] == f"Build {build.id} is cancelled: the run has ended without it."
 
 
 def test_a_build_that_the_list_does_not_know_yet_is_cancelled_too(site: Site) -> None:
