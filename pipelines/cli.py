@@ -230,7 +230,7 @@ def retry(
 def install(
     namespace: NamespaceOption = "",
     context: ContextOption = "",
-    store: Annotated[str, typer.Option(help="Where the cluster keeps the results: gs://bucket/prefix.")] = "",
+    store: Annotated[str, typer.Option(help="Where the cluster keeps the results: gs://… or s3://bucket/prefix.")] = "",
     event_bus_url: Annotated[str, typer.Option(help="A NATS server with JetStream to use, nats://…; or one is started.")] = "",
     registry: Annotated[str | None, typer.Option(help="Registry that has Slipway's own images: REGISTRY/slipway/…")] = None,
     settings: Annotated[
@@ -262,7 +262,7 @@ def doctor(
     """Say what is missing, on this machine and in the cluster, and how to get it."""
     from pipelines.doctor import examine, print_findings
 
-    findings = examine(namespace, context, store or read_settings().store)
+    findings = examine(namespace, context, store)
     if as_json:
         print(json.dumps([asdict(finding) for finding in findings], indent=1))
     else:

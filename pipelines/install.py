@@ -25,11 +25,14 @@ from pipelines.cluster import (
     Cluster,
     Kind,
 )
+from pipelines.configuration import check_cluster
 from pipelines.events import BUS, events, events_name
 from pipelines.readiness import WAITED_FOR, listens, why_not_ready
 from pipelines.rendering import files
+from pipelines.rendering import settings as default_settings
 from steps.clock import Clock
 from steps.errors import Reason, SlipwayError
+from steps.settings import Settings
 
 # Each kind after those that it needs. A Sensor sees nothing from before its first subscription, so the EventSource, which
 # tells of every Model there is when it starts, comes after that.
@@ -69,7 +72,7 @@ class Choices:
 
     @classmethod
     def parse(cls, pairs: Sequence[str], *, store: str, event_bus_url: str, registry: str | None) -> Choices:
-        """From the flags. Raises ``InvalidInput`` and ``UnsupportedStore``."""
+        """From the flags. Raises ``InvalidInput``; what the settings are worth, ``check`` says, with those that are there."""
         settings = {}
         for pair in pairs:
             key, equals, value = pair.partition("=")
@@ -78,12 +81,6 @@ class Choices:
             settings[key] = value
         if store:
             settings["SLIPWAY_STORE"] = store
-        if not settings.get("SLIPWAY_STORE", "gs://").startswith("gs://"):
-            raise SlipwayError(
-                Reason.UNSUPPORTED_STORE,
-                f"{settings['SLIPWAY_STORE']} is no store for a cluster: each step runs in a pod of its own.",
-                hint="Use gs://bucket/prefix.",
-            )
         if event_bus_url and not re.fullmatch(r"(nats|tls)://[^\s/]+", event_bus_url):
             raise SlipwayError(Reason.INVALID_INPUT, f"--event-bus-url {event_bus_url} is not nats://HOST:PORT.")
         return cls(settings, event_bus_url or None, registry.rstrip("/") if registry is not None else None)
@@ -92,12 +89,14 @@ class Choices:
 def install(cluster: Cluster, choices: Choices, clock: Clock, timeout: float, say: Callable[[str], None]) -> None:
     """Apply everything and, unless ``timeout`` (seconds) is 0, wait. ``say`` hears a line for each object.
 
-    Raises ``MissingDependency`` without Argo, or when something is not ready in time.
+    Raises ``MissingDependency`` without Argo, or when something is not ready in time; ``InvalidInput`` and
+    ``UnsupportedStore`` for settings that cannot be meant, before anything is applied.
     """
     require_argo(cluster)
     end = clock.monotonic() + timeout
     existing = cluster.find(CONFIG_MAP, SETTINGS) or {}
     registry = choices.registry
+    settings = check(default_settings(), existing, choices.settings, cluster.namespace)
     if registry is None:
         registry = ((existing.get("metadata") or {}).get("annotations") or {}).get(REGISTRY, "")
     keep_bus = not choices.event_bus_url and cluster.find(EVENT_BUS, BUS) is not None
@@ -117,8 +116,9 @@ def install(cluster: Cluster, choices: Choices, clock: Clock, timeout: float, sa
         if kind == CRD:
             wait(cluster, [(kind, name)], clock, timeout or 60, say)
         applied.append((kind, name))
-    settings = cluster.get(CONFIG_MAP, SETTINGS)["data"]
-    say(f"Results go to {settings['SLIPWAY_STORE']} (--store names another place).")
+    say(f"Results go to {settings.store} (--store names another place).")
+    goal = f" and go to {settings.registry}" if settings.registry else ""
+    say(f"Images come from the builder {settings.builder}{goal} (--set SLIPWAY_BUILDER=…, --set SLIPWAY_REGISTRY=…).")
     if timeout:
         parts = [each for each in applied if each[0] in WAITED_FOR]
         wait(cluster, parts, clock, end - clock.monotonic(), say, steady=STEADY)
@@ -175,6 +175,17 @@ def with_settings(
     """The settings: what is chosen now goes before what is there, and that before the defaults."""
     metadata = {**manifest["metadata"], "annotations": {REGISTRY: registry}}
     return {**manifest, "metadata": metadata, "data": {**manifest["data"], **(existing.get("data") or {}), **chosen}}
+
+
+def check(manifest: Mapping[str, Any], existing: Mapping[str, Any], chosen: Mapping[str, str], namespace: str) -> Settings:
+    """The settings as they would be. Raises what is wrong with them, all of it at once."""
+    settings, wrong = check_cluster(with_settings(manifest, existing, chosen, "")["data"], namespace)
+    if len(wrong) > 1:
+        said = "\n".join(each.message for each in wrong)
+        raise SlipwayError(Reason.INVALID_INPUT, said, hint="\n".join(dict.fromkeys(each.hint for each in wrong)))
+    for each in wrong:
+        raise each
+    return settings
 
 
 def wait(

@@ -194,6 +194,10 @@ class OciRegistry:
                 return self._begin(repository, query, headers)
             case ("PUT", "blobs/uploads"):
                 return self._finish(repository, last, query, headers, body)
+            case ("DELETE", "blobs/uploads"):
+                if self.uploads.pop(query.get("_state", ""), None) != repository:
+                    raise Refused(404, "BLOB_UPLOAD_UNKNOWN")
+                return Answer(204)
             case ("PATCH", "blobs/uploads") if self.pieces is not None:
                 self.pieces[query["_state"]] = self.pieces.get(query["_state"], b"") + body
                 return Answer(202, headers={"Location": path, "Range": f"0-{len(self.pieces[query['_state']]) - 1}"})
@@ -352,7 +356,7 @@ class _Handler(BaseHTTPRequestHandler):
                 return
             self.wfile.write(data)
 
-    do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = _serve
+    do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = _serve
 
     def _pieces(self) -> bytes:
         """A body of chunks, each after its length in hex (RFC 9112, 7.1)."""

@@ -13,8 +13,9 @@ from hypothesis import strategies as some
 
 from crd.manifest import parse_manifest
 from crd.workflow import TEMPLATE
-from pipelines import access, argo, doctor, events, rendering
-from pipelines.cluster import DEPLOYMENT, EVENT_SOURCE, NAMESPACE, SENSOR, Cluster, Kind, yaml_of
+from pipelines import access, argo, configuration, events, rendering
+from pipelines.cluster import CONFIG_MAP, DEPLOYMENT, EVENT_SOURCE, NAMESPACE, SENSOR, Cluster, Kind, yaml_of
+from pipelines.doctor import cluster as doctor
 from pipelines.install import LISTENS, NO_NAMESPACE, REGISTRY, Choices, install, manifests, with_registry, with_settings
 from pipelines.readiness import SUBSCRIBED
 from pipelines.submit import adhoc_workflow, check_reachable, namespace_of, resource
@@ -109,20 +110,13 @@ def test_flags_are_read() -> None:
 
 
 @pytest.mark.parametrize(
-    ("pairs", "store", "url", "reason"),
-    [
-        (["A"], "", "", Reason.INVALID_INPUT),
-        (["=b"], "", "", Reason.INVALID_INPUT),
-        (["A-B=c"], "", "", Reason.INVALID_INPUT),
-        ([], "/var/store", "", Reason.UNSUPPORTED_STORE),
-        (["SLIPWAY_STORE=file:///x"], "", "", Reason.UNSUPPORTED_STORE),
-        ([], "", "http://h", Reason.INVALID_INPUT),
-    ],
+    ("pairs", "url"),
+    [(["A"], ""), (["=b"], ""), (["A-B=c"], ""), ([], "http://h")],
 )
-def test_flags_that_cannot_be_meant_are_refused(pairs: list[str], store: str, url: str, reason: Reason) -> None:
+def test_flags_that_cannot_be_meant_are_refused(pairs: list[str], url: str) -> None:
     with pytest.raises(SlipwayError) as caught:
-        Choices.parse(pairs, store=store, event_bus_url=url, registry=None)
-    assert caught.value.reason is reason
+        Choices.parse(pairs, store="", event_bus_url=url, registry=None)
+    assert caught.value.reason is Reason.INVALID_INPUT
 
 
 def test_names_that_stand_twice_are_equal() -> None:
@@ -130,6 +124,9 @@ def test_names_that_stand_twice_are_equal() -> None:
     assert rendering.NAMESPACE == NAMESPACE
     assert argo.SETTINGS == doctor.SETTINGS
     assert access.OPERATOR_ACCOUNT == doctor.OPERATOR
+    assert argo.STEPS_ACCOUNT == doctor.STEPS
+    assert (argo.CREDENTIALS, argo.REGISTRY) == (configuration.CREDENTIALS, configuration.REGISTRY)
+    assert f"{argo.SECRETS}/{argo.credentials().name}" == configuration.MOUNTED
     assert argo.NAME == TEMPLATE
     assert doctor.VERSION_LABEL in argo.workflow_template().to_dict()["metadata"]["labels"]
 
@@ -166,9 +163,9 @@ class Empty(Cluster):
     def log(self, pod: str) -> list[str]:
         return [f'{{"msg":"{SUBSCRIBED} default.here-models.model"}}'] if self.clock.monotonic() >= self.listens else ["…"]
 
-    def install(self, timeout: float) -> list[str]:
+    def install(self, timeout: float, **settings: str) -> list[str]:
         said: list[str] = []
-        install(self, Choices(), self.clock, timeout, said.append)
+        install(self, Choices(settings), self.clock, timeout, said.append)
         return said
 
 
@@ -197,6 +194,98 @@ def test_without_a_wait_and_with_an_event_source_that_is_there_nothing_is_waited
     before = cluster.applied[EVENT_SOURCE.kind]
     assert not any("listen" in line for line in cluster.install(timeout=300))
     assert cluster.applied[EVENT_SOURCE.kind] == before
+
+
+def test_a_new_setting_joins_those_that_are_there() -> None:
+    cluster = empty(listens=0)
+    cluster.install(0, SLIPWAY_STORE="gs://mine/models", SLIPWAY_REGISTRY="r.example/team", EXTRA="1")
+    said = cluster.install(0, SLIPWAY_BUILDER="cloudbuild", EXTRA="")
+    assert "Results go to gs://mine/models (--store names another place)." in said
+    assert any(line.startswith("Images come from the builder cloudbuild and go to r.example/team ") for line in said)
+    found = cluster.objects[CONFIG_MAP, argo.SETTINGS]["data"]
+    assert (found["SLIPWAY_BUILDER"], found["SLIPWAY_REGISTRY"], found["EXTRA"]) == ("cloudbuild", "r.example/team", "")
+
+
+PASSWORD = "hunter2-hunter2"
+REFUSED: dict[str, tuple[dict[str, str], list[str]]] = {
+    "a folder": ({"SLIPWAY_STORE": "/var/store"}, ["SLIPWAY_STORE is /var/store", "SLIPWAY_STORE=gs://BUCKET/PREFIX"]),
+    "an address of a folder": ({"SLIPWAY_STORE": "file:///x"}, ["SLIPWAY_STORE is file:///x", "only a bucket"]),
+    "no value": ({"SLIPWAY_BUILD_TIMEOUT": "soon"}, ["SLIPWAY_BUILD_TIMEOUT: ", "seconds that a build may take"]),
+    "no builder": ({"SLIPWAY_BUILDER": "magic"}, ["SLIPWAY_BUILDER: "]),
+    "no builder of a cluster": ({"SLIPWAY_BUILDER": "local"}, ["SLIPWAY_BUILDER is local", "There are plan, oci, cloudbuild."]),
+    "oci without a registry": (
+        {"SLIPWAY_BUILDER": "oci"},
+        ["SLIPWAY_REGISTRY is not set", "slipway install -n here --set SLIPWAY_REGISTRY=HOST/PATH"],
+    ),
+    "cloudbuild with another's store": (
+        {"SLIPWAY_BUILDER": "cloudbuild", "SLIPWAY_REGISTRY": "r.example", "SLIPWAY_STORE": "s3://b"},
+        ["SLIPWAY_STORE is s3://b", "--set SLIPWAY_STORE=gs://BUCKET/PREFIX"],
+    ),
+    "no pool": ({"SLIPWAY_BUILD_POOL": "mine"}, ["The setting build_pool is 'mine'"]),
+    "no registry": ({"SLIPWAY_REGISTRY": "a//b"}, ["a//b"]),
+    "mistyped": (
+        {"slipway_registri": "x"},
+        ["no setting slipway_registri. Did you mean SLIPWAY_REGISTRY?", "--set slipway_registri="],
+    ),
+    "mistyped at its beginning": ({"SLIPAWAY_REGION": "x"}, ["Did you mean SLIPWAY_REGION?"]),
+    "unknown": ({"SLIPWAY_COLOUR_OF_SAILS": "x"}, ["There is no setting SLIPWAY_COLOUR_OF_SAILS.", "SLIPWAY_HTTP_HOSTS"]),
+    "a secret": (
+        {"AWS_SECRET_ACCESS_KEY": PASSWORD},
+        ["AWS_SECRET_ACCESS_KEY holds a secret", "slipway-credentials", "slipway-registry"],
+    ),
+    "a secret in an address": (
+        {"PIP_INDEX_URL": f"https://ada:{PASSWORD}@wheels.example/simple"},
+        ["PIP_INDEX_URL holds a secret"],
+    ),
+}
+
+
+@pytest.mark.parametrize(("settings", "said"), REFUSED.values(), ids=list(REFUSED))
+def test_settings_that_cannot_be_meant_are_refused_before_anything_is_applied(
+    settings: dict[str, str], said: list[str]
+) -> None:
+    cluster = empty(listens=0)
+    with pytest.raises(SlipwayError) as caught:
+        cluster.install(0, **settings)
+    assert caught.value.reason in (Reason.INVALID_INPUT, Reason.UNSUPPORTED_STORE)
+    for text in said:
+        assert text in f"{caught.value.message}\n{caught.value.hint}"
+    assert PASSWORD not in f"{caught.value.message}\n{caught.value.hint}"
+    assert not cluster.applied
+
+
+def test_all_that_is_wrong_is_said_at_once() -> None:
+    with pytest.raises(SlipwayError) as caught:
+        empty(listens=0).install(0, SLIPWAY_BUILDER="oci", SLIPWAY_REGION="x", SLIPWAY_BUILD_TIMEOUT="1", SLIPWAY_STOR="s3://b")
+    assert caught.value.reason is Reason.INVALID_INPUT
+    said = caught.value.message.splitlines()
+    assert [line.split()[0] for line in said] == ["SLIPWAY_BUILD_TIMEOUT:", "SLIPWAY_REGISTRY", "There"]
+    assert "Did you mean SLIPWAY_STORE?" in said[2]
+
+
+def test_a_wrong_setting_of_before_is_taken_back_by_an_empty_one() -> None:
+    cluster = empty(listens=0)
+    cluster.install(0)
+    cluster.objects[CONFIG_MAP, argo.SETTINGS]["data"]["SLIPWAY_COLOUR"] = "red"
+    with pytest.raises(SlipwayError, match="SLIPWAY_COLOUR"):
+        cluster.install(0)
+    cluster.install(0, SLIPWAY_COLOUR="")
+
+
+def test_the_environment_of_libraries_is_anybodys() -> None:
+    free = {
+        "AWS_ENDPOINT_URL": "https://minio.example:9000",
+        "AWS_SHARED_CREDENTIALS_FILE": "/etc/slipway/credentials/aws",
+        "GOOGLE_APPLICATION_CREDENTIALS": "/etc/slipway/credentials/key.json",
+        "HF_HUB_DISABLE_IMPLICIT_TOKEN": "1",
+        "TOKENIZERS_PARALLELISM": "false",
+        "NO_PROXY": ".svc",
+        "SLIPWAY_HTTP_HOSTS": "git.example",
+        "SLIPWAY_PLAIN_HTTP": "registry:5000",
+    }
+    cluster = empty(listens=0)
+    cluster.install(0, **free)
+    assert free.items() <= cluster.objects[CONFIG_MAP, argo.SETTINGS]["data"].items()
 
 
 @given(some.text(some.characters(exclude_categories=["Cs"])))

@@ -1,0 +1,132 @@
+"""Whether settings fit together: what ``slipway install`` refuses before it applies anything, and ``slipway doctor`` finds.
+
+``steps.settings`` says what a single setting may be. Here stands what one asks of another, and what a cluster asks of the
+ConfigMap whose entries are the environment of every step: no secret is in it, since everybody who may look at ConfigMaps reads
+it. Secrets are files of two Secrets, ``slipway-credentials`` and ``slipway-registry``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from difflib import get_close_matches
+from pathlib import Path
+
+from crd.workflow import BUILDERS
+from steps.builders import BuilderKind
+from steps.builders.cloudbuild.order import location
+from steps.errors import Reason, SlipwayError
+from steps.gate.urls import HTTP_HOSTS
+from steps.oci.reference import Reference
+from steps.settings import FILE, PREFIX, Settings, read_settings, variable
+from steps.store import BUCKETS
+
+# As in pipelines.argo, which needs hera.
+CREDENTIALS, REGISTRY = "slipway-credentials", "slipway-registry"
+MOUNTED = "/etc/slipway/credentials"
+VARIABLES = (*map(variable, Settings.model_fields), HTTP_HOSTS)
+NOWHERE = Path("/nonexistent")  # a folder without a slipway.toml, as a pod's
+PUSHING = (BuilderKind.OCI, BuilderKind.CLOUDBUILD)  # what makes no image without pushing it
+NEAR = 0.8  # how alike a mistyped name is to the right one
+_SECRET = re.compile(r"(SECRET|TOKEN|PASSWORD|PASSWD|CREDENTIALS?|API_?KEY)(_|$)|_KEY$", re.IGNORECASE)
+_USER_IN_ADDRESS = re.compile(r"://[^/\s@]+@")
+_LONGEST_SWITCH = len("false")
+
+
+def read(variables: Mapping[str, str], folder: Path | None = None) -> tuple[Settings, list[SlipwayError]]:
+    """The settings as far as they are sound, and all that is wrong: what is wrong with one does not hide the next.
+
+    A file that cannot be read, or has a wrong line, is left out as a whole.
+    """
+    sound = dict(variables)
+    wrong: list[SlipwayError] = []
+    while True:
+        try:
+            return read_settings(sound, folder), wrong
+        except SlipwayError as error:
+            wrong.append(error)
+            named = next((each for each in VARIABLES if error.message.startswith(f"{each}: ")), None)
+            if named:
+                del sound[named]
+            else:
+                folder = NOWHERE
+
+
+def check_here(variables: Mapping[str, str], folder: Path | None = None) -> tuple[Settings, list[SlipwayError]]:
+    """The settings of this machine, and all that is wrong with them."""
+
+    def write(name: str, value: str) -> str:
+        return f'Write `{name} = "{value}"` into {FILE}, or set {variable(name)}.'
+
+    settings, wrong = read(variables, folder)
+    return settings, [*wrong, *_misfits(settings, write)]
+
+
+def check_cluster(data: Mapping[str, str], namespace: str) -> tuple[Settings, list[SlipwayError]]:
+    """The settings that a ConfigMap holds, and all that is wrong with it as the environment of pods.
+
+    An entry that is empty sets nothing, so nothing is wrong with it: ``--set NAME=`` takes one back.
+    """
+
+    def install(name: str, value: str) -> str:
+        return f"slipway install -n {namespace} --set {variable(name)}={value}"
+
+    given = {name: value for name, value in data.items() if value}
+    settings, wrong = read(given, NOWHERE)
+    wrong += _misfits(settings, install)
+    if not settings.store.startswith(BUCKETS):
+        said = f"SLIPWAY_STORE is {settings.store}, and each step runs in a pod of its own: only a bucket is seen by all."
+        wrong.append(SlipwayError(Reason.UNSUPPORTED_STORE, said, hint=install("store", "gs://BUCKET/PREFIX") + ", or s3://…"))
+    if settings.builder not in BUILDERS:
+        said = f"SLIPWAY_BUILDER is {settings.builder}, and no cluster has it: pods may not run programs that build images."
+        wrong.append(SlipwayError(Reason.INVALID_INPUT, said, hint=f"There are {', '.join(BUILDERS)}."))
+    for name, value in given.items():
+        if near := _meant(name):
+            take_back = f"`--set {name}=` takes it back. There are {', '.join(VARIABLES)}."
+            wrong.append(SlipwayError(Reason.INVALID_INPUT, f"There is no setting {name}.{near}", hint=take_back))
+        if _is_secret(name, value):
+            wrong.append(_secret(name, namespace))
+    return settings, wrong
+
+
+def _misfits(settings: Settings, mend: Callable[[str, str], str]) -> Iterator[SlipwayError]:
+    """Where a setting asks for another one. ``mend`` says how to set one to a value."""
+    if settings.builder in PUSHING and not settings.registry:
+        said = f"SLIPWAY_REGISTRY is not set, and the builder {settings.builder} pushes the images that it makes."
+        yield SlipwayError(Reason.INVALID_INPUT, said, hint=mend("registry", "HOST/PATH"))
+    if settings.builder is BuilderKind.CLOUDBUILD and not settings.store.startswith("gs://"):
+        said = f"SLIPWAY_STORE is {settings.store}, and Cloud Build takes its source from Google Cloud Storage alone."
+        hint = f"{mend('store', 'gs://BUCKET/PREFIX')} The builder oci takes any store."
+        yield SlipwayError(Reason.UNSUPPORTED_STORE, said, hint=hint)
+    for sound in (lambda: location(settings), lambda: Reference.parse(f"{settings.registry or 'host.example'}/name")):
+        try:
+            sound()
+        except SlipwayError as error:
+            yield error
+
+
+def _meant(name: str) -> str:
+    """What to say of a name that is no setting and looks like one; empty for any other variable of the steps."""
+    near = get_close_matches(name.upper(), VARIABLES, 1, NEAR)
+    if name in VARIABLES or not (near or name.upper().startswith(PREFIX)):
+        return ""
+    return f" Did you mean {near[0]}?" if near else " None is called like that."
+
+
+def _is_secret(name: str, value: str) -> bool:
+    """Whether a name or an address gives a secret away; the path of a file that holds one is none, nor is a switch."""
+    if _USER_IN_ADDRESS.search(value):
+        return True
+    return bool(_SECRET.search(name)) and not value.startswith("/") and len(value) > _LONGEST_SWITCH
+
+
+def _secret(name: str, namespace: str) -> SlipwayError:
+    """Without its value."""
+    return SlipwayError(
+        Reason.INVALID_INPUT,
+        f"{name} holds a secret, as it looks, and whoever may see ConfigMaps would read it.",
+        hint=f"Take it back with `--set {name}=`. A registry's goes into the Secret {REGISTRY} (kubectl -n {namespace} create "
+        f"secret docker-registry {REGISTRY} …); others are files of the Secret {CREDENTIALS} (kubectl -n {namespace} create "
+        f"secret generic {CREDENTIALS} --from-file=NAME=FILE), which steps find as {MOUNTED}/NAME: name that file in "
+        "GOOGLE_APPLICATION_CREDENTIALS, AWS_SHARED_CREDENTIALS_FILE or PIP_CONFIG_FILE.",
+    )

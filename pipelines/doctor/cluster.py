@@ -1,0 +1,214 @@
+"""What an installation has put into a cluster: whether it is there, ready and of one mind with itself.
+
+What pods may do in the store and the registry is not tried from here: they act under identities of their own.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from crd.workflow import TEMPLATE
+from pipelines.cluster import (
+    CONFIG_MAP,
+    DEPLOYMENT,
+    EVENT_BUS,
+    EVENT_SOURCE,
+    GET_EVENTS,
+    GET_WORKFLOWS,
+    MODEL,
+    SENSOR,
+    WORKFLOW,
+    WORKFLOW_TEMPLATE,
+    Cluster,
+    Kind,
+)
+from pipelines.configuration import CREDENTIALS, MOUNTED, REGISTRY, check_cluster
+from pipelines.doctor.finding import CLUSTER, Finding, Missing, check
+from pipelines.readiness import why_not_ready
+from steps import __version__
+from steps.builders import BuilderKind
+from steps.errors import Reason, SlipwayError
+from steps.settings import Settings
+
+# As in pipelines.argo and pipelines.access, which need hera.
+SETTINGS, OPERATOR, STEPS = "slipway-settings", "slipway-operator", "slipway-steps"
+SECRET, SERVICE_ACCOUNT = Kind("v1", "Secret"), Kind("v1", "ServiceAccount")
+# A kind of each part of Argo, the end of its controller's image, and how to get it.
+ARGO = {
+    WORKFLOW: ("Argo Workflows", "/workflow-controller", GET_WORKFLOWS),
+    SENSOR: ("Argo Events", "/argo-events", GET_EVENTS),
+}
+VERSION_LABEL = "app.kubernetes.io/version"
+IDENTITIES = ("iam.gke.io/gcp-service-account", "eks.amazonaws.com/role-arn")  # annotations of Google's clusters, and Amazon's
+DOCKER_CONFIG = ".dockerconfigjson"
+# What the person at the keyboard needs: verb, group, resource, and what for.
+RIGHTS = (
+    ("create", "slipway.dev", "models", "submit"),
+    ("patch", "slipway.dev", "models", "submit"),
+    ("create", "argoproj.io", "workflows", "submit --workflow"),
+    ("update", "argoproj.io", "workflows", "retry"),
+    ("list", "", "pods", "logs"),
+    ("get", "", "pods/log", "logs"),
+)
+
+
+def in_cluster(cluster: Cluster) -> Iterator[Finding]:
+    """What Models in this namespace need."""
+    install = f"slipway install -n {cluster.namespace}"
+    yield Finding(CLUSTER, "API server", True, f"{cluster.server}, Kubernetes {cluster.version}")
+    for kind, (name, image, command) in ARGO.items():
+        yield _check(name, command, argo, cluster, kind, image)
+    yield _check("CRD models.slipway.dev", install, _known, cluster)
+    yield _check(f"WorkflowTemplate {TEMPLATE}", install, _template, cluster)
+    yield from _configuration(cluster, install)
+    for kind in (EVENT_BUS, SENSOR, EVENT_SOURCE):
+        yield _check(kind.kind, install, _all_ready, cluster, kind)
+    yield _check("operator", install, _ready, cluster, DEPLOYMENT, OPERATOR)
+    for verb, group, resource, purpose in RIGHTS:
+        mend = f"ask whoever runs the cluster; `slipway {purpose}` needs it"
+        yield _check(f"right to {verb} {resource}", mend, _right, cluster, verb, group, resource)
+
+
+def argo(cluster: Cluster, kind: Kind, image: str) -> str:
+    """The version of Argo's controller, found by its image: charts give it other names than the release's manifests do."""
+    if not cluster.has(kind):
+        raise Missing(f"the cluster does not know {kind.kind}s")
+    try:
+        deployments = cluster.search(DEPLOYMENT, everywhere=True)
+    except SlipwayError as error:
+        if error.reason is not Reason.ACCESS_DENIED:
+            raise
+        return "its kinds are there; you have no right to see whether its controller runs"  # nor any need of it
+    for deployment in deployments:
+        for container in deployment["spec"]["template"]["spec"]["containers"]:
+            name, _, version = container["image"].partition("@")[0].rpartition(":")
+            said = [*(container.get("command") or ()), *(container.get("args") or ())]
+            if name.endswith(image) and any("controller" in word for word in said):
+                namespace = deployment["metadata"]["namespace"]
+                if not (deployment.get("status") or {}).get("availableReplicas"):
+                    raise Missing(f"its controller in the namespace {namespace} is not running")
+                return f"{version} in the namespace {namespace}"
+    raise Missing("its kinds are there, but its controller is not")
+
+
+def _known(cluster: Cluster) -> str:
+    if not cluster.has(MODEL):
+        raise Missing("the cluster does not know Models")
+    return ""
+
+
+def _template(cluster: Cluster) -> str:
+    version = (_there(cluster, WORKFLOW_TEMPLATE, TEMPLATE)["metadata"].get("labels") or {}).get(VERSION_LABEL, "unknown")
+    if version != __version__:
+        raise Missing(f"version {version} is installed, and this is {__version__}")
+    return f"version {version}"
+
+
+def _configuration(cluster: Cluster, install: str) -> Iterator[Finding]:
+    """The ConfigMap, all that is wrong with it, and the Secrets that it, or its builder, leads to."""
+    what = f"ConfigMap {SETTINGS}"
+    data: dict[str, str] = {}
+
+    def look() -> str:
+        data.update(_there(cluster, CONFIG_MAP, SETTINGS).get("data") or {})
+        return ""
+
+    there = _check(what, install, look)
+    if not there.good:
+        yield there
+        return
+    settings, wrong = check_cluster(data, cluster.namespace)
+    for error in wrong:
+        yield Finding(CLUSTER, what, False, error.message, error.hint)
+    goal = f", images by {settings.builder}" + (f" to {settings.registry}" if settings.registry else "")
+    yield Finding(CLUSTER, what, True, f"results go to {settings.store}{goal}; what pods may do there shows in a run")
+    yield from _secrets(cluster, settings, data)
+    yield _check(f"ServiceAccount {STEPS}", install, _seen, _identity, cluster)
+
+
+def _secrets(cluster: Cluster, settings: Settings, data: dict[str, str]) -> Iterator[Finding]:
+    """The files that settings point to, and what the builder in a pod pushes with."""
+    files = {name: path.removeprefix(f"{MOUNTED}/") for name, path in data.items() if path.startswith(f"{MOUNTED}/")}
+    for name, key in files.items():
+        create = f"kubectl -n {cluster.namespace} create secret generic {CREDENTIALS} --from-file={key}=FILE"
+        yield _check(f"Secret {CREDENTIALS}, for {name}", create, _seen, _file, cluster, CREDENTIALS, key)
+    if settings.builder is BuilderKind.OCI and settings.registry:
+        host = settings.registry.partition("/")[0]
+        create = (
+            f"kubectl -n {cluster.namespace} create secret docker-registry {REGISTRY} --docker-server={host} "
+            "--docker-username=NAME --docker-password=PASSWORD"
+        )
+        # A registry may take pushes from everybody who reaches it.
+        yield _check(f"Secret {REGISTRY}, to push", create, _seen, _login, cluster, host, required=False)
+
+
+def _seen(ask: Callable[..., str], *arguments: Any) -> str:
+    """What ``ask`` answers, where one may look: whoever may not does not need to."""
+    try:
+        return ask(*arguments)
+    except SlipwayError as error:
+        if error.reason is not Reason.ACCESS_DENIED:
+            raise
+        return "you have no right to see it"
+
+
+def _file(cluster: Cluster, secret: str, key: str) -> str:
+    if key not in (_there(cluster, SECRET, secret).get("data") or {}):
+        raise Missing(f"it has no file {key}")
+    return key
+
+
+def _login(cluster: Cluster, host: str) -> str:
+    encoded = (_there(cluster, SECRET, REGISTRY).get("data") or {}).get(DOCKER_CONFIG)
+    if encoded is None:
+        raise Missing(f"it is no Secret of the type kubernetes.io/dockerconfigjson: it has no {DOCKER_CONFIG}")
+    try:
+        servers = list(json.loads(base64.b64decode(encoded))["auths"])
+    except (ValueError, LookupError, TypeError):
+        raise Missing(f"its {DOCKER_CONFIG} cannot be read") from None
+    if not any(host in server for server in servers):
+        raise Missing(f"it has credentials for {', '.join(servers) or 'no registry'}, and none for {host}")
+    return f"it has credentials for {host}"
+
+
+def _there(cluster: Cluster, kind: Kind, name: str) -> dict[str, Any]:
+    found = cluster.find(kind, name)
+    if found is None:
+        raise Missing(f"not in the namespace {cluster.namespace}")
+    return found
+
+
+def _identity(cluster: Cluster) -> str:
+    annotations = _there(cluster, SERVICE_ACCOUNT, STEPS)["metadata"].get("annotations") or {}
+    acts = [f"acts as {annotations[name]}" for name in IDENTITIES if name in annotations]
+    return acts[0] if acts else "no annotation names an identity in a cloud"
+
+
+def _all_ready(cluster: Cluster, kind: Kind) -> str:
+    names = [each["metadata"]["name"] for each in cluster.search(kind)]
+    if not names:
+        raise Missing(f"not in the namespace {cluster.namespace}")
+    for name in names:
+        _ready(cluster, kind, name)
+    return ", ".join(names)
+
+
+def _ready(cluster: Cluster, kind: Kind, name: str) -> str:
+    if why := why_not_ready(cluster, kind, name):
+        there = cluster.find(kind, name) is not None  # what is there and not ready, applying it again will not mend
+        raise Missing(f"{name} {why}", f"kubectl -n {cluster.namespace} describe {kind.kind.lower()} {name}" if there else "")
+    return name
+
+
+def _right(cluster: Cluster, verb: str, group: str, resource: str) -> str:
+    name, _, subresource = resource.partition("/")
+    if not cluster.allowed(verb, group, name, subresource):
+        raise Missing("you have not got it")
+    return ""
+
+
+def _check(what: str, mend: str, ask: Callable[..., str], *arguments: Any, required: bool = True) -> Finding:
+    return check(CLUSTER, what, lambda: ask(*arguments), mend, required=required)

@@ -1,0 +1,32 @@
+"""What must be installed here for `slipway run`, and what the other commands need besides."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import shutil
+import sys
+from collections.abc import Iterator
+
+from pipelines.doctor.finding import MACHINE, Finding
+from pipelines.retry import GET_PROGRAM, PROGRAM
+
+PACKAGES = {"torch": "ml", "transformers": "ml", "bentoml": "ml", "hera": "pipelines", "kubernetes": "operator"}
+
+
+def machine() -> Iterator[Finding]:
+    version = ".".join(map(str, sys.version_info[:3]))
+    yield Finding(MACHINE, "Python", sys.version_info >= (3, 11), version, "install Python 3.11 or newer")
+    for package, extra in PACKAGES.items():
+        yield _package(package, extra)
+    git = shutil.which("git")
+    yield Finding(MACHINE, "git", git is not None, git or "", "apt install git, brew install git, …")
+    argo = shutil.which(PROGRAM)
+    yield Finding(MACHINE, f"{PROGRAM}, for slipway retry", argo is not None, argo or "", GET_PROGRAM, required=False)
+
+
+def _package(package: str, extra: str) -> Finding:
+    try:
+        return Finding(MACHINE, package, True, importlib.metadata.version(package))
+    except importlib.metadata.PackageNotFoundError:
+        # The laptop's chain needs the first three; the rest is for clusters.
+        return Finding(MACHINE, package, False, "", f"pip install 'slipway[{extra}]'", required=extra == "ml")

@@ -1,0 +1,145 @@
+"""``slipway doctor`` in a cluster: the ConfigMap is settings that fit together, and the Secrets have what it points to."""
+
+from __future__ import annotations
+
+import base64
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from pipelines.cluster import CONFIG_MAP, Cluster, Kind
+from pipelines.doctor import Finding
+from pipelines.doctor.cluster import SECRET, SERVICE_ACCOUNT, SETTINGS, STEPS, in_cluster
+from pipelines.rendering import settings
+from steps.errors import Reason, SlipwayError
+
+PASSWORD = "hunter2-hunter2"
+
+
+@dataclass(frozen=True)
+class Installed(Cluster):
+    """A cluster that has these objects; ``denied`` are kinds that one may not look at."""
+
+    objects: dict[tuple[Kind, str], dict[str, Any]] = field(default_factory=dict)
+    denied: set[Kind] = field(default_factory=set)
+
+    def has(self, kind: Kind) -> bool:
+        return True
+
+    def find(self, kind: Kind, name: str) -> dict[str, Any] | None:
+        if kind in self.denied:
+            raise SlipwayError(Reason.ACCESS_DENIED, f"you may not get {kind.kind}s", hint="Ask whoever runs the cluster.")
+        return self.objects.get((kind, name))
+
+    def search(self, kind: Kind, *, labels: str = "", everywhere: bool = False) -> list[dict[str, Any]]:
+        return []
+
+    def allowed(self, verb: str, group: str, resource: str, subresource: str = "") -> bool:
+        return True
+
+    def configure(self, **data: str) -> None:
+        self.objects[CONFIG_MAP, SETTINGS] = {"data": {**settings()["data"], **data}}
+
+    def keep(self, secret: str, **files: str) -> None:
+        encoded = {name: base64.b64encode(text.encode()).decode() for name, text in files.items()}
+        self.objects[SECRET, secret] = {"data": encoded}
+
+    def findings(self, what: str) -> list[Finding]:
+        return [each for each in in_cluster(self) if each.what.startswith(what)]
+
+    def finding(self, what: str) -> Finding:
+        [found] = self.findings(what)
+        return found
+
+
+@pytest.fixture
+def cluster() -> Installed:
+    made = Installed("here", "", "https://api.example", "v1.34.4", None)
+    made.configure()
+    made.objects[SERVICE_ACCOUNT, STEPS] = {"metadata": {}}
+    return made
+
+
+def test_where_everything_goes_is_told_and_what_is_not_tried(cluster: Installed) -> None:
+    cluster.configure(SLIPWAY_BUILDER="cloudbuild", SLIPWAY_REGISTRY="r.example/team")
+    finding = cluster.finding("ConfigMap")
+    assert finding.good
+    assert finding.detail == (
+        "results go to gs://slipway, images by cloudbuild to r.example/team; what pods may do there shows in a run"
+    )
+    assert not cluster.findings("Secret")
+
+
+def test_a_configmap_that_is_missing_leads_to_install(cluster: Installed) -> None:
+    del cluster.objects[CONFIG_MAP, SETTINGS]
+    finding = cluster.finding("ConfigMap")
+    assert (finding.good, finding.detail, finding.mend) == (False, "not in the namespace here", "slipway install -n here")
+
+
+def test_everything_that_somebody_wrote_wrongly_into_the_configmap_is_a_finding(cluster: Installed) -> None:
+    cluster.configure(
+        SLIPWAY_STORE="", SLIPWAY_BUILDER="oci", SLIPWAY_BUILD_TIMEOUT="1", SLIPWAY_STOR="x", AWS_SECRET_ACCESS_KEY=PASSWORD
+    )
+    found = cluster.findings("ConfigMap")
+    said = [each.detail for each in found if not each.good]
+    beginnings = ("SLIPWAY_BUILD_TIMEOUT: ", "SLIPWAY_REGISTRY is", "SLIPWAY_STORE is", "There is no", "AWS_SECRET_ACCESS_KEY")
+    assert [text for text, beginning in zip(said, beginnings, strict=True) if not text.startswith(beginning)] == []
+    assert all(each.mend for each in found if not each.good)
+    assert PASSWORD not in str(found)
+
+
+def test_a_file_that_a_setting_points_to_must_be_in_the_secret(cluster: Installed) -> None:
+    cluster.configure(GOOGLE_APPLICATION_CREDENTIALS="/etc/slipway/credentials/key.json")
+    what = "Secret slipway-credentials, for GOOGLE_APPLICATION_CREDENTIALS"
+    missing = cluster.finding(what)
+    assert (missing.good, missing.required) == (False, True)
+    assert missing.mend == "kubectl -n here create secret generic slipway-credentials --from-file=key.json=FILE"
+    cluster.keep("slipway-credentials", other=PASSWORD)
+    assert cluster.finding(what).detail == "it has no file key.json"
+    cluster.keep("slipway-credentials", **{"key.json": PASSWORD})
+    assert cluster.finding(what).good
+    assert PASSWORD not in str(list(in_cluster(cluster)))
+
+
+@pytest.mark.parametrize(
+    ("files", "said"),
+    [
+        (None, "not in the namespace here"),
+        ({"password": PASSWORD}, "it is no Secret of the type kubernetes.io/dockerconfigjson"),
+        ({".dockerconfigjson": "{"}, "its .dockerconfigjson cannot be read"),
+        (
+            {".dockerconfigjson": json.dumps({"auths": {"other.example": {"auth": PASSWORD}}})},
+            "for other.example, and none for r.example",
+        ),
+        ({".dockerconfigjson": json.dumps({"auths": {"https://r.example:5000": {"auth": PASSWORD}}})}, ""),
+    ],
+)
+def test_the_builder_oci_needs_credentials_to_push(cluster: Installed, files: dict[str, str] | None, said: str) -> None:
+    cluster.configure(SLIPWAY_BUILDER="oci", SLIPWAY_REGISTRY="r.example:5000/team")
+    if files:
+        cluster.keep("slipway-registry", **files)
+    finding = cluster.finding("Secret slipway-registry")
+    assert (finding.good, finding.required) == (not said, not said), "a registry may take pushes from everybody"
+    assert said in finding.detail
+    assert finding.good or "create secret docker-registry slipway-registry --docker-server=r.example:5000" in finding.mend
+    assert PASSWORD not in str(finding)
+
+
+def test_whoever_may_not_see_secrets_is_told_so(cluster: Installed) -> None:
+    cluster.configure(SSL_CERT_FILE="/etc/slipway/credentials/ca.pem")
+    cluster.denied.add(SECRET)
+    finding = cluster.finding("Secret")
+    assert (finding.good, finding.detail) == (True, "you have no right to see it")
+    cluster.denied.add(CONFIG_MAP)
+    assert cluster.finding("ConfigMap").mend == "Ask whoever runs the cluster."
+
+
+def test_who_the_steps_are_to_a_cloud_is_told(cluster: Installed) -> None:
+    assert cluster.finding("ServiceAccount").detail == "no annotation names an identity in a cloud"
+    annotations = {"iam.gke.io/gcp-service-account": "slipway-steps@p.iam.gserviceaccount.com"}
+    cluster.objects[SERVICE_ACCOUNT, STEPS] = {"metadata": {"annotations": annotations}}
+    assert cluster.finding("ServiceAccount").detail == "acts as slipway-steps@p.iam.gserviceaccount.com"
+    del cluster.objects[SERVICE_ACCOUNT, STEPS]
+    assert cluster.finding("ServiceAccount").mend == "slipway install -n here"

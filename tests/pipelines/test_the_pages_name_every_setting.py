@@ -1,0 +1,64 @@
+"""README and the page for clouds: every setting as it is, samples that can be read, names that exist."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from pipelines import argo, configuration, install
+from pipelines.cluster import NAMESPACE
+from steps.builders import BuilderKind
+from steps.settings import Settings
+
+ROOT = Path(__file__).parents[2]
+README, CLOUDS = (ROOT / "README.md"), (ROOT / "pipelines/google-cloud.md")
+
+
+def test_the_table_of_settings_is_what_the_code_says() -> None:
+    rows = [
+        f"| `{name}` | {field.description} | {f'`{field.default}`' if field.default not in ('', ()) else ''} |"
+        for name, field in Settings.model_fields.items()
+    ]
+    assert "| setting | what it is | default |\n| --- | --- | --- |\n" + "\n".join(rows) + "\n\n" in README.read_text()
+
+
+def test_every_builder_has_a_row() -> None:
+    for kind in BuilderKind:
+        assert re.search(rf"^\| `{kind}`.* \| ", README.read_text(), re.MULTILINE)
+
+
+@pytest.mark.parametrize("page", [README, CLOUDS], ids=lambda path: path.name)
+def test_the_samples_are_settings_that_fit_together(page: Path, tmp_path: Path) -> None:
+    [sample] = re.findall(r"```toml\n(.*?)```", page.read_text(), re.DOTALL)
+    (tmp_path / "slipway.toml").write_text(sample)
+    settings, wrong = configuration.check_here({}, tmp_path)
+    assert wrong == []
+    assert settings.builder in configuration.PUSHING
+
+
+@pytest.mark.parametrize("page", [README, CLOUDS], ids=lambda path: path.name)
+def test_each_install_that_a_page_shows_would_be_done(page: Path) -> None:
+    commands = re.findall(r"^    slipway install (.*)$", page.read_text().replace("\\\n", ""), re.MULTILINE)
+    assert commands
+    for command in commands:
+        pairs = re.findall(r"--set ([A-Z_]+=\S+)", command.replace("$REGION", "europe-west1").replace("$", "my-"))
+        [store] = re.findall(r"--store (\S+)", command.replace("$", "my-"))
+        registry = [pair.replace("my-REGISTRY", "europe-west1-docker.pkg.dev/p/slipway") for pair in pairs]
+        chosen = install.Choices.parse(registry, store=store, event_bus_url="", registry=None)
+        assert configuration.check_cluster(chosen.settings, NAMESPACE)[1] == []
+
+
+def test_the_page_names_accounts_secrets_and_files_that_there_are() -> None:
+    text = CLOUDS.read_text()
+    for name in (f"[{NAMESPACE}/{argo.STEPS_ACCOUNT}]", argo.CREDENTIALS, argo.REGISTRY, configuration.MOUNTED, argo.SETTINGS):
+        assert name in text
+    files = re.findall(r"`((?:tests|pipelines|steps)/[^`*]+)`", text)
+    assert files
+    assert [path for path in files if not (ROOT / path).exists()] == []
+    anchors = re.findall(r"google-cloud\.md#([a-z-]+)", README.read_text()) + re.findall(r"\]\(#([a-z-]+)\)", text)
+    titles = {
+        re.sub(r"[^a-z -]", "", line.lower()).strip().replace(" ", "-") for line in text.splitlines() if line.startswith("##")
+    }
+    assert set(anchors) <= titles
