@@ -199,8 +199,8 @@ def branch() -> None:
         tasks: dict[str, Task] = {}
         given = {name: f"inputs.parameters.{name}" for name in needed}
         for node in BRANCH:
-            # Both are names of ours; what comes of an expression is compared as text.
-            when = f"{{{{tasks.{BUILD.name}.outputs.parameters.awaits}}}} == {node.name}" if node.builder else None
+            # Both are names of ours, or empty: Argo reads the quotes only after it has put the output in.
+            when = f"'{{{{tasks.{BUILD.name}.outputs.parameters.awaits}}}}' == '{node.name}'" if node.builder else None
             link(node, Task(name=node.name, template=node.name, arguments=arguments(node, given), when=when), tasks)
 
 
