@@ -52,7 +52,7 @@ def run(inputs: CloudBuildInputs, context: Context) -> CloudBuildOutputs:
     settings = read_settings()
     plan = context.read_document(inputs.plan, BuildPlan)
     source = find_source(context.store, inputs.archive)
-    order = Order(inputs.name, inputs.archive_digest, plan.image, plan.base_image, plan.labels, source)
+    order = Order(inputs.name, inputs.archive_digest, plan.image, plan.base_image, plan.labels, source, settings.build_index)
     try:
         with Builds(settings, context.clock) as builds:
             build = finished(Single(order, builds, context), inputs.patience, context)

@@ -51,6 +51,11 @@ class Settings(BaseModel):
     build_account: str = Field("", description="service account that Cloud Build builds as; empty: the project's default")
     build_machine: str = Field("", description="machine type of Cloud Build, such as E2_HIGHCPU_8; empty: its default")
     build_pool: str = Field("", description="private worker pool, projects/P/locations/R/workerPools/W; empty: none")
+    build_index: str = Field(
+        "",
+        pattern=r"^(https?://[^\s@]+)?$",  # it can be read in the build: no user name, no password
+        description="package index that Cloud Build asks beside PyPI, such as the one with the CPU build of torch",
+    )
     build_timeout: int = Field(3600, ge=60, le=86400, description="seconds that a build may take")
     build_patience: int = Field(
         86400, ge=0, description="seconds to wait for Cloud Build before the step ends with exit code 75, to be repeated"

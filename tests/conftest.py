@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -14,6 +15,9 @@ from pipelines.demo.forge import Forge
 from steps.contract import Context
 from steps.progress import Event, Progress
 from steps.store.local import LocalStore
+
+# Of the tests' models a second thread finishes nothing sooner; threads that wait for each other take all cores for it.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 class FakeClock:

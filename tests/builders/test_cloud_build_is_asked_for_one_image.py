@@ -120,6 +120,23 @@ def test_a_large_archive_gets_a_larger_disk() -> None:
     assert disk(30 * 10**9, build_pool="projects/p/locations/r/workerPools/w") == 0
 
 
+def test_the_index_with_the_cpu_build_is_an_argument(site: Site, runner: Recorder, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SLIPWAY_BUILD_INDEX", "https://index.example/cpu")
+    site.fails()
+    site.server.work()
+    site.run()
+    (built,) = runner.built
+    assert built.build_args == {"BASE_IMAGE": "scratch", "PIP_EXTRA_INDEX_URL": "https://index.example/cpu"}
+
+
+def test_an_index_with_a_password_is_no_setting(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SLIPWAY_BUILD_INDEX", "https://me:hunter2@index.example/cpu")
+    failure = site.fails()
+    assert failure.reason is Reason.INVALID_INPUT
+    assert "SLIPWAY_BUILD_INDEX" in failure.message
+    assert "hunter2" not in f"{failure} {failure.hint}"
+
+
 def test_labels_are_arguments_and_no_dollar_in_them_is_replaced(site: Site, runner: Recorder) -> None:
     site.fails()
     site.server.work()

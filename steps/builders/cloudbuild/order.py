@@ -53,11 +53,14 @@ class Order:
     base_image: str
     labels: Mapping[str, str] = field(hash=False)
     source: Source
+    index: str = ""  # a package index beside PyPI
 
     @property
     def arguments(self) -> list[str]:
         """The arguments of ``docker``, as it gets them."""
         found = ["build", "-f", DOCKERFILE, "-t", self.image, "--build-arg", f"BASE_IMAGE={self.base_image}"]
+        if self.index:
+            found += ["--build-arg", f"PIP_EXTRA_INDEX_URL={self.index}"]
         for name, value in sorted(self.labels.items()):
             found += ["--label", f"{name}={value}"]
         return [*found, "."]
