@@ -13,19 +13,18 @@ import re
 import shlex
 import shutil
 import subprocess
-from collections import deque
 from enum import StrEnum
 from pathlib import Path
 
 from steps.builders import DOCKERFILE, BuildRequest
 from steps.errors import Reason, SlipwayError
 from steps.oci.reference import is_plain
+from steps.program import run_program
 from steps.progress import Progress
 from steps.settings import read_settings
 
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 BUILD_FLAGS = "SLIPWAY_BUILD_FLAGS"
-TAIL = 15  # lines of the program's output that a failure shows
 
 
 class Program(StrEnum):
@@ -69,28 +68,16 @@ class LocalBuilder:
 
     def _run(self, command: list[str], progress: Progress) -> str:
         """Run the program, tell its steps, and return its last lines. Raises ``BuildFailed`` with them."""
-        tail: deque[str] = deque(maxlen=TAIL)
-        with subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            errors="replace",
-        ) as process:
-            assert process.stdout is not None, "it is a pipe"
-            try:
-                for line in process.stdout:
-                    tail.append(line.rstrip())
-                    if line.startswith(("STEP ", "Step ")):
-                        progress.note(line.strip())
-            except BaseException:  # stopped: leaving the block waits for the program's end
-                process.terminate()
-                raise
-        said = "\n".join(tail)
-        if process.returncode != 0:
-            raise SlipwayError(Reason.BUILD_FAILED, f"{self.program} failed ({process.returncode}):\n{said}")
-        return said
+
+        def heard(line: str) -> str:
+            if line.startswith(("STEP ", "Step ")):
+                progress.note(line)
+            return line
+
+        ended = run_program(command, heard)
+        if ended.code != 0:
+            raise SlipwayError(Reason.BUILD_FAILED, f"{self.program} failed ({ended.code}):\n{ended.said}")
+        return ended.said
 
     def _digest(self, image: str) -> str:
         """The digest of the image's manifest; of its configuration where the program knows no manifest (docker)."""

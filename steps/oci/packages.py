@@ -21,7 +21,6 @@ import re
 import shutil
 import subprocess
 import sys
-from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -34,6 +33,7 @@ from steps.image import COMPILE_OPTIONS, PACKAGES, PIP_OPTIONS, REQUIREMENTS
 from steps.lock import blob_key
 from steps.oci.layers import Layer, files_below, zipped_layer
 from steps.oci.registry import LAYER, Descriptor
+from steps.program import run_program
 from steps.progress import Progress
 
 VERSION = 1  # of the rules below: another one makes other layers
@@ -42,7 +42,6 @@ MACHINES = {"amd64": "x86_64", "arm64": "aarch64"}  # OCI's word for an architec
 GLIBC = 28
 LEGACY = {17: "manylinux2014", 12: "manylinux2010", 5: "manylinux1"}
 PLACES = ("PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "PIP_FIND_LINKS", "PIP_NO_INDEX")
-TAIL = 15  # lines of pip's output that a failure shows
 _USERINFO = re.compile(r"//[^/@\s]*@")
 _UNREACHABLE = re.compile(
     r"NewConnectionError|ConnectTimeout|ReadTimeout|Read timed out|ConnectionResetError|Temporary failure in name resolution"
@@ -178,26 +177,11 @@ def _install(requirements: Path, target: Path, python: str, architecture: str, s
     command = [sys.executable, "-m", "pip", "install", *PIP_OPTIONS, "--progress-bar=off"]
     command += [f"--platform={tag}" for tag in platforms(architecture)]
     command += [f"--python-version={python}", "--implementation=cp", f"--target={target}", f"--requirement={requirements}"]
-    tail: deque[str] = deque(maxlen=TAIL)
-    with subprocess.Popen(
-        command,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        errors="replace",
-        env={**os.environ, "TMPDIR": str(scratch)},  # where it unpacks: on the disk that the step may fill
-    ) as process:
-        assert process.stdout is not None, "it is a pipe"
-        try:
-            for line in process.stdout:
-                tail.append(_USERINFO.sub("//…@", line.rstrip()))
-        except BaseException:  # stopped: leaving the block waits for the program's end
-            process.terminate()
-            raise
-    if process.returncode == 0:
+    environment = {**os.environ, "TMPDIR": str(scratch)}  # where it unpacks: on the disk that the step may fill
+    ended = run_program(command, lambda line: _USERINFO.sub("//…@", line), environment)
+    if ended.code == 0:
         return
-    said = "\n".join(tail)
+    said = ended.said
     if "No module named pip" in said:
         raise SlipwayError(Reason.MISSING_DEPENDENCY, "pip is missing.", hint=f"Run `{sys.executable} -m ensurepip`.")
     reason = Reason.BUILD_FAILED
@@ -207,6 +191,6 @@ def _install(requirements: Path, target: Path, python: str, architecture: str, s
         reason = Reason.NETWORK_UNREACHABLE
     raise SlipwayError(
         reason,
-        f"pip failed ({process.returncode}):\n{said}",
+        f"pip failed ({ended.code}):\n{said}",
         hint="pip takes its index or folder of wheels from PIP_INDEX_URL, PIP_EXTRA_INDEX_URL and PIP_FIND_LINKS.",
     )

@@ -14,7 +14,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import ClassVar, Self
 
 from steps.digest import read_file
 from steps.errors import Reason, SlipwayError, from_os_error
@@ -37,26 +37,42 @@ class BucketObject:
         return f"{self.version}:{self.checksum}"
 
 
-class Prefix(Protocol):
-    """The objects of a bucket whose names begin with ``prefix/`` (all of them where the prefix is empty)."""
+class Prefix(ABC):
+    """The objects of a bucket whose names begin with ``prefix/`` (all of them where the prefix is empty).
+
+    ``scheme`` is that of its addresses, ``names`` the pattern of what buckets are called there.
+    """
+
+    scheme: ClassVar[str]
+    names: ClassVar[str]
+
+    def __init__(self, bucket: str, prefix: str = "") -> None:
+        self.bucket = bucket
+        self.prefix = f"{prefix}/" if prefix else ""
+
+    @classmethod
+    def from_uri(cls, uri: str) -> Self:
+        return cls(*parse(uri, cls.scheme, cls.names))
 
     @property
-    def uri(self) -> str: ...
+    def uri(self) -> str:
+        return self.locate("").rstrip("/")
 
-    def locate(self, name: str) -> str: ...
+    def locate(self, name: str) -> str:
+        return f"{self.scheme}://{self.bucket}/{self.prefix}{name}"
 
+    @abstractmethod
     def objects(self, beginning: str = "") -> list[BucketObject]:
         """What lies under the prefix, sorted by name; the empty ``folder/`` objects that consoles make are left out."""
-        ...
 
+    @abstractmethod
     def find(self, name: str) -> BucketObject | None:
         """The object as it is now, or None where there is none."""
-        ...
 
+    @abstractmethod
     def read(self, found: BucketObject) -> Iterator[bytes]:
         """The bytes of exactly this version, in order; ``DigestMismatch`` comes before the end where they are not those
         of the object's checksum, ``StoreUnreadable`` where the version is gone."""
-        ...
 
 
 class BucketStore(ABC):

@@ -16,7 +16,7 @@ from typing import Any
 
 from steps.errors import Reason, SlipwayError
 from steps.store import check_key, missing
-from steps.store.bucket import BucketObject, BucketStore, check_prefix, parse
+from steps.store.bucket import BucketObject, BucketStore, Prefix, check_prefix, parse
 from steps.store.patience import PATIENCE, TIMEOUT, TRANSIENT, Patience, seconds_asked
 from steps.store.ranged import read_ranges
 from steps.store.resumable import Lost, Upload, crc32c_text
@@ -24,24 +24,14 @@ from steps.store.resumable import Lost, Upload, crc32c_text
 BUCKET = "[a-z0-9][a-z0-9._-]{1,220}[a-z0-9]"  # https://cloud.google.com/storage/docs/buckets#naming
 
 
-class GcsPrefix:
+class GcsPrefix(Prefix):
     """The objects of a bucket whose names begin with ``prefix/`` (all of them where the prefix is empty)."""
 
+    scheme, names = "gs", BUCKET
+
     def __init__(self, bucket: str, prefix: str = "", *, patience: float = PATIENCE) -> None:
-        self.bucket = bucket
-        self.prefix = f"{prefix}/" if prefix else ""
+        super().__init__(bucket, prefix)
         self.patience = Patience(patience, _asked)
-
-    @classmethod
-    def from_uri(cls, uri: str) -> GcsPrefix:
-        return cls(*parse(uri, "gs", BUCKET))
-
-    @property
-    def uri(self) -> str:
-        return f"gs://{self.bucket}/{self.prefix}".rstrip("/")
-
-    def locate(self, name: str) -> str:
-        return f"gs://{self.bucket}/{self.prefix}{name}"
 
     def objects(self, beginning: str = "") -> list[BucketObject]:
         """What lies under the prefix, sorted by name; the empty ``folder/`` objects that consoles make are left out."""

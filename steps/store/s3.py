@@ -16,7 +16,7 @@ from typing import Any
 
 from steps.errors import Reason, SlipwayError
 from steps.store import check_key, missing
-from steps.store.bucket import BucketObject, BucketStore, check_prefix, parse
+from steps.store.bucket import BucketObject, BucketStore, Prefix, check_prefix, parse
 from steps.store.multipart import Upload, crc_text
 from steps.store.patience import PATIENCE, TIMEOUT, TRANSIENT, Patience, seconds_asked
 from steps.store.ranged import WINDOW, read_ranges
@@ -40,24 +40,14 @@ _PERMISSIONS = {
 _UNKNOWN = ""  # the algorithm of an object whose checksum has not been asked for: listings do not tell it
 
 
-class S3Prefix:
+class S3Prefix(Prefix):
     """``Prefix`` for ``s3://bucket/prefix``."""
 
+    scheme, names = "s3", BUCKET
+
     def __init__(self, bucket: str, prefix: str = "", *, patience: float = PATIENCE) -> None:
-        self.bucket = bucket
-        self.prefix = f"{prefix}/" if prefix else ""
+        super().__init__(bucket, prefix)
         self.patience = Patience(patience, _asked)
-
-    @classmethod
-    def from_uri(cls, uri: str) -> S3Prefix:
-        return cls(*parse(uri, "s3", BUCKET))
-
-    @property
-    def uri(self) -> str:
-        return f"s3://{self.bucket}/{self.prefix}".rstrip("/")
-
-    def locate(self, name: str) -> str:
-        return f"s3://{self.bucket}/{self.prefix}{name}"
 
     def target(self, name: str) -> dict[str, str]:
         return {"Bucket": self.bucket, "Key": self.prefix + name}
