@@ -50,7 +50,7 @@ kind-up: $(DEV_STAMP) ## a kind cluster named slipway with Argo, a store and Sli
 
 .PHONY: e2e
 e2e: $(DEV_STAMP) ## the whole way in the cluster that KUBECONFIG names
-	$(BIN)/python -m pytest -m cluster tests/cluster
+	$(BIN)/python -m pytest -m cluster tests/cluster tests/stores
 
 .PHONY: pins
 pins: ## take the newest versions that pyproject.toml allows, and write them down

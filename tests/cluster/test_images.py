@@ -28,7 +28,7 @@ from kubernetes.client import ApiClient
 from pipelines.demo.forge import Forge
 from pipelines.demo.repository import publish
 from steps.documents import Golden
-from steps.image import PYTHON_VERSION
+from steps.image import ENTRYPOINT, HOME, PORT, PYTHON_VERSION
 from steps.oci.packages import platforms
 from steps.pins import REQUIREMENTS
 from steps.server import ask
@@ -216,6 +216,32 @@ from pathlib import Path
 golden = Path("/bento/src/golden")
 print(json.dumps(json.loads((golden / "request.json").read_text()) | {"picture": (golden / "picture.png").read_bytes().hex()}))
 """
+
+
+@pytest.mark.skipif(os.geteuid() != 0 or not shutil.which("unshare"), reason="running an image here takes root and unshare")
+def test_an_image_starts_and_answers_with_the_network_off(place: Place) -> None:
+    [service] = place.model("cloudbuild")["status"]["services"]
+    pulled = ["buildah", "from", "--tls-verify=false", f"{service['image'].rpartition(':')[0]}@{service['imageDigest']}"]
+    container = subprocess.run(pulled, check=True, capture_output=True, text=True).stdout.strip()
+    try:
+        command = [
+            "unshare",
+            "--net",
+            "sh",
+            "-c",
+            'ip link set lo up && exec "$@"',
+            "sh",
+            "buildah",
+            "run",
+            "--isolation=chroot",
+        ]
+        script = (Path(__file__).parent / "ask_alone.py").read_text()
+        command += [container, "--", ENTRYPOINT[0], "-c", script, place.host, str(PORT), HOME, *ENTRYPOINT]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=200, check=False)
+    finally:
+        subprocess.run(["buildah", "rm", container], check=True, capture_output=True)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["labels"]
 
 
 def test_an_archive_has_one_build_and_one_image(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
