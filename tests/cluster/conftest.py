@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 from kubernetes import config
 from kubernetes.client import ApiClient, ApiextensionsV1Api, CustomObjectsApi
+from kubernetes.dynamic import DynamicClient
+from kubernetes.dynamic.exceptions import NotFoundError
 
 from crd.schema import GROUP, VERSION, definition
 from crd.types import KIND
@@ -66,10 +68,9 @@ def models(kube: ApiClient) -> CustomObjectsApi:
 
 def _served_spec(kube: ApiClient) -> Any:
     """What the API server says of a Model's spec. It begins to use a new schema, and then publishes it."""
-    request = kube.param_serialize("GET", f"/openapi/v3/apis/{GROUP}/{VERSION}", auth_settings=["BearerToken"])
-    answer = kube.call_api(*request)
-    body = answer.read()
-    if answer.status != 200:  # nothing of this group is there yet
+    try:
+        answer = DynamicClient(kube).request("get", f"/openapi/v3/apis/{GROUP}/{VERSION}", serialize=False)
+    except NotFoundError:  # nothing of this group is there yet
         return None
-    schemas = json.loads(body)["components"]["schemas"]
+    schemas = json.loads(answer.data)["components"]["schemas"]
     return schemas.get(f"{'.'.join(reversed(GROUP.split('.')))}.{VERSION}.{KIND}", {}).get("properties", {}).get("spec")
