@@ -173,7 +173,8 @@ def structural(schema: Schema, *, defaults: bool = True) -> Schema:
             made["description"] = " ".join(node["description"].replace("``", "`").split())
         if "anyOf" in node:
             [wanted] = [part for part in node["anyOf"] if part != {"type": "null"}]
-            return convert(wanted) | made | {"nullable": True}
+            found = convert(wanted) | made | {"nullable": True}
+            return found | ({"enum": [*found["enum"], None]} if "enum" in found else {})  # null is held to it, too
         made |= {key: node[key] for key in KEPT if key in node and (defaults or key != "default")}
         if node["type"] == "integer":
             made["format"] = "int64"
