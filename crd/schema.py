@@ -157,10 +157,10 @@ def _status() -> Schema:
 
 
 def structural(schema: Schema, *, defaults: bool = True) -> Schema:
-    """Pydantic's JSON schema as a structural one: references written out, ``null`` as ``nullable``, no titles.
+    """Pydantic's JSON schema as a structural one: references written out, no titles.
 
-    Without ``defaults`` the API server adds nothing to what was written: so it is for the status, which one writer owns
-    and people read.
+    Without ``defaults`` the API server adds nothing to what was written, and ``null`` is ``nullable``: so it is for the status,
+    which one writer owns and people read.
     """
     definitions: Mapping[str, Schema] = schema.get("$defs", {})
 
@@ -173,8 +173,8 @@ def structural(schema: Schema, *, defaults: bool = True) -> Schema:
             made["description"] = " ".join(node["description"].replace("``", "`").split())
         if "anyOf" in node:
             [wanted] = [part for part in node["anyOf"] if part != {"type": "null"}]
-            found = convert(wanted) | made | {"nullable": True}
-            return found | ({"enum": [*found["enum"], None]} if "enum" in found else {})  # null is held to it, too
+            # What is neither nullable nor has a default, the API server takes away if it is null: null is absent.
+            return convert(wanted) | made | ({} if defaults else {"nullable": True})
         made |= {key: node[key] for key in KEPT if key in node and (defaults or key != "default")}
         if node["type"] == "integer":
             made["format"] = "int64"
