@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import importlib.util
 import json
-import signal
 import sys
 from collections.abc import Callable
 from dataclasses import asdict
@@ -57,8 +56,6 @@ def command(function: Callable[P, int]) -> Callable[P, None]:
 
     @functools.wraps(function)
     def wrapped(*args: P.args, **kwargs: P.kwargs) -> None:
-        # Also without a terminal's job control (`&` in a script), where SIGINT starts out ignored.
-        signal.signal(signal.SIGINT, signal.default_int_handler)
         raise typer.Exit(guarded(lambda: function(*args, **kwargs)))
 
     app.command(name=function.__name__.rstrip("_"))(wrapped)

@@ -56,13 +56,16 @@ def main(step: Step[InputsT, OutputsT], argv: Sequence[str] | None = None) -> No
 
 def guarded(work: Callable[[], int], *, as_json: bool = False) -> int:
     """Call ``work`` and turn whatever leaves it into an exit code, words for a person, and the termination log."""
-    previous = signal.signal(signal.SIGTERM, _terminate)
+    # Ctrl-C also where a script's `&` has switched it off.
+    handlers = {signal.SIGTERM: _terminate, signal.SIGINT: signal.default_int_handler}
+    previous = {number: signal.signal(number, handler) for number, handler in handlers.items()}
     try:
         return work()
     except (Exception, KeyboardInterrupt, Terminated) as error:
         failure = named(error)
     finally:
-        signal.signal(signal.SIGTERM, previous)
+        for number, handler in previous.items():
+            signal.signal(number, handler)
     tell(failure, as_json=as_json)
     return failure.reason.exit_code
 
