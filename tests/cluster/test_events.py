@@ -114,12 +114,13 @@ class Land:
         if len(pods) != 1 or pods[0].metadata.deletion_timestamp or pods[0].status.phase != "Running":
             return ""
         try:
-            log: str = self.core.read_namespaced_pod_log(pods[0].metadata.name, self.namespace)
+            # Some versions of the client make a Python literal of the text; its bytes are the same in all.
+            answer = self.core.read_namespaced_pod_log(pods[0].metadata.name, self.namespace, _preload_content=False)
         except ApiException as error:
             if error.status not in (400, 404):  # the pod is not ready, or went meanwhile
                 raise
             return ""
-        return log
+        return str(answer.data.decode())
 
     def restart_source(self) -> None:
         """Kill the EventSource, and wait until a new one has told of every Model that there is."""
