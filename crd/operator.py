@@ -54,6 +54,7 @@ def configure(settings: kopf.OperatorSettings, **_: Any) -> None:
     settings.networking.request_timeout = 30
     settings.execution.max_workers = THREADS
     logging.getLogger("aiohttp.access").setLevel(logging.WARNING)  # the probes
+    logging.getLogger("kubernetes.client.rest").setLevel(logging.INFO)  # whole bodies of answers, with --verbose
     for kind in (MODELS, WORKFLOWS):
         if not cluster().serves(kind):
             raise kopf.PermanentError(f"The cluster has no {kind.plural}.{kind.group} yet: install Argo Workflows and Slipway.")

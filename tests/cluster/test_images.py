@@ -15,7 +15,7 @@ import shutil
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -145,6 +145,14 @@ spec:
 {chosen}"""
 
 
+@pytest.fixture(scope="module")
+def applied(place: Place, source: str) -> Mapping[str, str]:
+    """A Model for each builder, by the builder; one without any gets what was installed. They are made side by side."""
+    names = {"": "as-installed", "cloudbuild": "cloudbuild"}
+    place.apply("---\n".join(manifest(name, source, builder) for builder, name in names.items()))
+    return names
+
+
 def pod(name: str, image: str) -> str:
     """The service as a careful person would run it: no root, no token, nothing to write to but /tmp."""
     spec = {
@@ -184,10 +192,9 @@ def reached(place: Place, name: str) -> Iterator[str]:
 
 @pytest.mark.parametrize("builder", ["", "cloudbuild"])
 def test_a_model_becomes_an_image_that_runs_in_the_cluster(
-    place: Place, source: str, builder: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    place: Place, applied: Mapping[str, str], builder: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    name = builder or "as-installed"
-    place.apply(manifest(name, source, builder))
+    name = applied[builder]
     wait(f"Model {name} is Ready", place.is_(name, "Ready"), 900)
     found = place.model(name)
     assert condition(found, "Built")["status"] == "True"
