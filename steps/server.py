@@ -83,7 +83,7 @@ def serve(package: Path, home: Path, *, host: str = "127.0.0.1", port: int = 0) 
 
 
 def stop(process: subprocess.Popen[bytes]) -> None:
-    """End the process and its group: by SIGTERM, after ten seconds by SIGKILL."""
+    """End the process and its group, by SIGTERM, after ten seconds by SIGKILL, and wait until all of them are gone."""
     for number, patience in ((signal.SIGTERM, STOP_SECONDS), (signal.SIGKILL, STOP_SECONDS)):
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, number)
@@ -94,6 +94,20 @@ def stop(process: subprocess.Popen[bytes]) -> None:
         break
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)  # workers that outlived their parent
+    # A killed worker lives until the kernel has taken its memory back: only then is its port free, and its folder.
+    end = time.monotonic() + STOP_SECONDS
+    while _members(process.pid) and time.monotonic() < end:
+        time.sleep(0.01)
+
+
+def _members(group: int) -> list[int]:
+    """The living processes of a process group. One that nobody has reaped is not among them: it holds nothing any more."""
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(ProcessLookupError, psutil.NoSuchProcess):
+            if os.getpgid(process.pid) == group and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process.pid)
+    return found
 
 
 def ask(url: str, golden: Golden, package: Path) -> tuple[dict[str, Any], float]:

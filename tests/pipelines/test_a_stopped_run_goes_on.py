@@ -134,7 +134,7 @@ class Story:
             self.codes.append(terminal.process.wait())
         self.texts.append(terminal.text)
         self.left.append(sorted(path.name for path in (self.store / "tmp").iterdir()))
-        self.alive.append([" ".join(arguments(process)) for process in descendants if process.is_running()])
+        self.alive.append([line for process in descendants if (line := " ".join(arguments(process)))])
         self.exchanges.append(self.forge.exchanges[before:])
 
 
@@ -144,6 +144,7 @@ def arrived(store: Path) -> int:
 
 
 def arguments(process: psutil.Process) -> list[str]:
+    """None of a process that is gone, be it reaped or not."""
     try:
         return process.cmdline()
     except psutil.NoSuchProcess:
