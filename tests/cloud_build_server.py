@@ -20,11 +20,8 @@ import argparse
 import base64
 import hashlib
 import io
-import ipaddress
-import json
 import re
 import shutil
-import subprocess
 import sys
 import tarfile
 import tempfile
@@ -38,7 +35,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import Enum, auto
 from pathlib import Path
-from typing import Any, NoReturn, Protocol
+from typing import Any, NoReturn
 from urllib.error import HTTPError
 from urllib.parse import quote
 from urllib.request import Request, urlopen
@@ -51,13 +48,15 @@ from google.protobuf.any_pb2 import Any as AnyMessage
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
+from tests.docker_build import BuildahRunner, Log, Runner, StepFailed, parse_docker
+from tests.trust import Trust
+
 SERVICE = "google.devtools.cloudbuild.v1.CloudBuild"
 DOCKER = "gcr.io/cloud-builders/docker"
 Status = types.Build.Status
 ACTIVE = (Status.PENDING, Status.QUEUED, Status.WORKING)
 TAG = re.compile(r"\w[\w.-]{0,127}", re.ASCII)
 ACCOUNT = re.compile(r"projects/[^/]+/serviceAccounts/[^/]+")
-Log = Callable[[str], None]
 
 
 class Effect(Enum):
@@ -87,130 +86,6 @@ class Outcome:
     status: Any
     detail: str = ""
     lines: tuple[str, ...] = ()
-
-
-class StepFailed(Exception):
-    """A step of a build ended with an error; the text is its last word."""
-
-
-@dataclass(frozen=True)
-class DockerBuild:
-    """The arguments of ``docker build``, taken apart."""
-
-    file: str
-    tags: tuple[str, ...]
-    build_args: dict[str, str]
-    labels: dict[str, str]
-    context: str
-
-
-class Runner(Protocol):
-    """Makes images and pushes them."""
-
-    def build(self, docker: DockerBuild, folder: Path, log: Log) -> None:
-        """Build in the unpacked source. Raises ``StepFailed``."""
-        ...
-
-    def push(self, image: str, log: Log) -> str:
-        """Push and return the manifest's digest. Raises ``StepFailed``."""
-        ...
-
-
-class BuildahRunner:
-    """Builds and pushes with buildah; registries in ``plain_http`` are spoken to without TLS."""
-
-    def __init__(self, plain_http: tuple[str, ...] = (), flags: tuple[str, ...] = ()) -> None:
-        self._plain_http, self._flags = plain_http, flags
-
-    def build(self, docker: DockerBuild, folder: Path, log: Log) -> None:
-        command = ["buildah", "build", "--layers", "--timestamp", "0", *self._flags, "-f", str(folder / docker.file)]
-        command += [f"--tag={tag}" for tag in docker.tags]
-        command += [f"--build-arg={name}={value}" for name, value in docker.build_args.items()]
-        command += [f"--label={name}={value}" for name, value in docker.labels.items()]
-        base = docker.build_args.get("BASE_IMAGE", "")
-        if base.partition("/")[0] in self._plain_http:
-            command.append("--tls-verify=false")
-        self._run([*command, str(folder / docker.context)], log)
-
-    def push(self, image: str, log: Log) -> str:
-        with tempfile.TemporaryDirectory() as folder:
-            digest = Path(folder) / "digest"
-            plain = image.partition("/")[0] in self._plain_http
-            flags = ["--digestfile", str(digest), *(["--tls-verify=false"] if plain else [])]
-            self._run(["buildah", "push", *flags, image, f"docker://{image}"], log)
-            return digest.read_text().strip()
-
-    def _run(self, command: list[str], log: Log) -> None:
-        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace", check=False)
-        for line in (done.stdout + done.stderr).splitlines():
-            log(line)
-        if done.returncode:
-            raise StepFailed(f"{command[0]} {command[1]} ended with {done.returncode}")
-
-
-@dataclass(frozen=True)
-class Trust:
-    """A certificate that is its own authority, its key, a service account's key file and the key that proves its tokens."""
-
-    certificate: Path
-    key: Path
-    credentials: Path
-    public_key: bytes
-
-    @classmethod
-    def make(cls, folder: Path, project: str, *hosts: str) -> Trust:
-        from cryptography import x509
-        from cryptography.hazmat.primitives import hashes, serialization
-        from cryptography.hazmat.primitives.asymmetric import rsa
-        from cryptography.x509.oid import NameOID
-
-        def pem(key: rsa.RSAPrivateKey) -> bytes:
-            kind = serialization.PrivateFormat.PKCS8
-            return key.private_bytes(serialization.Encoding.PEM, kind, serialization.NoEncryption())
-
-        folder.mkdir(parents=True, exist_ok=True)
-        served, account = (rsa.generate_private_key(public_exponent=65537, key_size=2048) for _ in range(2))
-        name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "cloud-build-server")])
-        now = datetime.now(UTC)
-        builder = (
-            x509.CertificateBuilder()
-            .subject_name(name)
-            .issuer_name(name)
-            .public_key(served.public_key())
-            .serial_number(x509.random_serial_number())
-            .not_valid_before(now - timedelta(days=1))
-            .not_valid_after(now + timedelta(days=30))
-            .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-            .add_extension(x509.SubjectAlternativeName([_alternative(host) for host in hosts]), critical=False)
-        )
-        trust = cls(
-            folder / "certificate.pem",
-            folder / "key.pem",
-            folder / "credentials.json",
-            account.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo),
-        )
-        trust.certificate.write_bytes(builder.sign(served, hashes.SHA256()).public_bytes(serialization.Encoding.PEM))
-        trust.key.write_bytes(pem(served))
-        described = {
-            "type": "service_account",
-            "project_id": project,
-            "private_key_id": "1",
-            "private_key": pem(account).decode(),
-            "client_email": f"slipway@{project}.iam.gserviceaccount.com",
-            "client_id": "1",
-            "token_uri": "https://127.0.0.1:1/token",  # nobody asks there: the client signs its tokens itself
-        }
-        trust.credentials.write_text(json.dumps(described))
-        return trust
-
-
-def _alternative(host: str) -> Any:
-    from cryptography import x509
-
-    try:
-        return x509.IPAddress(ipaddress.ip_address(host))
-    except ValueError:
-        return x509.DNSName(host)
 
 
 class CloudBuildServer:
@@ -498,26 +373,6 @@ def _validate(build: Any, parent: str) -> None:
         raise ValueError("disk size must be at most 4000 GB")
     if not 0 < build.timeout.total_seconds() <= 86400:
         raise ValueError("timeout must be at most 24 hours")
-
-
-def parse_docker(arguments: list[str]) -> DockerBuild:
-    """Take ``docker build``'s arguments apart. Raises ``StepFailed`` for any that is not known here."""
-    if not arguments or arguments.pop(0) != "build":
-        raise StepFailed("docker: only `docker build` is known here")
-    values: dict[str, list[str]] = {"-f": [], "-t": [], "--build-arg": [], "--label": []}
-    paths = []
-    while arguments:
-        argument = arguments.pop(0)
-        if argument in values and arguments:
-            values[argument].append(arguments.pop(0))
-        elif argument.startswith("-"):
-            raise StepFailed(f"docker: unknown flag: {argument}")
-        else:
-            paths.append(argument)
-    if len(paths) != 1 or len(values["-f"]) != 1:
-        raise StepFailed('docker: "docker build" requires exactly 1 argument and a file')
-    pairs = {name: dict(value.partition("=")[::2] for value in values[name]) for name in ("--build-arg", "--label")}
-    return DockerBuild(values["-f"][0], tuple(values["-t"]), pairs["--build-arg"], pairs["--label"], paths[0])
 
 
 @contextmanager

@@ -19,9 +19,11 @@ from steps.documents import BuildPlan
 from steps.errors import SlipwayError
 from steps.receipts import execute
 from steps.store import open_store
-from tests.cloud_build_server import CloudBuildServer, DockerBuild, Log, Trust
+from tests.cloud_build_server import CloudBuildServer
 from tests.conftest import FakeClock, RecordedProgress
+from tests.docker_build import DockerBuild, Log
 from tests.gcs_server import GcsServer
+from tests.trust import Trust
 
 PROJECT = "launch"
 STORE = "gs://models/some/prefix"

@@ -11,9 +11,9 @@ import pytest
 
 from tests.builders.assembly import Workshop, put_base, wheels
 from tests.builders.cloud_build import PROJECT, Recorder, Site, launch
-from tests.cloud_build_server import Trust
 from tests.gcs_server import GcsServer
 from tests.oci_registry import OciRegistry
+from tests.trust import Trust
 
 
 @pytest.fixture(scope="session")

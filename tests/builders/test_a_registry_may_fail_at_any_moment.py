@@ -16,9 +16,9 @@ from steps.oci.reference import Reference
 from steps.oci.registry import Descriptor, Repository, digest_of
 from steps.settings import read_settings
 from tests.builders.assembly import BASE, Workshop, auth, docker_config, put_base
-from tests.cloud_build_server import Trust
 from tests.conftest import FakeClock
 from tests.oci_registry import STATE, Effect, Fault, OciRegistry
+from tests.trust import Trust
 
 REPOSITORY = "team/tiny-text-classification"
 PASSWORD = "correct horse"

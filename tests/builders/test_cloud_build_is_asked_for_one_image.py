@@ -17,7 +17,8 @@ from steps.errors import ExitCode, Reason, SlipwayError
 from steps.receipts import execute
 from steps.settings import Settings
 from tests.builders.cloud_build import IMAGE, LABELS, Recorder, Site
-from tests.cloud_build_server import SERVICE, Fault, Trust
+from tests.cloud_build_server import SERVICE, Fault
+from tests.trust import Trust
 
 
 def test_a_build_that_runs_ends_the_step_until_it_is_looked_at_again(site: Site) -> None:

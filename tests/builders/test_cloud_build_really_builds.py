@@ -15,9 +15,11 @@ import pytest
 from steps.builders import DOCKERFILE
 from steps.errors import Reason
 from tests.builders.cloud_build import LABELS, STORE, Site, launch
-from tests.cloud_build_server import BuildahRunner, Effect, Fault, Trust
+from tests.cloud_build_server import Effect, Fault
+from tests.docker_build import BuildahRunner
 from tests.gcs_server import GcsServer
 from tests.oci_registry import MANIFEST, OciRegistry
+from tests.trust import Trust
 
 ROOT = Path(__file__).parents[2]
 FILES = {

@@ -22,13 +22,14 @@ from pipelines.doctor.destinations import PERMISSIONS, destinations, settings_fi
 from pipelines.doctor.finding import MACHINE, check, within
 from steps.settings import Settings, variable
 from tests.builders.cloud_build import PROJECT, Site
-from tests.cloud_build_server import Fault, Trust
+from tests.cloud_build_server import Fault
 from tests.faulty_server import Answer
 from tests.faulty_server import Fault as HttpFault
 from tests.gcs_server import GcsServer
 from tests.oci_registry import Fault as RegistryFault
 from tests.oci_registry import OciRegistry
 from tests.s3_server import S3Server
+from tests.trust import Trust
 
 PASSWORD = "hunter2-hunter2"
 
