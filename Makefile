@@ -17,8 +17,8 @@ run: $(RUN_STAMP) ## the main job on a real model: train, publish, fetch, packag
 	$(BIN)/python -m pipelines.demo
 
 .PHONY: test
-test: $(DEV_STAMP) ## all tests that need no cluster
-	$(BIN)/python -m pytest
+test: $(DEV_STAMP) ## all tests that need no cluster, side by side on up to four cores
+	$(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadscope --no-loadscope-reorder
 
 .PHONY: lint
 lint: $(DEV_STAMP) ## style and types
@@ -38,7 +38,7 @@ manifests: $(DEV_STAMP) ## write the generated manifests anew
 
 .PHONY: tasks
 tasks: $(DEV_STAMP) ## write the page about the tasks anew, from their tests
-	SLIPWAY_WRITE_TASKS=1 $(BIN)/python -m pytest -q tests/tasks/test_every_task_is_served.py tests/tasks/test_the_page_of_tasks.py
+	SLIPWAY_WRITE_TASKS=1 $(BIN)/python -m pytest -q tests/tasks/test_every_task_is_served.py
 
 .PHONY: images
 images: ## build the container images (docker, podman or buildah), and push them to REGISTRY if it is set

@@ -57,13 +57,16 @@ class Terminal:
         master, slave = pty.openpty()
         fcntl.ioctl(slave, termios.TIOCSWINSZ, b"\x28\x00\x78\x00\x00\x00\x00\x00")  # 40 lines of 120 characters
 
+        environment = dict(os.environ) | {"TERM": "xterm"}
+        environment.pop("COLUMNS", None)  # pytest-xdist tells its workers one, which rich would believe before the terminal
+
         def own_terminal() -> None:
             fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 
         self.process = subprocess.Popen(
             argv,
             cwd=cwd,
-            env=dict(os.environ) | {"TERM": "xterm"},
+            env=environment,
             stdin=slave,
             stdout=slave,
             stderr=slave,

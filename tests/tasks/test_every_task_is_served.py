@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from steps.tasks import TASKS
 from tests.packaging.conftest import Made, make
 from tests.tasks.all_cases import CASES
 from tests.tasks.cases import Case, golden
-from tests.tasks.page import SEEN, Seen
+from tests.tasks.page import PAGE, SEEN, Seen, page
 from tests.tasks.served import post, served
 
 
@@ -103,3 +104,11 @@ def test_its_fields_are_described_and_bounded(case: Case, client: TestClient) ->
             bounds = {"string": ("maxLength", "enum", "const", "format"), "integer": ("maximum",), "number": ("maximum",)}
             limits = {**bounds, "array": ("maxItems",)}.get(kind.get("type", ""), ())
             assert not limits or any(limit in kind for limit in limits), (name, json.dumps(kind))
+
+
+def test_the_page_that_the_readme_links_is_what_was_seen_here() -> None:
+    if not SEEN.keys() >= TASKS.keys():
+        pytest.skip("only some of the tasks were served in this run")
+    if os.environ.get("SLIPWAY_WRITE_TASKS"):
+        PAGE.write_text(page())
+    assert PAGE.read_text() == page(), "`make tasks` writes the page anew"
