@@ -1,4 +1,4 @@
-# Slipway: every target sets up .venv by itself from the versions in steps/pins.txt.
+# Slipway: every target sets up .venv by itself from the versions in steps/package/pins.txt.
 .DEFAULT_GOAL := help
 PYTHON ?= python3
 VENV := .venv
@@ -34,11 +34,11 @@ format: $(DEV_STAMP) ## put the code into its form
 .PHONY: manifests
 manifests: $(DEV_STAMP) ## write the generated manifests anew
 	$(BIN)/python -m crd.schema
-	$(BIN)/python -m pipelines.rendering
+	$(BIN)/python -m pipelines.manifests
 
 .PHONY: tasks
 tasks: $(DEV_STAMP) ## write the page about the tasks anew, from their tests
-	SLIPWAY_WRITE_TASKS=1 $(BIN)/python -m pytest -q tests/tasks/test_every_task_is_served.py
+	SLIPWAY_WRITE_TASKS=1 $(BIN)/python -m pytest -q tests/steps/tasks/test_every_task_is_served.py
 
 .PHONY: images
 images: ## build the container images (docker, podman or buildah), and push them to REGISTRY if it is set
@@ -50,14 +50,14 @@ kind-up: $(DEV_STAMP) ## a kind cluster named slipway with Argo, a store and Sli
 
 .PHONY: e2e
 e2e: $(DEV_STAMP) ## the whole way in the cluster that KUBECONFIG names
-	$(BIN)/python -m pytest -m cluster tests/cluster tests/stores
+	$(BIN)/python -m pytest -m cluster tests/cluster tests/steps/store
 
 .PHONY: pins
 pins: ## take the newest versions that pyproject.toml allows, and write them down
 	rm -rf $(VENV)
 	$(PYTHON) -m venv $(VENV)
 	$(PIP) install --quiet -e '.[ml,gcp,s3,demo,pipelines,operator,dev]'
-	$(BIN)/python -m steps.pins
+	$(BIN)/python -m steps.package.pins
 
 .PHONY: clean
 clean: ## remove what make run and make test made, the environment included
@@ -67,12 +67,12 @@ $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Slipway needs Python 3.11 or newer: make PYTHON=python3.12 …"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 
-$(RUN_STAMP): pyproject.toml steps/pins.txt | $(VENV)/bin/python
+$(RUN_STAMP): pyproject.toml steps/package/pins.txt | $(VENV)/bin/python
 	@echo "Installing pinned packages into $(VENV) (a minute or two, once) …"
-	$(PIP) install --quiet -c steps/pins.txt -e '.[ml,demo]'
+	$(PIP) install --quiet -c steps/package/pins.txt -e '.[ml,demo]'
 	@touch $@
 
-$(DEV_STAMP): pyproject.toml steps/pins.txt | $(VENV)/bin/python
+$(DEV_STAMP): pyproject.toml steps/package/pins.txt | $(VENV)/bin/python
 	@echo "Installing pinned packages into $(VENV) (a minute or two, once) …"
-	$(PIP) install --quiet -c steps/pins.txt -e '.[ml,gcp,s3,demo,pipelines,operator,dev]'
+	$(PIP) install --quiet -c steps/package/pins.txt -e '.[ml,gcp,s3,demo,pipelines,operator,dev]'
 	@touch $@ $(RUN_STAMP)

@@ -13,9 +13,9 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from crd.types import Model
-from steps.errors import Reason, SlipwayError
-from steps.gate.urls import check_source
-from steps.sources import SourceKind
+from steps.core.errors import Reason, SlipwayError
+from steps.net.urls import check_source
+from steps.sources.base import SourceKind
 
 MAX_MANIFEST = 1 << 20  # bytes
 MAX_NODES = 10_000  # with each alias counted as often as it is used: a few lines can stand for billions of nodes

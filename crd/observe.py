@@ -12,17 +12,17 @@ from typing import Any, Literal
 
 from pydantic import ValidationError
 
-from crd.failures import NOT_STARTING, TERMINATED, plain, read_failure, recognise, refused, why_it_waits
-from crd.nodes import REPORT, Run, StepRun, Try, read_run
+from crd.pod_failures import NOT_STARTING, TERMINATED, plain, read_failure, recognise, refused, why_it_waits
 from crd.status import MAX_MESSAGE, Condition, ConditionType, LastFailure, ModelStatus, ProgressReason, ServiceStatus
 from crd.types import ModelSpec
 from crd.workflow import BUILDERS, workflow_name
-from steps.builders import BuilderKind
-from steps.errors import Reason
-from steps.progress import human_bytes
-from steps.receipts import Failure
-from steps.reporting.words import shown
-from steps.tasks import AUTO
+from crd.workflow_nodes import REPORT, Run, StepRun, Try, read_run
+from steps.core.errors import Reason
+from steps.core.progress import human_bytes
+from steps.core.receipts import Failure
+from steps.core.text import shown
+from steps.images.builders.base import BuilderKind
+from steps.tasks.table import AUTO
 
 Verdict = tuple[Literal["True", "False", "Unknown"], str, str]  # status, reason, message
 Verdicts = dict[ConditionType, Verdict]

@@ -4,7 +4,7 @@
 
 The handlers only say when to look; what is looked at and done stands in ``crd.reconcile``, and what a status says in
 ``crd.observe``. The operator remembers nothing: it may be killed at any time, and what is left undone is done by the next look.
-Rights: ``pipelines.access``; how it runs in the cluster: ``pipelines.operator_manifest``.
+Rights: ``pipelines.access``; how it runs in the cluster: ``pipelines.operator``.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any
 
 import kopf
 
-from crd.cluster import MODELS, WORKFLOWS, connect
+from crd.api_server import MODELS, WORKFLOWS, connect
 from crd.reconcile import follow, reconcile, stop_all
 from crd.workflow import MODEL_LABEL, UID_LABEL
 

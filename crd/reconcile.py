@@ -1,7 +1,7 @@
 """What the operator does when it looks at a Model: compare, write what changed, start or stop Workflows.
 
 Level-triggered: each function reads the cluster as it is and ends where nothing is left to do, so it may be called at any time,
-twice at once, and be killed at any line. The cluster is behind a small interface (``crd.cluster`` talks to a real one).
+twice at once, and be killed at any line. The cluster is behind a small interface (``crd.api_server`` talks to a real one).
 """
 
 from __future__ import annotations

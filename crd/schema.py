@@ -26,7 +26,7 @@ from crd.types import (
     Metadata,
     ModelSpec,
 )
-from steps.tasks import ALIASES, AUTO, TASKS
+from steps.tasks.table import ALIASES, AUTO, TASKS
 
 GROUP, VERSION = API_VERSION.split("/")
 PLURAL = "models"

@@ -1,7 +1,8 @@
 """The status of a ``Model``: what the operator writes, and nobody else.
 
 Conditions follow kstatus (https://github.com/kubernetes-sigs/cli-utils/blob/master/pkg/kstatus/README.md): ``Reconciling`` and
-``Stalled`` are there only while they are true. A condition's reason is a ``Reason`` of ``steps.errors`` or one of ``Progress``.
+``Stalled`` are there only while they are true. A condition's reason is a ``Reason`` of ``steps.core.errors`` or one of
+``Progress``.
 """
 
 from __future__ import annotations

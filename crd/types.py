@@ -13,20 +13,20 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationInfo, field_validator, model_validator
 from pydantic.alias_generators import to_camel
 
-from steps.builders import BuilderKind
-from steps.errors import SlipwayError
-from steps.frameworks import Framework
-from steps.gate.urls import check_source
+from steps.core.errors import SlipwayError
+from steps.frameworks.base import Framework
+from steps.images.builders.base import BuilderKind
+from steps.net.urls import check_source
 from steps.render import ModelName
-from steps.sources import SourceKind
-from steps.tasks import AUTO, MAX_SERVICES, resolve
+from steps.sources.base import SourceKind
+from steps.tasks.table import AUTO, MAX_SERVICES, resolve
 
 API_VERSION = "slipway.dev/v1alpha1"
 KIND = "Model"
 MAX_PATTERNS = 32
 
 # Read alike by Python, by Rust (pydantic) and by RE2 (the API server). No text that travels to a Workflow holds a brace:
-# Argo replaces {{…}} in it. The address is what `steps.gate.urls` parses, less what only a place can decide, such as
+# Argo replaces {{…}} in it. The address is what `steps.net.urls` parses, less what only a place can decide, such as
 # whether plain http may be used.
 _CHARACTER = r"[A-Za-z0-9._~!&'()*+,;=:@-]"
 _ESCAPE = r"%[0-9A-Fa-f]{2}"

@@ -11,7 +11,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from steps.builders import BuilderKind
+from steps.images.builders.base import BuilderKind
 
 TEMPLATE = "slipway-ingest"
 PIPELINE_VERSION = "v1"  # a new one would run finished generations again under a new name; the status keeps it from that

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from pipelines.argo import EXECUTOR_ACCOUNT, STEPS_ACCOUNT
+from pipelines.workflow_template import EXECUTOR_ACCOUNT, STEPS_ACCOUNT
 
 SENSOR_ACCOUNT = "slipway-sensor"
 EVENT_SOURCE_ACCOUNT = "slipway-eventsource"

@@ -15,18 +15,19 @@ from typing import Annotated, ParamSpec
 import typer
 from rich.markup import escape
 
+from crd.kubernetes_client import NAMESPACE, Cluster
 from crd.manifest import read_manifest
-from pipelines import display, plan
-from pipelines.cluster import NAMESPACE, Cluster
+from pipelines.commands import plan
+from pipelines.display import run as display
 from pipelines.local import run_model
 from steps import __version__
-from steps.clock import SystemClock
-from steps.errors import ExitCode, Reason, SlipwayError
-from steps.main import guarded, open_context
-from steps.progress import PlainProgress, Progress
-from steps.receipts import Failure
-from steps.settings import read_settings
-from steps.store import open_store
+from steps.command.main import guarded, open_context
+from steps.core.clock import SystemClock
+from steps.core.errors import ExitCode, Reason, SlipwayError
+from steps.core.progress import PlainProgress, Progress
+from steps.core.receipts import Failure
+from steps.core.settings import read_settings
+from steps.store.supported import open_store
 
 app = typer.Typer(
     name="slipway",
@@ -100,7 +101,7 @@ def serve(
     sha256: Annotated[str, typer.Option(help="Refuse the archive unless it has this digest.")] = "",
 ) -> int:
     """Start a packaged service on this machine and say how to call it. Ctrl-C ends it."""
-    from pipelines.serving import serve_archive
+    from pipelines.commands.serve import serve_archive
 
     console = display.open_console(sys.stdout)
     console.print(f"Checking {escape(str(archive))} and starting it …", soft_wrap=True)
@@ -123,7 +124,7 @@ def tasks() -> int:
     """List the tasks that can be served."""
     from rich.table import Table
 
-    from steps.tasks import TASKS
+    from steps.tasks.table import TASKS
 
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name in ("task", "also", "what it answers"):
@@ -144,8 +145,8 @@ def submit(
     as_json: JsonOption = False,
 ) -> int:
     """Create the Model in the cluster, or change it to what the manifest says; the cluster takes it the whole way."""
-    from pipelines.submit import namespace_of, submit_model, submit_workflow
-    from pipelines.watch import follow
+    from pipelines.commands.submit import namespace_of, submit_model, submit_workflow
+    from pipelines.commands.watch import follow
 
     model = read_manifest(file)
     cluster = Cluster.connect(namespace_of(model, namespace), context)
@@ -167,8 +168,8 @@ def status(
     as_json: JsonOption = False,
 ) -> int:
     """Show what became of all Models, or of one in full."""
-    from pipelines.runs import find_run
-    from pipelines.status import show_all, show_one
+    from pipelines.cluster.runs import find_run
+    from pipelines.commands.status import show_all, show_one
 
     cluster = Cluster.connect(namespace, context)
     console, now = display.open_console(sys.stdout), datetime.now(UTC)
@@ -188,10 +189,10 @@ def logs(
     context: ContextOption = "",
 ) -> int:
     """Print what the steps of a run wrote."""
-    from pipelines.logs import Follower
-    from pipelines.logs import logs as lines
-    from pipelines.runs import find_run
-    from pipelines.watch import attend
+    from pipelines.cluster.runs import find_run
+    from pipelines.commands.logs import Follower
+    from pipelines.commands.logs import logs as lines
+    from pipelines.commands.watch import attend
 
     cluster = Cluster.connect(namespace, context)
     if follow:
@@ -212,9 +213,9 @@ def retry(
     as_json: JsonOption = False,
 ) -> int:
     """Do the failed steps of a run again (`argo retry`); what is done stays done."""
-    from pipelines.retry import retry as start_again
-    from pipelines.runs import find_run
-    from pipelines.watch import follow
+    from pipelines.cluster.runs import find_run
+    from pipelines.commands.retry import retry as start_again
+    from pipelines.commands.watch import follow
 
     cluster = Cluster.connect(namespace, context)
     run = find_run(cluster, name)
@@ -240,8 +241,8 @@ def install(
         raise SlipwayError(
             Reason.MISSING_DEPENDENCY, "The package hera is not installed.", hint="pip install 'slipway[pipelines,operator]'"
         )
-    from pipelines.install import Choices
-    from pipelines.install import install as apply
+    from pipelines.commands.install import Choices
+    from pipelines.commands.install import install as apply
 
     choices = Choices.parse(settings or [], store=store, event_bus_url=event_bus_url, registry=registry)
     cluster = Cluster.connect(namespace, context)

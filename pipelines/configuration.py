@@ -1,6 +1,6 @@
 """Whether settings fit together: what ``slipway install`` refuses before it applies anything, and ``slipway doctor`` finds.
 
-``steps.settings`` says what a single setting may be. Here stands what one asks of another, and what a cluster asks of the
+``steps.core.settings`` says what a single setting may be. Here stands what one asks of another, and what a cluster asks of the
 ConfigMap whose entries are the environment of every step: no secret is in it, since everybody who may look at ConfigMaps reads
 it. Secrets are files of two Secrets, ``slipway-credentials`` and ``slipway-registry``.
 """
@@ -13,15 +13,15 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from crd.workflow import BUILDERS
-from steps.builders import BuilderKind
-from steps.builders.cloudbuild.order import location
-from steps.errors import Reason, SlipwayError
-from steps.gate.urls import HTTP_HOSTS
-from steps.oci.reference import Reference
-from steps.settings import FILE, PREFIX, Settings, read_settings, variable
-from steps.store import BUCKETS
+from steps.core.errors import Reason, SlipwayError
+from steps.core.settings import FILE, PREFIX, Settings, read_settings, variable
+from steps.images.builders.base import BuilderKind
+from steps.images.cloud_build.request import location
+from steps.images.registry.reference import Reference
+from steps.net.urls import HTTP_HOSTS
+from steps.store.supported import BUCKETS
 
-# As in pipelines.argo, which needs hera.
+# As in pipelines.workflow_template, which needs hera.
 CREDENTIALS, REGISTRY = "slipway-credentials", "slipway-registry"
 MOUNTED = "/etc/slipway/credentials"
 VARIABLES = (*map(variable, Settings.model_fields), HTTP_HOSTS)

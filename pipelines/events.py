@@ -18,7 +18,7 @@ from typing import Any
 from crd.types import API_VERSION
 from crd.workflow import BUILDERS, GENERATION_LABEL, MODEL_LABEL, PIPELINE_VERSION, SPEC_PARAMETERS, TEMPLATE, UID_LABEL
 from pipelines.access import EVENT_SOURCE_ACCOUNT, LABELS, SENSOR_ACCOUNT
-from pipelines.argo import UID, restricted
+from pipelines.workflow_template import UID, restricted
 
 BUS = "default"  # what EventSources and Sensors take when they name none
 BUS_VERSION = "2.10.29"  # of NATS; Argo Events 1.9.10 knows it

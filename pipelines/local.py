@@ -1,7 +1,7 @@
 """The graph on this machine: no cluster, no containers, the same steps, the same store.
 
-Every node goes through ``steps.receipts``: what was done before is checked and skipped, what failed or was cut off goes on.
-Steps marked ``ml`` run in a process of their own with an environment built from nothing, as their container would; the
+Every node goes through ``steps.core.receipts``: what was done before is checked and skipped, what failed or was cut off goes
+on. Steps marked ``ml`` run in a process of their own with an environment built from nothing, as their container would; the
 others run right here, because starting Python costs more than most of them.
 """
 
@@ -19,17 +19,17 @@ from typing import Any, Literal
 from pydantic import ValidationError
 
 from crd.types import Model
-from pipelines.graph import BRANCH, FETCH, REPORT, TRUNK, Node, Output, Param, Service, Source
-from steps.builders import BuilderKind
-from steps.contract import Context, Inputs
-from steps.digest import canonical_json, sha256_bytes
-from steps.errors import Reason, SlipwayError
-from steps.main import open_context
-from steps.progress import Progress, event_from_json
-from steps.receipts import Failure, Receipt, execute, find, records
-from steps.settings import read_settings
-from steps.store import BUCKETS
-from steps.tasks import AUTO
+from steps.command.main import open_context
+from steps.core.contract import Context, Inputs
+from steps.core.digest import canonical_json, sha256_bytes
+from steps.core.errors import Reason, SlipwayError
+from steps.core.graph import BRANCH, FETCH, REPORT, TRUNK, Node, Output, Param, Service, Source
+from steps.core.progress import Progress, event_from_json
+from steps.core.receipts import Failure, Receipt, execute, find, records
+from steps.core.settings import read_settings
+from steps.images.builders.base import BuilderKind
+from steps.store.supported import BUCKETS
+from steps.tasks.table import AUTO
 
 State = Literal["running", "done", "skipped", "failed"]
 STOP_SECONDS = 30.0  # a step that was asked to stop gets this long to clean up

@@ -14,19 +14,19 @@ from pathlib import Path
 
 from steps.archive import STEP as ARCHIVE
 from steps.archive import ArchiveInputs
-from steps.contract import Context
+from steps.command.main import open_context
+from steps.core.contract import Context
+from steps.core.lock import Lock
+from steps.core.progress import Progress
+from steps.core.receipts import execute
 from steps.fetch import STEP as FETCH
 from steps.fetch import FetchInputs
 from steps.load import STEP as LOAD
 from steps.load import LoadInputs
-from steps.lock import Lock
-from steps.main import open_context
-from steps.progress import Progress
-from steps.receipts import execute
 from steps.render import STEP as RENDER
 from steps.render import RenderInputs
-from steps.sources import SourceKind
-from steps.tasks import resolve
+from steps.sources.base import SourceKind
+from steps.tasks.table import resolve
 
 
 def fetch(

@@ -7,17 +7,17 @@ from collections.abc import Iterator
 
 from pydantic import Field
 
-from steps.contract import Context, Inputs, Outputs, Step
-from steps.digest import canonical_json, sha256_bytes, verified
-from steps.documents import Rendered
-from steps.errors import Reason, SlipwayError
-from steps.lock import Lock
-from steps.main import main
-from steps.package import MODEL
-from steps.progress import Meter, human_bytes
+from steps.command.main import main
+from steps.core.contract import Context, Inputs, Outputs, Step
+from steps.core.digest import canonical_json, sha256_bytes, verified
+from steps.core.documents import Rendered
+from steps.core.errors import Reason, SlipwayError
+from steps.core.lock import Lock
+from steps.core.progress import Meter, human_bytes
+from steps.package.tar_writer import Entry, tar_gz
+from steps.package.unpack import MODEL
 from steps.render import ModelName
-from steps.targz import Entry, tar_gz
-from steps.tasks import resolve
+from steps.tasks.table import resolve
 
 
 class ArchiveInputs(Inputs):

@@ -9,19 +9,19 @@ from pathlib import Path
 
 from pydantic import Field
 
-from steps.builders import DOCKERFILE, BuilderKind, BuildRequest, open_builder
-from steps.contract import Context, Inputs, Outputs, Step
-from steps.digest import sha256_file
-from steps.documents import BuildPlan, Layer
-from steps.errors import Reason, SlipwayError
-from steps.image import CODE, REQUIREMENTS, WEIGHTS
-from steps.image import labels as image_labels
-from steps.lock import Lock, Sha256
-from steps.main import main
-from steps.package import MODEL, unpack
+from steps.command.main import main
+from steps.core.contract import Context, Inputs, Outputs, Step
+from steps.core.digest import sha256_file
+from steps.core.documents import BuildPlan, Layer
+from steps.core.errors import Reason, SlipwayError
+from steps.core.lock import Lock, Sha256
+from steps.core.settings import IMAGE_PATTERN, REGISTRY_PATTERN, read_settings
+from steps.images.builders.base import DOCKERFILE, BuilderKind, BuildRequest, open_builder
+from steps.images.description import CODE, REQUIREMENTS, WEIGHTS
+from steps.images.description import labels as image_labels
+from steps.package.unpack import MODEL, unpack
 from steps.render import ModelName
-from steps.settings import IMAGE_PATTERN, REGISTRY_PATTERN, read_settings
-from steps.tasks import resolve
+from steps.tasks.table import resolve
 
 
 class BuildInputs(Inputs):

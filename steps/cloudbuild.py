@@ -12,17 +12,17 @@ from collections.abc import Iterable
 
 from pydantic import Field
 
-from steps.builders.cloudbuild.client import Build, Builds, Status
-from steps.builders.cloudbuild.order import Order, find_source, source_digest
-from steps.builders.cloudbuild.single import Single, cancel
-from steps.contract import Context, Inputs, Outputs, Step
-from steps.documents import BuildPlan
-from steps.errors import Reason, SlipwayError
-from steps.lock import Sha256
-from steps.main import main
-from steps.receipts import Receipt
+from steps.command.main import main
+from steps.core.contract import Context, Inputs, Outputs, Step
+from steps.core.documents import BuildPlan
+from steps.core.errors import Reason, SlipwayError
+from steps.core.lock import Sha256
+from steps.core.receipts import Receipt
+from steps.core.settings import read_settings
+from steps.images.cloud_build.build_once import Single, cancel
+from steps.images.cloud_build.client import Build, Builds, Status
+from steps.images.cloud_build.request import Order, find_source, source_digest
 from steps.render import ModelName
-from steps.settings import read_settings
 
 POLL = 5.0  # seconds between two looks
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")

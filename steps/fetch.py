@@ -7,14 +7,14 @@ from typing import Any
 
 from pydantic import Field
 
-from steps.contract import Context, Inputs, Outputs, Step
-from steps.errors import Reason, SlipwayError
-from steps.gate.config import architectures, check_json
-from steps.main import main
-from steps.progress import human_bytes
-from steps.sources import ModelSource, Request, SourceKind, Survey, open_source
-from steps.tasks import AUTO, check_fit, choose, resolve
-from steps.tasks.task import Task
+from steps.command.main import main
+from steps.core.contract import Context, Inputs, Outputs, Step
+from steps.core.errors import Reason, SlipwayError
+from steps.core.progress import human_bytes
+from steps.gate.json_files import architectures, check_json
+from steps.sources.base import ModelSource, Request, SourceKind, Survey, open_source
+from steps.tasks.base import Task
+from steps.tasks.table import AUTO, check_fit, choose, resolve
 
 Services = tuple[str, ...]
 
@@ -56,7 +56,7 @@ def pin(inputs: FetchInputs, context: Context) -> FetchInputs:
 def check_survey(survey: Survey, services: Services) -> Services:
     """Refuse a model before its weights are fetched, as far as ``config.json`` and the other files' names can tell.
 
-    (What more a model needs than that to be opened, load finds out; see ``steps.tasks.lacking``.)
+    (What more a model needs than that to be opened, load finds out; see ``steps.tasks.optional_libraries``.)
 
     Returns the tasks by their one name, ``auto`` replaced by what the model can do.
     """

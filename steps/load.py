@@ -6,11 +6,11 @@ from pathlib import Path
 
 from pydantic import Field
 
-from steps.contract import Context, Inputs, Outputs, Step
-from steps.frameworks import Framework, open_loader
-from steps.lock import Lock, verify_folder
-from steps.main import main
-from steps.tasks import resolve
+from steps.command.main import main
+from steps.core.contract import Context, Inputs, Outputs, Step
+from steps.core.lock import Lock, verify_folder
+from steps.frameworks.base import Framework, open_loader
+from steps.tasks.table import resolve
 
 
 class LoadInputs(Inputs):

@@ -8,22 +8,23 @@ from __future__ import annotations
 import ast
 import base64
 import json
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Annotated, Any
 
 from pydantic import Field, StringConstraints
 
-from steps import __version__, image
-from steps.contract import Context, Inputs, Outputs, Step
-from steps.digest import canonical_json, sha256_bytes
-from steps.documents import Facts, Rendered
-from steps.errors import Reason, SlipwayError
-from steps.lock import Lock
-from steps.main import main
-from steps.pins import read_pins, requirements
-from steps.settings import BASE_IMAGE
-from steps.tasks import resolve
-from steps.tasks.task import Task
+from steps import __version__
+from steps.command.main import main
+from steps.core.contract import Context, Inputs, Outputs, Step
+from steps.core.digest import canonical_json, sha256_bytes
+from steps.core.documents import Facts, Rendered
+from steps.core.errors import Reason, SlipwayError
+from steps.core.lock import Lock
+from steps.core.settings import BASE_IMAGE
+from steps.images import description as image
+from steps.package.pins import read_pins, requirements
+from steps.tasks.base import Task
+from steps.tasks.table import resolve
 from steps.templates import fill
 
 # A name that is safe in file names, image tags, labels and Bento tags alike: a DNS label of RFC 1123.
@@ -68,7 +69,7 @@ def render(name: str, task: Task, lock: Lock, facts: Facts) -> Rendered:
         "env/docker/Dockerfile": fill("Dockerfile.j2", image=image, own_labels=image.own_labels(described), **common),
     }
     for module in modules(task):
-        files[f"src/serving/{module}.py"] = (SERVING / f"{module}.py").read_text()
+        files[f"src/serving/{module}"] = (SERVING / module).read_text()
     binaries = {
         f"src/{path}": base64.b64encode((TASK_FILES / path).read_bytes()).decode() for path in task.golden.files.values()
     }
@@ -119,21 +120,27 @@ def check_python(path: str, text: str) -> None:
 
 
 def modules(task: Task) -> list[str]:
-    """The modules of ``steps.serving`` that a task's package needs, by their names."""
+    """The modules of ``steps.serving`` that a task's package needs, as paths below it (``tasks/fill_mask.py``)."""
     found: set[str] = set()
-    queue = ["__init__", "about", "desk", "metrics", "web", task.service]
+    queue = ["about.py", "queue.py", "metrics.py", "http.py", f"tasks/{task.service}.py"]
     while queue:
-        name = queue.pop()
-        if name not in found:
-            found.add(name)
-            queue.extend(_imported((SERVING / f"{name}.py").read_text()))
-    return sorted(found)
+        path = queue.pop()
+        if path not in found:
+            found.add(path)
+            queue.append((PurePosixPath(path).parent / "__init__.py").as_posix())
+            queue.extend(_imported(PurePosixPath(path)))
+    return sorted({*found, "__init__.py"})
 
 
-def _imported(source: str) -> list[str]:
-    """Neighbours that a module imports: ``from .fields import …`` or ``from . import runner``."""
-    nodes = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.ImportFrom) and node.level == 1]
-    return [name for node in nodes for name in ([node.module] if node.module else [alias.name for alias in node.names])]
+def _imported(path: PurePosixPath) -> list[str]:
+    """Neighbours that a module imports: ``from ..fields import …`` or ``from .. import runner``."""
+    found = []
+    for node in ast.walk(ast.parse((SERVING / path).read_text())):
+        if isinstance(node, ast.ImportFrom) and node.level:
+            folder = path.parents[node.level - 1]
+            names = [node.module.replace(".", "/")] if node.module else [alias.name for alias in node.names]
+            found += [(folder / f"{name}.py").as_posix() for name in names]
+    return found
 
 
 STEP = Step("render", "Write the code and the recipes of one service's package.", RenderInputs, RenderOutputs, run)

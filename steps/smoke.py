@@ -10,16 +10,16 @@ from typing import Any
 
 from pydantic import Field
 
-from steps.contract import Context, Inputs, Outputs, Step
-from steps.documents import Facts, Smoke
-from steps.errors import Reason, SlipwayError
+from steps.command.main import main
+from steps.core.contract import Context, Inputs, Outputs, Step
+from steps.core.documents import Facts, Smoke
+from steps.core.errors import Reason, SlipwayError
+from steps.core.lock import Sha256
+from steps.core.progress import human_bytes
 from steps.frameworks.transformers import require_packages
-from steps.lock import Sha256
-from steps.main import main
-from steps.package import unpack
-from steps.progress import human_bytes
-from steps.server import ask, serve
-from steps.tasks import resolve
+from steps.package.local_service import ask, serve
+from steps.package.unpack import unpack
+from steps.tasks.table import resolve
 
 REQUESTS = 6  # the first one is cold; five are enough for a median
 # The same weights on the same kind of machine: what differs is the order of sums over threads.

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from pipelines.demo.forge import Forge
-from steps.contract import Context
-from steps.progress import Event, Progress
+from steps.core.contract import Context
+from steps.core.progress import Event, Progress
 from steps.store.local import LocalStore
 
 # Of the tests' models a second thread finishes nothing sooner; threads that wait for each other take all cores for it.

@@ -13,7 +13,7 @@ import venv
 from collections.abc import Iterable
 from pathlib import Path
 
-from steps.pins import canonical
+from steps.package.pins import canonical
 
 # A file's path in site-packages, by its parts, and the package that it belongs to.
 Owned = tuple[tuple[str, ...], str]

@@ -12,7 +12,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from steps.tasks import ALIASES, TASKS
+from steps.tasks.table import ALIASES, TASKS
 
 JSON = dict[str, Any]
 SERVICES = [*TASKS, *ALIASES]

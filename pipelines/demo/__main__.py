@@ -14,17 +14,17 @@ from pathlib import Path
 import urllib3
 
 from crd.manifest import read_manifest
-from pipelines import display
+from pipelines.commands.serve import serve_archive
 from pipelines.demo.digits import REPOSITORY, held_out_pictures, prepare
 from pipelines.demo.forge import Forge
+from pipelines.display import run as display
 from pipelines.local import run_model
-from pipelines.serving import serve_archive
-from steps.errors import ExitCode, Reason, SlipwayError
-from steps.main import guarded
-from steps.progress import human_seconds
-from steps.server import ANSWER
-from steps.store import open_store
+from steps.command.main import guarded
+from steps.core.errors import ExitCode, Reason, SlipwayError
+from steps.core.progress import human_seconds
+from steps.package.local_service import ANSWER
 from steps.store.local import require_local
+from steps.store.supported import open_store
 
 FOLDER = Path(".demo")
 STORE = ".slipway"

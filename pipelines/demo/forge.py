@@ -37,7 +37,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, Field, ValidationError
 
 from pipelines.demo.repository import GIT_ENVIRONMENT, NAME, bare_repository, lfs_object
-from steps.digest import SHA256
+from steps.core.digest import SHA256
 
 LFS_MEDIA_TYPE = "application/vnd.git-lfs+json"
 

@@ -21,7 +21,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import IO
 
-from steps.digest import sha256_file
+from steps.core.digest import sha256_file
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 LFS_PATTERNS = ("*.safetensors", "*.bin", "*.msgpack", "*.onnx", "*.h5")

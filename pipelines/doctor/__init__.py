@@ -12,13 +12,13 @@ import os
 from rich.console import Console
 from rich.markup import escape
 
-from pipelines.cluster import Cluster
+from crd.kubernetes_client import Cluster
 from pipelines.configuration import check_here
 from pipelines.doctor.cluster import in_cluster
 from pipelines.doctor.destinations import destinations, settings_findings
 from pipelines.doctor.finding import CLUSTER, Finding, within
 from pipelines.doctor.machine import machine
-from steps.errors import Reason, SlipwayError
+from steps.core.errors import Reason, SlipwayError
 
 __all__ = ["Finding", "examine", "print_findings"]
 

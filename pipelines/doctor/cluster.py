@@ -10,8 +10,7 @@ import json
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from crd.workflow import TEMPLATE
-from pipelines.cluster import (
+from crd.kubernetes_client import (
     CONFIG_MAP,
     DEPLOYMENT,
     EVENT_BUS,
@@ -25,15 +24,16 @@ from pipelines.cluster import (
     Cluster,
     Kind,
 )
+from crd.workflow import TEMPLATE
+from pipelines.cluster.readiness import why_not_ready
 from pipelines.configuration import CREDENTIALS, MOUNTED, REGISTRY, check_cluster
 from pipelines.doctor.finding import CLUSTER, Finding, Missing, check
-from pipelines.readiness import why_not_ready
 from steps import __version__
-from steps.builders import BuilderKind
-from steps.errors import Reason, SlipwayError
-from steps.settings import Settings
+from steps.core.errors import Reason, SlipwayError
+from steps.core.settings import Settings
+from steps.images.builders.base import BuilderKind
 
-# As in pipelines.argo and pipelines.access, which need hera.
+# As in pipelines.workflow_template and pipelines.access, which need hera.
 SETTINGS, OPERATOR, STEPS = "slipway-settings", "slipway-operator", "slipway-steps"
 SECRET, SERVICE_ACCOUNT = Kind("v1", "Secret"), Kind("v1", "ServiceAccount")
 # A kind of each part of Argo, the end of its controller's image, and how to get it.

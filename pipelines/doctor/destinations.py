@@ -15,21 +15,21 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.doctor.finding import LIMIT, MACHINE, Finding, Missing, check
-from steps.builders import BuilderKind
-from steps.builders.cloudbuild.client import Builds
-from steps.builders.cloudbuild.order import machine as machine_type
-from steps.builders.local import LocalBuilder
-from steps.clock import SystemClock
-from steps.errors import Reason, SlipwayError
-from steps.oci.credentials import config_file, find_credentials
-from steps.oci.reference import Reference
-from steps.oci.session import Session
-from steps.progress import human_bytes
-from steps.settings import FILE, Settings, variable
-from steps.store import BUCKETS, open_store
+from steps.core.clock import SystemClock
+from steps.core.errors import Reason, SlipwayError
+from steps.core.progress import human_bytes
+from steps.core.settings import FILE, Settings, variable
+from steps.images.builders.base import BuilderKind
+from steps.images.builders.local import LocalBuilder
+from steps.images.cloud_build.client import Builds
+from steps.images.cloud_build.request import machine as machine_type
+from steps.images.registry.credentials import config_file, find_credentials
+from steps.images.registry.reference import Reference
+from steps.images.registry.session import Session
 from steps.store.gcs import GcsPrefix
 from steps.store.local import LocalStore
 from steps.store.s3 import S3Prefix
+from steps.store.supported import BUCKETS, open_store
 
 PROBE = "slipway-doctor"  # the name of the object, the repository and the tag that are asked about
 MIN_FREE = 5_000_000_000  # bytes: a small model, its archive and its image's context

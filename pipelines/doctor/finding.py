@@ -8,7 +8,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import TypeVar
 
-from steps.errors import SlipwayError
+from steps.core.errors import SlipwayError
 
 MACHINE, CLUSTER = "this machine", "the cluster"
 LIMIT = 10.0  # seconds that a check may take

@@ -7,8 +7,8 @@ import shutil
 import sys
 from collections.abc import Iterator
 
+from pipelines.commands.retry import GET_PROGRAM, PROGRAM
 from pipelines.doctor.finding import MACHINE, Finding
-from pipelines.retry import GET_PROGRAM, PROGRAM
 
 PACKAGES = {"torch": "ml", "transformers": "ml", "bentoml": "ml", "hera": "pipelines", "kubernetes": "operator"}
 

@@ -1,39 +1,4 @@
-"""The libraries that models are made with: one ``ModelLoader`` for each ``framework``."""
+"""The libraries that models are made with: one ``ModelLoader`` for each ``framework``.
 
-from __future__ import annotations
-
-from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from enum import StrEnum
-from pathlib import Path
-
-from steps.documents import Facts
-from steps.lock import Lock
-from steps.progress import Progress
-from steps.tasks.task import Task
-
-
-class Framework(StrEnum):
-    """The values of ``framework``."""
-
-    TRANSFORMERS = "transformers"
-
-
-class ModelLoader(ABC):
-    """Loads a checked model once and finds out what a Bento of it must know."""
-
-    @abstractmethod
-    def prepare_bento_model(self, lock: Lock, folder: Path, tasks: Sequence[Task], progress: Progress) -> Facts:
-        """Load the model in ``folder`` (verified against ``lock``) for each task and ask it the task's golden request.
-
-        Raises ``TaskMismatch``, ``InvalidConfig``, ``LoadFailed`` or ``OutOfMemory``.
-        """
-
-
-def open_loader(framework: Framework) -> ModelLoader:
-    """The loader of this framework; the framework itself is imported when it loads."""
-    match framework:
-        case Framework.TRANSFORMERS:
-            from steps.frameworks.transformers import TransformersLoader
-
-            return TransformersLoader()
+``base`` has the interface.
+"""

@@ -21,15 +21,15 @@ from typing import Any
 
 import yaml
 
-from steps.documents import Expected, Facts
-from steps.errors import Reason, SlipwayError
-from steps.frameworks import Framework, ModelLoader
-from steps.gate.config import architectures, check_json
+from steps.core.documents import Expected, Facts
+from steps.core.errors import Reason, SlipwayError
+from steps.core.lock import Lock
+from steps.core.progress import Progress
+from steps.frameworks.base import Framework, ModelLoader
+from steps.gate.json_files import architectures, check_json
 from steps.gate.weights import read_header
-from steps.lock import Lock
-from steps.progress import Progress
-from steps.tasks import check_fit
-from steps.tasks.task import Task
+from steps.tasks.base import Task
+from steps.tasks.table import check_fit
 
 MAX_CARD = 1 << 16  # bytes of a model card that are looked at
 GOLDEN_FILES = Path(__file__).parent.parent / "tasks"
@@ -96,7 +96,7 @@ def import_packages() -> None:
 def ask(task: Task, folder: Path, progress: Progress) -> Expected:
     """The model's own answer to the task's golden request."""
     progress.note(f"Loading the model for {task.name}.")
-    module: Any = importlib.import_module(f"steps.serving.{task.service}")
+    module: Any = importlib.import_module(f"steps.serving.tasks.{task.service}")
     files = {name: (GOLDEN_FILES / path).read_bytes() for name, path in task.golden.files.items()}
     request = module.Request(**files, **task.golden.fields)
     try:

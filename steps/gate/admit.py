@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from steps.errors import Reason, SlipwayError
-from steps.gate.config import MAX_JSON, check_json
+from steps.core.errors import Reason, SlipwayError
 from steps.gate.formats import Kind, check_content, classify
+from steps.gate.json_files import MAX_JSON, check_json
 from steps.gate.weights import check_index, read_header
 
 INDEX_SUFFIX = ".safetensors.index.json"

@@ -10,7 +10,7 @@ import re
 from enum import StrEnum
 from fnmatch import fnmatchcase
 
-from steps.errors import Reason, SlipwayError
+from steps.core.errors import Reason, SlipwayError
 
 
 class Kind(StrEnum):

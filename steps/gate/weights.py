@@ -14,7 +14,7 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
-from steps.errors import Reason, SlipwayError
+from steps.core.errors import Reason, SlipwayError
 
 MAX_HEADER = 32 << 20
 MAX_TENSORS = 200_000

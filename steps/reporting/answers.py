@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from steps.core.text import Mark, marks, percent, shown
 from steps.reporting.media import Medium, media_in, without_media
-from steps.reporting.words import Mark, marks, percent, shown
 
 MAX_ROWS = 12
 MAX_NUMBERS = 96  # of a vector, drawn

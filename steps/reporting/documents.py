@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from steps.contract import Context, ModelT
-from steps.errors import SlipwayError
-from steps.reporting.words import shown
+from steps.core.contract import Context, ModelT
+from steps.core.errors import SlipwayError
+from steps.core.text import shown
 
 
 class Documents:

@@ -8,8 +8,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from steps.progress import human_bytes
-from steps.reporting.words import shown
+from steps.core.progress import human_bytes
+from steps.core.text import shown
 
 # What a file is, by its first bytes; "RIFF" and "ftyp" files say more behind their length.
 MAGIC = {

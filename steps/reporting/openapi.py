@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
-from steps.reporting.words import shown
+from steps.core.text import shown
 
 MAX_DEPTH = 5
 MAX_ROWS = 60

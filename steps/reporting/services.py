@@ -9,17 +9,17 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from steps.documents import BuildPlan, Facts, Golden, Rendered, Smoke
-from steps.progress import human_bytes
-from steps.receipts import Receipt
+from steps.core.documents import BuildPlan, Facts, Golden, Rendered, Smoke
+from steps.core.progress import human_bytes
+from steps.core.receipts import Receipt
+from steps.core.text import Mark, duration, latency, marks, shown
+from steps.package.local_service import form_value
 from steps.reporting.answers import Part, parts
 from steps.reporting.documents import Documents, text_of
 from steps.reporting.media import Medium, medium
 from steps.reporting.openapi import Schema, request_schema, response_schema
 from steps.reporting.verdict import BRANCH, CLOUDBUILD, branch_state
-from steps.reporting.words import Mark, duration, latency, marks, shown
-from steps.server import form_value
-from steps.tasks import TASKS
+from steps.tasks.table import TASKS
 
 MAX_FILE_TEXT = 20_000  # characters of a package's file
 MAX_LATENCIES = 60

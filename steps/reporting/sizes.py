@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from steps.lock import Lock
-from steps.progress import human_bytes
+from steps.core.lock import Lock
+from steps.core.progress import human_bytes
+from steps.core.text import percent, shown
 from steps.reporting.services import ServiceView
-from steps.reporting.words import percent, shown
 
 MAX_LAYERS = 60
 

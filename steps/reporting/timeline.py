@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import pairwise
 
-from steps.receipts import Receipt
-from steps.reporting.words import duration, pause, percent
+from steps.core.receipts import Receipt
+from steps.core.text import duration, pause, percent
 
 # Idle time is cut when it is long in itself and long beside the work: pods that start within seconds are one sitting.
 LONG_SECONDS = 15.0

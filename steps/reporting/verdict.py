@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from steps.errors import ExitCode
-from steps.receipts import Failure, Receipt
-from steps.reporting.words import listed, shown
-from steps.tasks import ALIASES, AUTO
+from steps.core.errors import ExitCode
+from steps.core.receipts import Failure, Receipt
+from steps.core.text import listed, shown
+from steps.tasks.table import ALIASES, AUTO
 
 TRUNK = ("fetch", "load")  # the steps that a run has once
 BRANCH = ("render", "archive", "build", "smoke")  # the steps of one service, in their order

@@ -7,16 +7,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from steps.documents import Facts
-from steps.lock import Lock
-from steps.progress import human_bytes
-from steps.receipts import Receipt
+from steps.core.documents import Facts
+from steps.core.lock import Lock
+from steps.core.progress import human_bytes
+from steps.core.receipts import Receipt
+from steps.core.text import duration, human_count, listed, percent, shown
 from steps.reporting.documents import Documents, text_of
 from steps.reporting.services import Fact, ServiceView, service_view
 from steps.reporting.sizes import SizeBar, sizes
 from steps.reporting.timeline import Timeline, timeline
 from steps.reporting.verdict import TRUNK, Verdict, branches_of, current, verdict
-from steps.reporting.words import duration, human_count, listed, percent, shown
 
 MAX_FILES = 400
 

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Literal
 
-from steps.errors import Reason, SlipwayError
+from steps.core.errors import Reason, SlipwayError
+from steps.core.lock import MAX_PATH, SAFE_PATH
 from steps.gate.formats import Kind, classify
-from steps.lock import MAX_PATH, SAFE_PATH
 
 SINGLE = "model.safetensors"
 INDEX = "model.safetensors.index.json"

@@ -19,10 +19,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
-from steps.errors import Reason, SlipwayError
-from steps.gate.urls import Url
+from steps.core.errors import Reason, SlipwayError
+from steps.net.http import Busy, Http
+from steps.net.urls import Url
 from steps.sources.choose import SourceFile, printable
-from steps.sources.http import Busy, Http
 
 COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 # https://git-scm.com/docs/git-check-ref-format, narrowed to what people use

@@ -10,19 +10,19 @@ from __future__ import annotations
 import contextlib
 from types import TracebackType
 
-from steps.contract import Context
-from steps.digest import sha256_bytes
-from steps.errors import Reason, SlipwayError, from_os_error
+from steps.core.contract import Context
+from steps.core.digest import sha256_bytes
+from steps.core.errors import Reason, SlipwayError, from_os_error
+from steps.core.lock import LockedFile, blob_key
+from steps.core.progress import Meter
 from steps.gate.admit import admit
-from steps.gate.urls import check_source
-from steps.lock import LockedFile, blob_key
-from steps.progress import Meter
-from steps.sources import ModelSource, Request, SourceKind
+from steps.net.http import Http, with_retries
+from steps.net.urls import check_source
+from steps.sources.base import ModelSource, Request, SourceKind
 from steps.sources.choose import SourceFile
+from steps.sources.download import Transfer, exclusive
 from steps.sources.git import GitRemote, GitTree
-from steps.sources.http import Http, with_retries
-from steps.sources.lfs import MAX_POINTER, LfsClient, Pointer, parse_pointer
-from steps.sources.transfer import Transfer, exclusive
+from steps.sources.lfs_api import MAX_POINTER, LfsClient, Pointer, parse_pointer
 
 
 class GitLfsSource(ModelSource):

@@ -13,14 +13,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from steps.contract import Context
-from steps.digest import canonical_json, read_file, sha256_bytes
-from steps.errors import Reason, SlipwayError, from_os_error
-from steps.lock import LockedFile
-from steps.progress import Meter
-from steps.sources import ModelSource, Request, SourceKind
+from steps.core.contract import Context
+from steps.core.digest import canonical_json, read_file, sha256_bytes
+from steps.core.errors import Reason, SlipwayError, from_os_error
+from steps.core.lock import LockedFile
+from steps.core.progress import Meter
+from steps.sources.base import ModelSource, Request, SourceKind
 from steps.sources.choose import SourceFile, printable
-from steps.store import BUCKETS
+from steps.store.supported import BUCKETS
 
 if TYPE_CHECKING:
     from steps.store.bucket import BucketObject
@@ -124,7 +124,7 @@ class Bucket:
     """A prefix in a bucket; what is read is the version that was listed."""
 
     def __init__(self, source: str) -> None:
-        from steps.store.bucket import open_prefix
+        from steps.store.supported import open_prefix
 
         self._prefix = open_prefix(source)
         self._objects: dict[str, BucketObject] = {}

@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Self
 
-from steps.digest import read_file
-from steps.errors import Reason, SlipwayError, from_os_error
-from steps.store import KEY, check_key, missing
+from steps.core.digest import read_file
+from steps.core.errors import Reason, SlipwayError, from_os_error
+from steps.core.store import KEY, check_key, missing
 
 
 @dataclass(frozen=True)
@@ -152,17 +152,6 @@ class BucketStore(ABC):
 
     def _crc32c(self, found: BucketObject) -> str:
         return found.checksum
-
-
-def open_prefix(uri: str) -> Prefix:
-    """What lies under ``gs://bucket/prefix`` or ``s3://bucket/prefix``. Nothing is contacted yet."""
-    if uri.startswith("s3://"):
-        from steps.store.s3 import S3Prefix
-
-        return S3Prefix.from_uri(uri)
-    from steps.store.gcs import GcsPrefix
-
-    return GcsPrefix.from_uri(uri)
 
 
 def parse(uri: str, scheme: str, bucket: str) -> tuple[str, str]:

@@ -14,12 +14,12 @@ from collections.abc import Iterable, Iterator
 from functools import cached_property
 from typing import Any
 
-from steps.errors import Reason, SlipwayError
-from steps.store import check_key, missing
+from steps.core.errors import Reason, SlipwayError
+from steps.core.store import check_key, missing
+from steps.net.retry import PATIENCE, TIMEOUT, TRANSIENT, Patience, seconds_asked
 from steps.store.bucket import BucketObject, BucketStore, Prefix, check_prefix, parse
-from steps.store.patience import PATIENCE, TIMEOUT, TRANSIENT, Patience, seconds_asked
+from steps.store.gcs_upload import Lost, Upload, crc32c_text
 from steps.store.ranged import read_ranges
-from steps.store.resumable import Lost, Upload, crc32c_text
 
 BUCKET = "[a-z0-9][a-z0-9._-]{1,220}[a-z0-9]"  # https://cloud.google.com/storage/docs/buckets#naming
 

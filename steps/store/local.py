@@ -15,9 +15,9 @@ import stat
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from steps.digest import read_file
-from steps.errors import Reason, SlipwayError, from_os_error
-from steps.store import check_key, missing
+from steps.core.digest import read_file
+from steps.core.errors import Reason, SlipwayError, from_os_error
+from steps.core.store import check_key, missing
 
 
 class LocalStore:

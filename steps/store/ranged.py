@@ -10,8 +10,8 @@ from collections import deque
 from collections.abc import Callable, Generator
 from concurrent.futures import Future, ThreadPoolExecutor
 
-from steps.errors import Reason, SlipwayError
-from steps.store.patience import Patience
+from steps.core.errors import Reason, SlipwayError
+from steps.net.retry import Patience
 
 PART = 8 << 20  # bytes a request
 WINDOW = 4  # parts at once

@@ -14,12 +14,12 @@ from collections.abc import Callable, Iterable, Iterator
 from functools import cached_property
 from typing import Any
 
-from steps.errors import Reason, SlipwayError
-from steps.store import check_key, missing
+from steps.core.errors import Reason, SlipwayError
+from steps.core.store import check_key, missing
+from steps.net.retry import PATIENCE, TIMEOUT, TRANSIENT, Patience, seconds_asked
 from steps.store.bucket import BucketObject, BucketStore, Prefix, check_prefix, parse
-from steps.store.multipart import Upload, crc_text
-from steps.store.patience import PATIENCE, TIMEOUT, TRANSIENT, Patience, seconds_asked
 from steps.store.ranged import WINDOW, read_ranges
+from steps.store.s3_upload import Upload, crc_text
 
 # https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html
 BUCKET = "[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]"

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from steps.documents import Golden
-from steps.tasks.task import FEATURE_EXTRACTOR, TOKENIZER, Task
+from steps.core.documents import Golden
+from steps.tasks.base import FEATURE_EXTRACTOR, TOKENIZER, Task
 
 SOUND = "golden/sound.wav"
 # Of transformers' models that turn speech into text token by token, those that take the speech alone: the others want a

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from steps.documents import Golden
+from steps.core.documents import Golden
+from steps.tasks.base import IMAGE_PROCESSOR, TOKENIZER, Task
 from steps.tasks.image import PICTURE
-from steps.tasks.task import IMAGE_PROCESSOR, TOKENIZER, Task
 
 LABELS = ["ship", "busy yard", "lighthouse"]
 

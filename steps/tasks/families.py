@@ -1,7 +1,7 @@
 """Which packages the services of each family of tasks need beside those that serve any model.
 
-``steps.pins`` makes the locked requirements of them, and the check of a model before its download knows from them what its
-tokenizer, its processor and the model itself can be opened with.
+``steps.package.pins`` makes the locked requirements of them, and the check of a model before its download knows from them
+what its tokenizer, its processor and the model itself can be opened with.
 """
 
 from __future__ import annotations

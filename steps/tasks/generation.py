@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from steps.documents import Golden
+from steps.core.documents import Golden
 from steps.tasks.architectures import classes_of
-from steps.tasks.task import TOKENIZER, Task
+from steps.tasks.base import TOKENIZER, Task
 from steps.tasks.text import SENTENCE
 
 # transformers counts models that hear among those of this kind; a text alone is not what they take.

@@ -1,14 +1,14 @@
 """Tasks that take a picture and tell about it, or make another one of it.
 
 None of them has a ``batch``: a picture keeps one core busy by itself, and several at once cost a few per cent less each, for
-which the first would have to wait until the last is done (``python -m tests.tasks.batching``).
+which the first would have to wait until the last is done (``python -m tests.steps.tasks.batching``).
 """
 
 from __future__ import annotations
 
-from steps.documents import Golden
+from steps.core.documents import Golden
 from steps.tasks.architectures import tables
-from steps.tasks.task import IMAGE_PROCESSOR, Task
+from steps.tasks.base import IMAGE_PROCESSOR, Task
 
 PICTURE = "golden/picture.png"
 SMALL_PICTURE = "golden/small-picture.png"  # for models that take long for each pixel

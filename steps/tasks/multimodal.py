@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from steps.documents import Golden
+from steps.core.documents import Golden
 from steps.tasks.architectures import classes_of
-from steps.tasks.task import IMAGE_PROCESSOR, PROCESSOR, TEMPLATE_FILES, TOKENIZER, Task
+from steps.tasks.base import IMAGE_PROCESSOR, PROCESSOR, TEMPLATE_FILES, TOKENIZER, Task
 
 PICTURE = "golden/picture.png"
 # What stands on golden/document.png, with the places of the words in thousandths of its width and height.

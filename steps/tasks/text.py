@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from steps.documents import Golden
+from steps.core.documents import Golden
 from steps.tasks.architectures import classes_of
-from steps.tasks.task import TOKENIZER, Task
+from steps.tasks.base import TOKENIZER, Task
 
 SENTENCE = "The harbour of Hamburg was busy when Ada Lovelace arrived, and she liked what she saw."
 STORY = (

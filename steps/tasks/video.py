@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from steps.documents import Golden
-from steps.tasks.task import PROCESSOR_FILES, Part, Task
+from steps.core.documents import Golden
+from steps.tasks.base import PROCESSOR_FILES, Part, Task
 
-FILM = "golden/film.mp4"
+FILM = "golden/video.mp4"
 
 TASKS = (
     Task(

@@ -17,8 +17,8 @@ from kubernetes.dynamic import DynamicClient
 from crd.types import API_VERSION
 from crd.workflow import thin_workflow
 from pipelines.access import EXECUTOR_ACCOUNT, RULES, access
-from pipelines.argo import CREDENTIALS, STEPS_ACCOUNT
-from pipelines.rendering import FOLDER
+from pipelines.manifests import FOLDER
+from pipelines.workflow_template import CREDENTIALS, STEPS_ACCOUNT
 from tests.cluster.place import fresh_namespace
 
 WORKFLOWS = ("argoproj.io", "v1alpha1")

@@ -19,15 +19,15 @@ import pytest
 from kubernetes import config
 from kubernetes.client import CustomObjectsApi
 
-from crd.cluster import connect
+from crd.api_server import connect
+from crd.kubernetes_client import MODEL, WORKFLOW, Cluster
 from crd.reconcile import reconcile
 from crd.workflow import workflow_name
 from pipelines.access import access
-from pipelines.argo import workflow_template
-from pipelines.cluster import MODEL, WORKFLOW, Cluster
-from pipelines.install import placed, with_registry
-from pipelines.rendering import settings
-from steps.errors import ExitCode
+from pipelines.commands.install import placed, with_registry
+from pipelines.manifests import settings
+from pipelines.workflow_template import workflow_template
+from steps.core.errors import ExitCode
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
 # Fails as a step does, as long as the settings say so.

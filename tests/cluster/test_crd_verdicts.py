@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from crd.schema import COLUMNS, GROUP, PLURAL, VERSION
 from crd.status import Condition, LastFailure, ModelStatus, ServiceStatus
 from crd.types import Model
-from steps.tasks import AUTO, resolve
+from steps.tasks.table import AUTO, resolve
 from tests.model_objects import changed_once, mixtures
 
 MODEL = (GROUP, VERSION)

@@ -19,12 +19,12 @@ from kubernetes.client import ApiClient
 
 from crd.manifest import parse_manifest
 from crd.workflow import workflow_name
+from pipelines.commands.serve import serve_archive
 from pipelines.demo.forge import Forge
 from pipelines.demo.repository import publish
 from pipelines.local import Observer, run_model
-from pipelines.serving import serve_archive
-from steps.server import ANSWER
-from steps.store import open_store
+from steps.package.local_service import ANSWER
+from steps.store.supported import open_store
 from tests.cluster.place import Place, condition, installed, wait
 from tests.tiny_models import vit_folder
 

@@ -20,9 +20,9 @@ from kubernetes.dynamic import DynamicClient
 from crd.types import API_VERSION
 from crd.workflow import UID_LABEL, thin_workflow, workflow_name
 from pipelines.access import access
-from pipelines.argo import restricted, workflow_template
+from pipelines.cluster.readiness import SUBSCRIBED
 from pipelines.events import event_bus, events, events_name
-from pipelines.readiness import SUBSCRIBED
+from pipelines.workflow_template import restricted, workflow_template
 
 pytestmark = pytest.mark.timeout(600)
 

@@ -1,7 +1,7 @@
 """From a Model to an image that runs: assembled in the build step's own pod, or made by Cloud Build, and pulled by the cluster.
 
-Google's place is taken by ``tests.cloud_build_server`` on this machine, which really builds with buildah. Packages come from
-a folder of wheels that this machine serves, so that neither way needs a package index.
+Google's place is taken by ``tests.servers.cloud_build_server`` on this machine, which really builds with buildah. Packages
+come from a folder of wheels that this machine serves, so that neither way needs a package index.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ from kubernetes.client import ApiClient
 
 from pipelines.demo.forge import Forge
 from pipelines.demo.repository import publish
-from steps.documents import Golden
-from steps.image import ENTRYPOINT, HOME, PORT, PYTHON_VERSION
-from steps.oci.packages import platforms
-from steps.pins import REQUIREMENTS
-from steps.server import ask
-from steps.store import open_store
+from steps.core.documents import Golden
+from steps.images.assembly.pip_layers import platforms
+from steps.images.description import ENTRYPOINT, HOME, PORT, PYTHON_VERSION
+from steps.package.local_service import ask
+from steps.package.pins import REQUIREMENTS
+from steps.store.supported import open_store
 from tests.cluster.place import Place, condition, host_for_pods, installed, wait
 from tests.tiny_models import vit_folder
 
@@ -83,7 +83,7 @@ def cloud_build(host: str, wheels: str, tmp_path_factory: pytest.TempPathFactory
     folder = tmp_path_factory.mktemp("cloud-build")
     pip_conf = folder / "pip.conf"
     pip_conf.write_text(f"[global]\nno-index = true\nfind-links = {wheels}\ntrusted-host = {host}\n")
-    command = [sys.executable, "-m", "tests.cloud_build_server", "--host", host, "--trust", str(folder)]
+    command = [sys.executable, "-m", "tests.servers.cloud_build_server", "--host", host, "--trust", str(folder)]
     command += ["--storage", os.environ["STORAGE_EMULATOR_HOST"], "--plain-http", REGISTRY]
     for flag in ("--isolation=chroot", "--network=host", f"--volume={pip_conf}:/etc/pip.conf:ro"):
         command.append(f"--buildah-flag={flag}")

@@ -16,12 +16,12 @@ import pytest
 import yaml
 from kubernetes.client import ApiClient, CoreV1Api, CustomObjectsApi
 
-from crd.cluster import MODELS, WORKFLOWS
+from crd.api_server import MODELS, WORKFLOWS
 from crd.workflow import workflow_name
 from pipelines.access import OPERATOR_ACCOUNT, access
-from pipelines.argo import SETTINGS, workflow_template
-from pipelines.install import with_registry
-from steps.errors import Reason
+from pipelines.commands.install import with_registry
+from pipelines.workflow_template import SETTINGS, workflow_template
+from steps.core.errors import Reason
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
 ROOT = Path(__file__).parents[2]

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from crd.manifest import MAX_MANIFEST, parse_manifest, read_manifest
 from crd.types import Model
-from steps.errors import ExitCode, Reason, SlipwayError
+from steps.core.errors import ExitCode, Reason, SlipwayError
 
 GOOD = """\
 apiVersion: slipway.dev/v1alpha1

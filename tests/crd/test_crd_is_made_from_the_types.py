@@ -12,7 +12,7 @@ import yaml
 from crd.schema import FOLDER, definition, render
 from crd.status import ModelStatus
 from crd.types import ModelSpec
-from steps.tasks import ALIASES, AUTO, TASKS
+from steps.tasks.table import ALIASES, AUTO, TASKS
 
 VERSION = definition()["spec"]["versions"][0]
 PARTS = {part: VERSION["schema"]["openAPIV3Schema"]["properties"][part] for part in ("spec", "status")}

@@ -12,8 +12,8 @@ from pydantic import ValidationError
 
 from crd.manifest import parse_manifest
 from crd.types import SOURCE_URL, UPLOAD_PATH, ModelSpec
-from steps.errors import Reason, SlipwayError
-from steps.gate.urls import HTTP_HOSTS, check_source
+from steps.core.errors import Reason, SlipwayError
+from steps.net.urls import HTTP_HOSTS, check_source
 from tests.model_objects import INSERTED, RIGHT, changed_once, right
 
 SOURCES = [value for value in RIGHT["spec", "source"] if value.startswith("https")]

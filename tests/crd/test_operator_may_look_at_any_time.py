@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from crd.cluster import status_patch
+from crd.api_server import status_patch
 from crd.events import Announcement, manifest
 from crd.operator import unfinished
 from crd.reconcile import TRIES, follow, reconcile, stop_all

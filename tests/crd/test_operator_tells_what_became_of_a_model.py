@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crd.cluster import status_patch
-from crd.failures import recognise
+from crd.api_server import status_patch
 from crd.observe import problem_with, status_of, stored_status, unfinished
+from crd.pod_failures import recognise
 from crd.status import MAX_MESSAGE, Condition, ModelStatus
-from steps.errors import Reason
+from steps.core.errors import Reason
 from tests.crd.recorded import FOLDER, TASKS, Object, model, nodes, workflow
 
 NOW, LATER = "2026-11-23T23:00:00Z", "2026-11-23T23:10:00Z"

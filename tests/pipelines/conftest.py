@@ -18,9 +18,9 @@ from crd.types import Model
 from pipelines.demo.forge import Forge
 from pipelines.demo.repository import publish
 from pipelines.local import Observer, Outcome, State, run_model
-from steps.contract import Context
-from steps.progress import Event, Progress
-from steps.receipts import Receipt
+from steps.core.contract import Context
+from steps.core.progress import Event, Progress
+from steps.core.receipts import Receipt
 from steps.store.local import LocalStore
 from tests.tiny_models import classifier_folder, encoder_folder, tagger_folder, vit_folder
 

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from pipelines.local import run_model
-from steps.documents import BuildPlan
-from steps.errors import ExitCode, Reason
-from steps.lock import Lock
-from steps.receipts import parse
+from steps.core.documents import BuildPlan
+from steps.core.errors import ExitCode, Reason
+from steps.core.lock import Lock
+from steps.core.receipts import parse
 from tests.pipelines.conftest import Heard, Ingested, slipway
 
 BRANCH = "image-classification"

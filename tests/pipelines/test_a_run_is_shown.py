@@ -8,10 +8,10 @@ import json
 import pytest
 from rich.console import Console
 
-from pipelines.display import JsonDisplay, LiveDisplay, PlainDisplay, going_on, print_failure, print_outcome, result
+from pipelines.display.run import JsonDisplay, LiveDisplay, PlainDisplay, going_on, print_failure, print_outcome, result
 from pipelines.local import Observer, Outcome
-from steps.errors import Reason, SlipwayError
-from steps.receipts import Failure, Receipt
+from steps.core.errors import Reason, SlipwayError
+from steps.core.receipts import Failure, Receipt
 from steps.store.local import LocalStore
 from tests.pipelines.conftest import Ingested
 

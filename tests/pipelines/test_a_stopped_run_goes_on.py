@@ -25,10 +25,10 @@ import pytest
 
 from pipelines.demo.forge import Exchange, Forge, Reply
 from pipelines.demo.repository import publish
-from steps.errors import ExitCode
-from steps.sources.transfer import PARTS
-from tests.forge_faults import Fault, object_requests
+from steps.core.errors import ExitCode
+from steps.sources.download import PARTS
 from tests.pipelines.conftest import command, manifest, slipway
+from tests.servers.forge_faults import Fault, object_requests
 from tests.tiny_models import labelled, once, save_text_model
 
 QUICK = 4 * PARTS[0]  # bytes of an object that arrive at once; the rest drips

@@ -11,11 +11,11 @@ from crd.manifest import parse_manifest
 from pipelines.demo.forge import Forge
 from pipelines.demo.repository import publish
 from pipelines.local import run_model
-from steps.errors import Reason, SlipwayError
+from steps.core.errors import Reason, SlipwayError
 from steps.fetch import check_survey
-from steps.tasks import AUTO, choose
-from tests.forge_faults import object_requests
+from steps.tasks.table import AUTO, choose
 from tests.pipelines.conftest import Heard, Ingested, manifest, slipway
+from tests.servers.forge_faults import object_requests
 
 TEXT_FILES = frozenset({"config.json", "model.safetensors", "tokenizer.json"})
 
@@ -77,7 +77,7 @@ def test_auto_stands_alone() -> None:
 
 
 def test_a_configuration_that_is_not_known_before_the_fetch_asks_for_names(vit_run: Ingested) -> None:
-    from steps.sources import Survey
+    from steps.sources.base import Survey
     from steps.sources.choose import Choice
 
     survey = Survey(revision="", choice=Choice(taken=(), left=()), texts={})

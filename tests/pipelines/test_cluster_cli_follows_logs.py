@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from pipelines.cluster import Cluster, Kind
-from pipelines.logs import NODE_ID, Follower
-from pipelines.runs import Run
-from pipelines.watch import watch
-from steps.errors import Reason, SlipwayError
+from crd.kubernetes_client import Cluster, Kind
+from pipelines.cluster.runs import Run
+from pipelines.commands.logs import NODE_ID, Follower
+from pipelines.commands.watch import watch
+from steps.core.errors import Reason, SlipwayError
 from tests.conftest import FakeClock
 from tests.pipelines.test_cluster_cli_reads_runs import READY, SERVICE, run, step, workflow
 

@@ -15,11 +15,11 @@ from typing import Any
 
 import pytest
 
+from crd.kubernetes_client import DEPLOYMENT, MODEL, WORKFLOW, Cluster
 from crd.workflow import BUILDERS
-from pipelines.cluster import DEPLOYMENT, MODEL, WORKFLOW, Cluster
-from pipelines.install import wait
-from steps.builders import BuilderKind
-from steps.errors import ExitCode, Reason, SlipwayError
+from pipelines.commands.install import wait
+from steps.core.errors import ExitCode, Reason, SlipwayError
+from steps.images.builders.base import BuilderKind
 from tests.conftest import FakeClock
 
 MODELS = "/apis/slipway.dev/v1alpha1/namespaces/slipway/models"

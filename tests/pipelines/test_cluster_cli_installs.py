@@ -11,15 +11,26 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as some
 
+from crd.kubernetes_client import CONFIG_MAP, DEPLOYMENT, EVENT_SOURCE, NAMESPACE, SENSOR, Cluster, Kind, yaml_of
 from crd.manifest import parse_manifest
 from crd.workflow import TEMPLATE
-from pipelines import access, argo, configuration, events, rendering
-from pipelines.cluster import CONFIG_MAP, DEPLOYMENT, EVENT_SOURCE, NAMESPACE, SENSOR, Cluster, Kind, yaml_of
+from pipelines import access, configuration, events
+from pipelines import manifests as rendering
+from pipelines import workflow_template as argo
+from pipelines.cluster.readiness import SUBSCRIBED
+from pipelines.commands.install import (
+    LISTENS,
+    NO_NAMESPACE,
+    REGISTRY,
+    Choices,
+    install,
+    manifests,
+    with_registry,
+    with_settings,
+)
+from pipelines.commands.submit import adhoc_workflow, check_reachable, namespace_of, resource
 from pipelines.doctor import cluster as doctor
-from pipelines.install import LISTENS, NO_NAMESPACE, REGISTRY, Choices, install, manifests, with_registry, with_settings
-from pipelines.readiness import SUBSCRIBED
-from pipelines.submit import adhoc_workflow, check_reachable, namespace_of, resource
-from steps.errors import Reason, SlipwayError
+from steps.core.errors import Reason, SlipwayError
 from tests.conftest import FakeClock
 from tests.pipelines.conftest import manifest
 

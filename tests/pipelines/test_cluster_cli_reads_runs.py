@@ -11,11 +11,11 @@ import pytest
 from rich.console import Console
 
 from crd.workflow import workflow_name
-from pipelines.logs import chosen, heading, own_words, tries
-from pipelines.nodes import State, expected, steps_of
-from pipelines.runs import Phase, Run
-from pipelines.status import describe, models_table, print_run, row
-from steps.errors import Reason, SlipwayError
+from pipelines.cluster.runs import Phase, Run
+from pipelines.cluster.steps import State, expected, steps_of
+from pipelines.commands.logs import chosen, heading, own_words, tries
+from pipelines.commands.status import describe, models_table, print_run, row
+from steps.core.errors import Reason, SlipwayError
 
 NOW = datetime(2026, 11, 23, 20, 1, 0, tzinfo=UTC)
 SERVICE = "image-classification"

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from pipelines.runs import Phase, Run
-from pipelines.watch import PATIENCE, SETTLE_SECONDS, START_SECONDS, JsonView, PlainView, View, watch
-from steps.errors import Reason, SlipwayError
+from pipelines.cluster.runs import Phase, Run
+from pipelines.commands.watch import PATIENCE, SETTLE_SECONDS, START_SECONDS, JsonView, PlainView, View, watch
+from steps.core.errors import Reason, SlipwayError
 from tests.conftest import FakeClock
 from tests.pipelines.test_cluster_cli_reads_runs import FAILED, READY, REFUSED, STALLED, model, run, step, workflow
 

@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.graph import BRANCH, REPORT, TRUNK, Node
 from pipelines.local import branch, run_name
-from steps.builders import BuilderKind
-from steps.errors import ExitCode
-from tests.network_namespace import without_network
+from steps.core.errors import ExitCode
+from steps.core.graph import BRANCH, REPORT, TRUNK, Node
+from steps.images.builders.base import BuilderKind
 from tests.pipelines.conftest import Ingested
+from tests.servers.network_namespace import without_network
 
 NODES = (*TRUNK, *BRANCH, REPORT)
 HEAVY = {

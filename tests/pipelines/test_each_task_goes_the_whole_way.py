@@ -12,14 +12,14 @@ from crd.manifest import parse_manifest
 from pipelines.demo.forge import Forge
 from pipelines.demo.repository import publish, tip
 from pipelines.local import Outcome, run_model
-from steps.digest import sha256_file
-from steps.documents import BuildPlan, Smoke
-from steps.errors import Reason
-from steps.lock import Lock
+from steps.core.digest import sha256_file
+from steps.core.documents import BuildPlan, Smoke
+from steps.core.errors import Reason
+from steps.core.lock import Lock
 from steps.smoke import TOLERANCE, difference
 from steps.tasks.text import SENTENCE
-from tests.forge_faults import object_requests
 from tests.pipelines.conftest import Heard, Ingested, manifest
+from tests.servers.forge_faults import object_requests
 
 PICTURE = Path(__file__).parents[2] / "steps/tasks/golden/picture.png"
 
@@ -158,10 +158,10 @@ def test_a_moved_branch_is_noticed_and_only_what_changed_is_done(
 
 def fetch_of(model: Any, store: Path) -> Any:
     """The receipt of the fetch step for a model, done or found."""
-    from pipelines.graph import FETCH
     from pipelines.local import parameters
-    from steps.contract import Context
-    from steps.receipts import execute
+    from steps.core.contract import Context
+    from steps.core.graph import FETCH
+    from steps.core.receipts import execute
     from steps.store.local import LocalStore
 
     values = parameters(model)

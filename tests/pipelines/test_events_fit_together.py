@@ -13,7 +13,7 @@ import pytest
 from crd.workflow import BUILDERS, SPEC_PARAMETERS, thin_workflow
 from pipelines.access import EVENT_SOURCE_ACCOUNT, RULES, SENSOR_ACCOUNT
 from pipelines.events import event_bus, event_source, events, read_event, sensor
-from steps.builders import BuilderKind
+from steps.images.builders.base import BuilderKind
 
 # What `templateReferencing: Secure` lets a Workflow set beside the reference is more than this; nothing else is needed.
 THIN = {"workflowTemplateRef", "arguments"}

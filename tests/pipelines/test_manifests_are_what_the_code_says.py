@@ -15,7 +15,7 @@ import pytest
 import yaml
 
 from pipelines.access import RULES
-from pipelines.rendering import FOLDER, files, render
+from pipelines.manifests import FOLDER, files, render
 from steps import __version__
 
 # What YAML 1.1 takes for a boolean where it stands without quotes.
@@ -87,7 +87,7 @@ def test_what_is_checked_in_is_what_the_code_renders() -> None:
 
 @pytest.mark.parametrize("seed", ["1", "5"])
 def test_they_are_rendered_alike_by_every_process(seed: str) -> None:
-    code = "import json; from pipelines.rendering import render; print(json.dumps(render()))"
+    code = "import json; from pipelines.manifests import render; print(json.dumps(render()))"
     environment = {**os.environ, "PYTHONHASHSEED": seed}
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
     assert json.loads(done.stdout) == render()

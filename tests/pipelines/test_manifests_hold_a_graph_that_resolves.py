@@ -15,11 +15,11 @@ import pytest
 import yaml
 
 from crd.workflow import SPEC_PARAMETERS, TEMPLATE
-from pipelines.graph import BRANCH, REPORT, TRUNK
-from pipelines.rendering import FOLDER
-from steps.contract import Step
-from steps.errors import Reason
-from steps.main import parser
+from pipelines.manifests import FOLDER
+from steps.command.main import parser
+from steps.core.contract import Step
+from steps.core.errors import Reason
+from steps.core.graph import BRANCH, REPORT, TRUNK
 
 REFERENCE = re.compile(r"\{\{(.*?)\}\}")
 STEPS: dict[str, Step[Any, Any]] = {node.name: node.step for node in (*TRUNK, *BRANCH, REPORT)}

@@ -14,8 +14,8 @@ import psutil
 import pytest
 import urllib3
 
-from steps.documents import Facts
-from steps.errors import ExitCode
+from steps.core.documents import Facts
+from steps.core.errors import ExitCode
 from steps.smoke import TOLERANCE, difference
 from tests.pipelines.conftest import Ingested, command, slipway
 

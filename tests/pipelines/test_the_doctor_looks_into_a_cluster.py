@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from pipelines.cluster import CONFIG_MAP, Cluster, Kind
+from crd.kubernetes_client import CONFIG_MAP, Cluster, Kind
 from pipelines.doctor import Finding
 from pipelines.doctor.cluster import SECRET, SERVICE_ACCOUNT, SETTINGS, STEPS, in_cluster
-from pipelines.rendering import settings
-from steps.errors import Reason, SlipwayError
+from pipelines.manifests import settings
+from steps.core.errors import Reason, SlipwayError
 
 PASSWORD = "hunter2-hunter2"
 

@@ -7,13 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from pipelines import argo, configuration, install
-from pipelines.cluster import NAMESPACE
-from steps.builders import BuilderKind
-from steps.settings import Settings
+from crd.kubernetes_client import NAMESPACE
+from pipelines import configuration
+from pipelines import workflow_template as argo
+from pipelines.commands import install
+from steps.core.settings import Settings
+from steps.images.builders.base import BuilderKind
 
 ROOT = Path(__file__).parents[2]
-README, CLOUDS = (ROOT / "README.md"), (ROOT / "pipelines/google-cloud.md")
+README, CLOUDS = (ROOT / "README.md"), (ROOT / "docs/google-cloud.md")
 
 
 def test_the_table_of_settings_is_what_the_code_says() -> None:

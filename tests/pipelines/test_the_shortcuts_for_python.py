@@ -8,10 +8,10 @@ import pytest
 
 from pipelines.demo.forge import Forge
 from steps.api import create_bento, fetch
-from steps.digest import sha256_file
-from steps.errors import Reason, SlipwayError
-from tests.forge_faults import object_requests
+from steps.core.digest import sha256_file
+from steps.core.errors import Reason, SlipwayError
 from tests.pipelines.conftest import Ingested
+from tests.servers.forge_faults import object_requests
 
 
 def test_a_model_becomes_an_archive_in_two_lines(vit_run: Ingested, hub: Forge, tmp_path: Path) -> None:

@@ -13,10 +13,10 @@ from pipelines.cli import app
 from pipelines.demo.forge import Forge
 from pipelines.demo.repository import publish
 from steps import __version__
-from steps.errors import ExitCode
-from steps.tasks import TASKS
-from tests.forge_faults import batch_requests, object_requests
+from steps.core.errors import ExitCode
+from steps.tasks.table import TASKS
 from tests.pipelines.conftest import manifest, slipway
+from tests.servers.forge_faults import batch_requests, object_requests
 
 
 def invoke(*arguments: str | Path) -> Result:

@@ -1,0 +1,104 @@
+"""The steps of a run as a person follows them: each with what it is at, and for how long.
+
+``crd.workflow_nodes`` reads a Workflow's nodes, ``crd.pod_failures`` what went wrong; the operator stands on the same two.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any
+
+from crd.pod_failures import read_failure, why_it_waits
+from crd.workflow_nodes import FAILED, StepRun, read_run
+from steps.core.graph import BRANCH, REPORT, TRUNK
+from steps.core.receipts import Failure
+from steps.core.text import shown
+
+MAX_MESSAGE = 2000  # characters
+
+
+class State(StrEnum):
+    """What a step is at."""
+
+    WAITING = "waiting"  # for earlier steps
+    STARTING = "starting"  # its pod is being scheduled, or its image pulled
+    RUNNING = "running"
+    RETRYING = "retrying"  # a try failed, and the next one begins soon
+    DONE = "done"
+    FAILED = "failed"
+    NOT_REACHED = "not reached"
+
+
+@dataclass(frozen=True)
+class StepState:
+    """One step of a run. ``failure`` is why it failed, or why it does not start or is tried again."""
+
+    name: str
+    state: State
+    tries: int = 0
+    started: datetime | None = None
+    finished: datetime | None = None
+    failure: Failure | None = None
+
+    def seconds(self, now: datetime) -> float | None:
+        """How long it took, or has taken so far; None where it has not begun."""
+        return ((self.finished or now) - self.started).total_seconds() if self.started else None
+
+
+def expected(services: Sequence[str], found: Collection[str] = ()) -> tuple[str, ...]:
+    """All steps of a run, in order; those that not every builder has, where they are ``found``."""
+    names = ((f"{service}/{node.name}", node.builder) for service in services for node in BRANCH)
+    branches = (name for name, builder in names if builder is None or name in found)
+    return (*(node.name for node in TRUNK), *branches, REPORT.name)
+
+
+def steps_of(workflow: Mapping[str, Any] | None, services: Sequence[str]) -> tuple[StepState, ...]:
+    """Every step that is expected, and what is known of it; without a Workflow, all of them wait."""
+    if workflow is None:
+        return tuple(StepState(name, State.WAITING) for name in expected(services))
+    run = read_run(workflow)
+    found = {step.name: read_step(step, ended=run.ended) for step in run.steps}
+    absent = State.NOT_REACHED if run.ended else State.WAITING
+    return tuple(found.get(name, StepState(name, absent)) for name in dict.fromkeys((*expected(services, found), *found)))
+
+
+def read_step(step: StepRun, *, ended: bool) -> StepState:
+    """One step that has begun. ``ended`` says whether its Workflow has: then nothing goes on, whatever the node says."""
+    last = step.tries[-1] if step.tries else None
+    phase = last.phase if last else ""
+    failed = step.last_failed_try
+    failure: Failure | None = None
+    if step.succeeded:
+        state = State.DONE
+    elif failed and (step.phase in FAILED or ended):
+        state, failure = State.FAILED, read_failure(failed)
+    elif ended:
+        state = State.NOT_REACHED
+    elif last is None or phase == "Pending":
+        state, failure = State.STARTING, why_it_waits(last) if last else None
+    elif failed is last:
+        state, failure = State.RETRYING, read_failure(last)
+    else:
+        state = State.RUNNING
+    return StepState(
+        name=step.name,
+        state=state,
+        tries=len(step.tries),
+        started=time_of(step.tries[0].started) if step.tries else None,
+        # A step as a whole ends when Argo next looks at it; its last try knows when the work did.
+        finished=time_of(last.finished) if last and state in (State.DONE, State.FAILED) else None,
+        failure=failure and safe(failure),
+    )
+
+
+def safe(failure: Failure) -> Failure:
+    """A failure that a terminal may show: a source's words may hold control sequences."""
+    said = {"message": shown(failure.message, MAX_MESSAGE), "hint": shown(failure.hint, MAX_MESSAGE)}
+    return failure.model_copy(update=said)
+
+
+def time_of(text: str) -> datetime | None:
+    return datetime.fromisoformat(text).astimezone(UTC) if text else None

@@ -1,0 +1,83 @@
+"""``slipway plan``: what a run would fetch, without fetching it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from crd.types import Model
+from steps.core.contract import Context
+from steps.core.errors import printable
+from steps.core.progress import human_bytes
+from steps.fetch import FetchInputs, check_survey, source_of
+from steps.gate.json_files import architectures, check_json
+from steps.sources.base import Survey
+from steps.sources.choose import WEIGHTS_FORMAT
+
+
+def survey_model(model: Model, context: Context) -> Survey:
+    """List the source, choose, and check what ``config.json`` tells; no weights move. Raises what ``fetch`` would."""
+    spec = model.spec
+    inputs = FetchInputs(
+        source_kind=spec.source_kind,
+        source=spec.source,
+        revision=spec.revision,
+        include=spec.include,
+        exclude=spec.exclude,
+        services=spec.services,
+    )
+    with source_of(inputs, context) as source:
+        survey = source.survey()
+    check_survey(survey, spec.services)
+    return survey
+
+
+def as_json(model: Model, survey: Survey) -> dict[str, Any]:
+    """The plan for machines; sizes in bytes."""
+    choice = survey.choice
+    return {
+        "name": model.metadata.name,
+        "source": model.spec.source,
+        "revision": survey.revision,
+        "architectures": _architectures(survey),
+        "format": WEIGHTS_FORMAT,
+        "bytes": choice.size,
+        "leftBytes": choice.left_size,
+        "files": [{"path": file.path, "bytes": file.size, "stored": file.stored, "why": why} for file, why in choice.taken],
+        "left": [{"path": file.path, "bytes": file.size, "why": why} for file, why in choice.left],
+        "services": list(check_survey(survey, model.spec.services)),
+    }
+
+
+def print_plan(model: Model, survey: Survey, console: Console) -> None:
+    """The plan for a person."""
+    choice = survey.choice
+    where = f" at commit {survey.revision}" if survey.revision else ""
+    console.print(f"[bold]{escape(model.metadata.name)}[/bold] from {escape(model.spec.source)}{where}", soft_wrap=True)
+    services = ", ".join(check_survey(survey, model.spec.services))
+    console.print(f"{', '.join(_architectures(survey)) or 'architecture not known yet'}: {services}\n")
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("file", overflow="fold")
+    table.add_column("size", justify="right")
+    table.add_column("why")
+    for file, why in choice.taken:
+        table.add_row(escape(printable(file.path)), human_bytes(file.size), f"[green]taken[/green]: {why}")
+    for file, why in choice.left:
+        table.add_row(
+            f"[dim]{escape(printable(file.path))}[/dim]",
+            f"[dim]{human_bytes(file.size)}[/dim]",
+            f"[dim]left: {escape(why)}[/dim]",
+        )
+    console.print(table)
+    console.print(
+        f"\nWould fetch {len(choice.taken)} files, {human_bytes(choice.size)}: the weights once, as {WEIGHTS_FORMAT} "
+        f"(the only format that holds no code). Would leave {len(choice.left)} files, {human_bytes(choice.left_size)}."
+    )
+
+
+def _architectures(survey: Survey) -> list[str]:
+    config = survey.texts.get("config.json")
+    return list(architectures(check_json("config.json", config))) if config is not None else []

@@ -1,0 +1,50 @@
+"""``slipway retry``: the failed steps of a run once more, in the same Workflow; what is done stays done.
+
+This is ``argo retry``, done by the ``argo`` program itself, which needs no Argo Server: which nodes of a failed Workflow must
+go, and which only change their phase, is several hundred lines inside it, and they change with its versions.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+
+from crd.kubernetes_client import Cluster
+from pipelines.cluster.runs import Run
+from steps.core.errors import Reason, SlipwayError
+from steps.core.text import shown
+
+PROGRAM = "argo"
+GET_PROGRAM = "Install it: https://github.com/argoproj/argo-workflows/releases/tag/v3.7.15"
+
+
+def retry(cluster: Cluster, run: Run) -> None:
+    """Start the run's failed Workflow again where it failed. Raises ``InvalidInput`` for a run that has not failed."""
+    if run.workflow is None:
+        raise SlipwayError(
+            Reason.INVALID_INPUT,
+            f"{run.name} has no Workflow to retry: {run.workflow_name} was collected, or has not begun.",
+            hint=f"Begin anew: `kubectl -n {cluster.namespace} delete model {run.name}`, then `slipway submit`. "
+            "Steps that were done find their work in the store.",
+        )
+    if run.workflow.get("status", {}).get("phase") not in ("Failed", "Error"):
+        raise SlipwayError(
+            Reason.INVALID_INPUT,
+            f"{run.name} has not failed: its Workflow {run.workflow_name} is {str(run.phase).lower()}.",
+            hint="Only a failed run can be retried. `slipway submit` starts one for a changed Model.",
+        )
+    if shutil.which(PROGRAM) is None:
+        raise SlipwayError(
+            Reason.MISSING_DEPENDENCY,
+            "The program argo is not installed, and it is what retries a Workflow.",
+            hint=f"{GET_PROGRAM}, or press Retry at the Workflow {run.workflow_name} in the Argo UI, "
+            "or delete the Model and submit it again: steps that were done find their work in the store.",
+        )
+    command = [PROGRAM, "retry", "-n", cluster.namespace, *(["--context", cluster.context] if cluster.context else [])]
+    done = subprocess.run(
+        [*command, run.workflow_name, "-o", "name"], stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace"
+    )
+    if done.returncode != 0:
+        said = shown(" ".join(done.stderr.split()), 1000)
+        reason = Reason.ACCESS_DENIED if "forbidden" in said else Reason.INVALID_INPUT
+        raise SlipwayError(reason, f"argo retry refused: {said}", hint=f"By hand: {' '.join(command)} {run.workflow_name}")

@@ -1,0 +1,102 @@
+"""``slipway submit``: a manifest becomes a Model in the cluster, or at once a Workflow, as ``argo submit --from`` makes one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from crd.kubernetes_client import MODEL, WORKFLOW, WORKFLOW_TEMPLATE, Cluster
+from crd.observe import problem_with
+from crd.types import Model
+from crd.workflow import TEMPLATE, workflow_parameters
+from steps.core.errors import Reason, SlipwayError
+from steps.sources.base import SourceKind
+from steps.store.supported import BUCKETS
+
+
+@dataclass(frozen=True)
+class Submitted:
+    """What was made: ``what`` is ``created``, ``changed`` or ``unchanged``."""
+
+    kind: str
+    name: str
+    what: str
+
+
+def namespace_of(model: Model, named: str) -> str:
+    """The namespace for a Model: the one named, or the manifest's own. Raises ``InvalidInput`` when they differ."""
+    own = model.metadata.namespace or ""
+    if named and own and named != own:
+        raise SlipwayError(
+            Reason.INVALID_INPUT, f"The manifest says namespace {own}, and -n says {named}.", hint="Leave one of them out."
+        )
+    return named or own
+
+
+def resource(model: Model) -> dict[str, Any]:
+    """The Model as it goes to the API server: what the manifest says, and no more."""
+    return model.model_dump(mode="json", by_alias=True, exclude_unset=True)
+
+
+def adhoc_workflow(model: Model) -> dict[str, Any]:
+    """A Workflow of its own, which no Model knows of: the operator leaves it alone, and every submission makes another."""
+    name, spec = model.metadata.name, resource(model)["spec"]
+    parameters = [{"name": key, "value": value} for key, value in workflow_parameters(name, spec).items()]
+    return {
+        "apiVersion": WORKFLOW.api_version,
+        "kind": WORKFLOW.kind,
+        "metadata": {"generateName": f"adhoc-{name}-"},
+        "spec": {"workflowTemplateRef": {"name": TEMPLATE}, "arguments": {"parameters": parameters}},
+    }
+
+
+def submit_model(cluster: Cluster, model: Model) -> Submitted:
+    """Create the Model, or change it to what the manifest says; an unchanged one starts no run."""
+    check_reachable(model)
+    before = cluster.find(MODEL, model.metadata.name)
+    manifest = resource(model)
+    manifest["metadata"].pop("namespace", None)
+    after = cluster.apply(manifest)
+    return Submitted(MODEL.kind, model.metadata.name, _what(before, after))
+
+
+def submit_workflow(cluster: Cluster, model: Model) -> Submitted:
+    """Create a Workflow from the template that is installed."""
+    check_reachable(model)
+    check_accepted(model)
+    if cluster.find(WORKFLOW_TEMPLATE, TEMPLATE) is None:  # Argo would take the Workflow, and fail it later
+        raise SlipwayError(
+            Reason.MISSING_DEPENDENCY,
+            f"There is no WorkflowTemplate {TEMPLATE} in the namespace {cluster.namespace}.",
+            hint=f"slipway install -n {cluster.namespace}",
+        )
+    made = cluster.create(adhoc_workflow(model))
+    return Submitted(WORKFLOW.kind, made["metadata"]["name"], "created")
+
+
+def check_reachable(model: Model) -> None:
+    """Raise ``InvalidSource`` for a folder of this machine, which no pod can see."""
+    source = model.spec.source
+    if model.spec.source_kind is SourceKind.UPLOAD and source and not source.startswith(BUCKETS):
+        raise SlipwayError(
+            Reason.INVALID_SOURCE,
+            f"The source {source} is a folder of this machine; the cluster's steps cannot read it.",
+            hint="Upload the folder to a bucket and name it as gs://… or s3://…, or use `slipway run` on this machine.",
+        )
+
+
+def check_accepted(model: Model) -> None:
+    """Raise what the operator would write into the status: of a Workflow without a Model it says nothing.
+
+    Argo itself does not hold a parameter to its ``enum``, and a step that refuses comes after those before it.
+    """
+    problem = problem_with(resource(model)["spec"])
+    if problem:
+        raise SlipwayError(problem.reason, problem.message, hint=problem.hint)
+
+
+def _what(before: Mapping[str, Any] | None, after: Mapping[str, Any]) -> str:
+    if before is None:
+        return "created"
+    return "unchanged" if before["metadata"]["generation"] == after["metadata"]["generation"] else "changed"

@@ -1,0 +1,4 @@
+"""How a run looks in a terminal, in a log and for a program.
+
+Nothing here decides anything.
+"""

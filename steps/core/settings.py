@@ -1,0 +1,110 @@
+"""What an installation decides once, and every run then takes for granted: where results, images and builds go.
+
+The same names everywhere: ``registry`` is the variable ``SLIPWAY_REGISTRY``, the line ``registry = "…"`` of ``slipway.toml`` in
+the working folder, and the entry ``SLIPWAY_REGISTRY`` of the ConfigMap that gives each step in a cluster its environment. The
+environment goes before the file. What belongs to a library (credentials, proxies, certificate authorities, a store's endpoint)
+keeps the variable that the library reads, so that it works as its own manual says.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Mapping
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from steps.core.errors import Reason, SlipwayError
+from steps.images.builders.base import BuilderKind
+
+PREFIX = "SLIPWAY_"
+FILE = "slipway.toml"
+BASE_IMAGE = "python:3.11-slim-bookworm"
+# An image's name with an optional registry, port, tag and digest: the characters of the OCI distribution specification.
+IMAGE_PATTERN = r"^[a-z0-9][A-Za-z0-9._:@/-]{0,254}$"
+REGISTRY_PATTERN = r"^([a-z0-9][a-z0-9._:/-]{0,199})?$"
+
+
+def _listed(value: object) -> object:
+    return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+
+Listed = Annotated[tuple[str, ...], BeforeValidator(_listed)]
+
+
+class Settings(BaseModel):
+    """All settings; in the environment a list is separated by commas."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    store: str = Field(".slipway", min_length=1, description="where results go: a folder, file:///folder, gs://… or s3://…")
+    builder: BuilderKind = Field(BuilderKind.PLAN, description="what makes images, where the Model names nothing")
+    registry: str = Field("", pattern=REGISTRY_PATTERN, description="where images go: HOST[:PORT][/PATH]; empty: nowhere")
+    base_image: str = Field(BASE_IMAGE, pattern=IMAGE_PATTERN, description="image to build on")
+    plain_http: Listed = Field((), description="registries, as HOST:PORT, that are asked by HTTP instead of HTTPS")
+    project: str = Field("", description="Google Cloud project of Cloud Build; empty: that of the credentials")
+    region: str = Field("global", min_length=1, description="region of Cloud Build")
+    build_endpoint: str = Field("", description="HOST:PORT of Cloud Build; empty: Google's own for the region")
+    build_account: str = Field("", description="service account that Cloud Build builds as; empty: the project's default")
+    build_machine: str = Field("", description="machine type of Cloud Build, such as E2_HIGHCPU_8; empty: its default")
+    build_pool: str = Field("", description="private worker pool, projects/P/locations/R/workerPools/W; empty: none")
+    build_index: str = Field(
+        "",
+        pattern=r"^(https?://[^\s@]+)?$",  # it can be read in the build: no user name, no password
+        description="package index that Cloud Build asks beside PyPI, such as the one with the CPU build of torch",
+    )
+    build_timeout: int = Field(3600, ge=60, le=86400, description="seconds that a build may take")
+    build_patience: int = Field(
+        86400, ge=0, description="seconds to wait for Cloud Build before the step ends with exit code 75, to be repeated"
+    )
+    build_logs: str = Field(
+        "", pattern=r"^(gs://.+)?$", description="gs://bucket for the logs of Cloud Build; empty: its default"
+    )
+
+
+def read_settings(environment: Mapping[str, str] | None = None, folder: Path | None = None) -> Settings:
+    """The settings of this process, or of another place. Raises ``InvalidInput``, naming the file or the variable."""
+    environment = os.environ if environment is None else environment
+    path = (folder or Path()) / FILE
+    values = {**_from_file(path), **_from_environment(environment)}
+    try:
+        return Settings.model_validate({name: value for name, (value, _) in values.items()})
+    except ValidationError as error:
+        problem = error.errors(include_url=False, include_context=False)[0]
+        name = str(problem["loc"][0])
+        where = values[name][1] if name in values else name
+        raise SlipwayError(
+            Reason.INVALID_INPUT, f"{where}: {problem['msg']}.", hint=f"It is {Settings.model_fields[name].description}."
+        ) from None
+
+
+def variable(name: str) -> str:
+    """A setting's name in the environment, and in the cluster's ConfigMap."""
+    return PREFIX + name.upper()
+
+
+def _from_environment(environment: Mapping[str, str]) -> dict[str, tuple[Any, str]]:
+    """Other variables of the same beginning are no settings: those of the demo, the operator, the test place."""
+    names = {variable(name): name for name in Settings.model_fields}
+    return {names[key]: (value, key) for key, value in environment.items() if key in names and value}
+
+
+def _from_file(path: Path) -> dict[str, tuple[Any, str]]:
+    try:
+        found = tomllib.loads(path.read_text())
+    except FileNotFoundError:
+        return {}
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise SlipwayError(Reason.INVALID_INPUT, f"{path} cannot be read: {error}.", hint="Mend it, or remove it.") from None
+    for name in found:
+        if name not in Settings.model_fields:
+            near = get_close_matches(name, Settings.model_fields, 1)
+            raise SlipwayError(
+                Reason.INVALID_INPUT,
+                f"{path}: there is no setting {name!r}." + (f" Did you mean {near[0]!r}?" if near else ""),
+                hint=f"There are: {', '.join(Settings.model_fields)}.",
+            )
+    return {name: (value, f"{path}, {name}") for name, value in found.items()}

@@ -1,0 +1,71 @@
+"""The interface of a store, as a step's context holds it: objects under keys, published whole or not at all.
+
+Steps hand each other keys, never files. A key is a function of digests, so a repeated run finds its work done and two
+runs at once write the same bytes. ``steps.store`` has the stores that keep these promises.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Protocol
+
+from steps.core.errors import Reason, SlipwayError
+
+# Every key is made by Slipway; the pattern is a guard against a mistake of ours, not a filter of user input.
+KEY = re.compile(r"(?!.*(^|/)\.\.?(/|$))[A-Za-z0-9._@+=-]+(/[A-Za-z0-9._@+=-]+)*")
+
+
+class Store(Protocol):
+    """Objects under keys. All errors are ``SlipwayError``; a missing object is ``StoreUnreadable``."""
+
+    @property
+    def uri(self) -> str:
+        """The store's own address, as ``open_store`` takes it."""
+        ...
+
+    def size(self, key: str) -> int | None:
+        """The object's size in bytes, or None where there is none."""
+        ...
+
+    def read(self, key: str) -> Iterator[bytes]:
+        """The object's bytes, from the first to the last."""
+        ...
+
+    def put(self, key: str, chunks: Iterable[bytes]) -> bool:
+        """Create the object from a stream, if absent; False when one is there already (the stream is then not read).
+
+        Nothing is visible under the key before the stream has ended; an error inside the stream leaves nothing.
+        """
+        ...
+
+    def put_file(self, key: str, path: Path) -> bool:
+        """As ``put``, from a file that the store may take over: the caller must not change it afterwards."""
+        ...
+
+    def write(self, key: str, data: bytes) -> None:
+        """Create or replace a small object, at once. For records of runs only; everything else is put once."""
+        ...
+
+    def copy_to(self, key: str, path: Path) -> None:
+        """Bring the object to a new file, by a link where that costs nothing. The file must not be changed."""
+        ...
+
+    def list(self, prefix: str) -> Iterator[str]:
+        """The keys that begin with ``prefix``, sorted."""
+        ...
+
+    def locate(self, key: str) -> str:
+        """Where a person finds the object: a path, or a URI."""
+        ...
+
+
+def check_key(key: str) -> str:
+    if not KEY.fullmatch(key):
+        raise SlipwayError(Reason.INTERNAL_ERROR, f"{key!r} is no key that a store accepts.")
+    return key
+
+
+def missing(uri: str) -> SlipwayError:
+    return SlipwayError(Reason.STORE_UNREADABLE, f"There is no object at {uri}.", hint="Run the step that makes it.")

@@ -1,0 +1,196 @@
+"""The layers of packages: what pip installs for the base image's Python, whatever Python and system this is.
+
+pip runs in a process of its own and takes wheels only, so no code of a package runs here. Where it looks is its own business
+(``PIP_INDEX_URL``, ``PIP_EXTRA_INDEX_URL``, ``PIP_FIND_LINKS``, ``PIP_NO_INDEX``, ``pip.conf``); with a folder of wheels it
+needs no network. Of its result the scripts are left out, whose first line names this machine's Python.
+
+What Python compiles has a layer of its own above, because its bytes are not quite the same from each release of a Python: of
+the 11 696 modules of a vision service 3.11.2 and 3.11.7 compile 32 in different ways. Without a Python of the base's minor
+version on this machine, the layer is missing, and the service starts more slowly.
+
+The layers are kept in the store, under what they follow from: requirements, Python, platform, and the places that the
+variables name, without the credentials in them. A second image of the same packages asks pip nothing, and whoever shares the
+store gets the same layers. If somebody replaces a wheel under the same version, the layers that were kept stay; delete
+``layers/`` in the store to have them made anew.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from steps.core.contract import Context, Document
+from steps.core.digest import canonical_json, sha256_bytes, verified
+from steps.core.errors import Reason, SlipwayError
+from steps.core.lock import blob_key
+from steps.core.process import run_program
+from steps.core.progress import Progress
+from steps.images.assembly.layers import Layer, files_below, zipped_layer
+from steps.images.description import COMPILE_OPTIONS, PACKAGES, PIP_OPTIONS, REQUIREMENTS
+from steps.images.registry.repository import LAYER, Descriptor
+
+VERSION = 1  # of the rules below: another one makes other layers
+MACHINES = {"amd64": "x86_64", "arm64": "aarch64"}  # OCI's word for an architecture: that of wheels
+# The newest C library that wheels may want (PEP 600): that of 2018, which every base image of today has.
+GLIBC = 28
+LEGACY = {17: "manylinux2014", 12: "manylinux2010", 5: "manylinux1"}
+PLACES = ("PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "PIP_FIND_LINKS", "PIP_NO_INDEX")
+_USERINFO = re.compile(r"//[^/@\s]*@")
+_UNREACHABLE = re.compile(
+    r"NewConnectionError|ConnectTimeout|ReadTimeout|Read timed out|ConnectionResetError|Temporary failure in name resolution"
+    r"|\b(429|50[0234]) (Client|Server) Error|ProtocolError|IncompleteRead"
+)
+
+
+class KeptLayer(Document):
+    """Where a layer lies in the store, and what the image's configuration says of it."""
+
+    purpose: str
+    sha256: str
+    size: int
+    diff_id: str
+
+
+class KeptLayers(Document):
+    """The layers of a set of packages, from the lowest. Kept under ``layers/``."""
+
+    layers: tuple[KeptLayer, ...]
+
+
+def package_layers(folder: Path, python: str, architecture: str, context: Context, scratch: Path) -> list[Layer]:
+    """The layers with the packages of a build context's requirements, from the store or made now.
+
+    Raises ``BuildFailed`` with pip's last words, ``NetworkUnreachable``, ``DiskFull`` or ``MissingDependency``.
+    """
+    requirements = (folder / REQUIREMENTS).read_text()
+    if architecture not in MACHINES:
+        raise SlipwayError(Reason.INVALID_INPUT, f"The base image is for {architecture}; known are {', '.join(MACHINES)}.")
+    compiler = find_python(python)
+    places = {name: _USERINFO.sub("//", os.environ[name]) for name in PLACES if name in os.environ}
+    identity = [VERSION, requirements, python, architecture, PIP_OPTIONS, PACKAGES, bool(compiler), places]
+    key = f"layers/{sha256_bytes(canonical_json(identity))}.json"
+    kept = _read(key, context)
+    if kept:
+        context.progress.note("The layers of packages were made before.")
+    else:
+        made = _make(folder / REQUIREMENTS, python, architecture, compiler, scratch, context.progress)
+        for layer, path in made:
+            context.store.put_file(blob_key(layer.sha256), path)
+        kept = KeptLayers(layers=tuple(layer for layer, _ in made))
+        # Whoever came first is right: two runs at once must not make two images.
+        if not context.store.put(key, [canonical_json(kept.model_dump())]):
+            kept = _read(key, context) or kept
+    return [_layer(layer, context) for layer in kept.layers]
+
+
+def find_python(minor: str) -> str:
+    """A Python of this minor version on this machine; empty where there is none."""
+    return sys.executable if minor == f"{sys.version_info[0]}.{sys.version_info[1]}" else shutil.which(f"python{minor}") or ""
+
+
+def platforms(architecture: str) -> list[str]:
+    """The platform tags whose wheels run on the base image, the best first."""
+    machine = MACHINES[architecture]
+    tags = [f"manylinux_2_{minor}_{machine}" for minor in range(GLIBC, 4, -1)]
+    for minor, name in LEGACY.items():
+        if minor == 17 or machine == "x86_64":
+            tags.insert(tags.index(f"manylinux_2_{minor}_{machine}") + 1, f"{name}_{machine}")
+    return [*tags, f"linux_{machine}"]
+
+
+def forget_scripts(folder: Path) -> None:
+    """Remove the scripts that pip wrote, and what it wrote down of them (RECORD, PEP 376)."""
+    scripts = folder / "bin"
+    for path in sorted(scripts.rglob("*"), reverse=True) if scripts.is_dir() else ():
+        path.unlink()
+    if scripts.is_dir():
+        scripts.rmdir()
+    for record in folder.glob("*.dist-info/RECORD"):
+        lines = record.read_text().splitlines(keepends=True)
+        record.write_text("".join(sorted(line for line in lines if not line.startswith("../../bin/"))))
+
+
+def _read(key: str, context: Context) -> KeptLayers | None:
+    """What was kept under this key; None for nothing, for something damaged, and where a layer itself is gone."""
+    if context.store.size(key) is None:
+        return None
+    try:
+        kept = KeptLayers.model_validate_json(b"".join(context.store.read(key)))
+    except ValidationError:
+        return None
+    sound = all(context.store.size(blob_key(layer.sha256)) == layer.size for layer in kept.layers)
+    return kept if sound else None
+
+
+def _layer(kept: KeptLayer, context: Context) -> Layer:
+    key = blob_key(kept.sha256)
+
+    def chunks() -> Iterator[bytes]:
+        return verified(context.store.read(key), sha256=kept.sha256, size=kept.size, what=context.store.locate(key))
+
+    return Layer(Descriptor(f"{LAYER}+gzip", f"sha256:{kept.sha256}", kept.size), kept.diff_id, kept.purpose, chunks)
+
+
+def _make(
+    requirements: Path, python: str, architecture: str, compiler: str, scratch: Path, progress: Progress
+) -> list[tuple[KeptLayer, Path]]:
+    """Install, compile, and write the layers to files."""
+    count = requirements.read_text().count("==")
+    progress.note(f"Installing {count} locked packages for Python {python} on {architecture}.")
+    installed = scratch / "packages"
+    _install(requirements, installed, python, architecture, scratch)
+    forget_scripts(installed)
+    if compiler:
+        progress.note("Compiling them.")
+        compile_all(compiler, installed)
+    else:
+        progress.note(f"There is no python{python} here to compile them: the service will start more slowly.")
+    files = files_below(installed, [""], PACKAGES)
+    parts = {
+        f"{count} locked packages": [file for file in files if "/__pycache__/" not in file.path],
+        "the same, compiled": [file for file in files if "/__pycache__/" in file.path],
+    }
+    made = []
+    for name, (purpose, part) in zip(("packages", "compiled"), parts.items(), strict=True):
+        if part:
+            path = scratch / f"{name}.tar.gz"
+            layer = zipped_layer(part, purpose, path)
+            sha256 = layer.blob.digest.removeprefix("sha256:")
+            made.append((KeptLayer(purpose=purpose, sha256=sha256, size=layer.blob.size, diff_id=layer.diff_id), path))
+    return made
+
+
+def compile_all(python: str, folder: Path) -> None:
+    """Compile all modules, in order, in one process that knows nothing of this one. A file that is no Python stays as it is."""
+    command = [python, "-I", *COMPILE_OPTIONS, "-s", str(folder), "-p", PACKAGES, str(folder)]
+    subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False)
+
+
+def _install(requirements: Path, target: Path, python: str, architecture: str, scratch: Path) -> None:
+    command = [sys.executable, "-m", "pip", "install", *PIP_OPTIONS, "--progress-bar=off"]
+    command += [f"--platform={tag}" for tag in platforms(architecture)]
+    command += [f"--python-version={python}", "--implementation=cp", f"--target={target}", f"--requirement={requirements}"]
+    environment = {**os.environ, "TMPDIR": str(scratch)}  # where it unpacks: on the disk that the step may fill
+    ended = run_program(command, lambda line: _USERINFO.sub("//…@", line), environment)
+    if ended.code == 0:
+        return
+    said = ended.said
+    if "No module named pip" in said:
+        raise SlipwayError(Reason.MISSING_DEPENDENCY, "pip is missing.", hint=f"Run `{sys.executable} -m ensurepip`.")
+    reason = Reason.BUILD_FAILED
+    if "No space left on device" in said:
+        reason = Reason.DISK_FULL
+    elif _UNREACHABLE.search(said):
+        reason = Reason.NETWORK_UNREACHABLE
+    raise SlipwayError(
+        reason,
+        f"pip failed ({ended.code}):\n{said}",
+        hint="pip takes its index or folder of wheels from PIP_INDEX_URL, PIP_EXTRA_INDEX_URL and PIP_FIND_LINKS.",
+    )

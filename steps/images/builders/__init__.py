@@ -1,0 +1,4 @@
+"""Making the image: one interface, several builders.
+
+``base`` has the interface.
+"""

@@ -1,0 +1,128 @@
+"""The builder that uses what this machine has: buildah, podman or docker, in this order.
+
+The three take nearly the same arguments. ``--timestamp 0`` (buildah, podman) keeps the time of building out of the layers.
+Where pip looks for packages inside the build is passed on from this process's ``PIP_INDEX_URL`` and ``PIP_EXTRA_INDEX_URL``;
+``SLIPWAY_BUILD_FLAGS`` holds more arguments for the program (mounts, networks), split as a shell would. Where a registry is
+set, the program pushes the image there, with the credentials that it finds by its own rules.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import shutil
+import subprocess
+from enum import StrEnum
+from pathlib import Path
+
+from steps.core.errors import Reason, SlipwayError
+from steps.core.process import run_program
+from steps.core.progress import Progress
+from steps.core.settings import read_settings
+from steps.images.builders.base import DOCKERFILE, BuildRequest
+from steps.images.registry.reference import is_plain
+
+_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
+BUILD_FLAGS = "SLIPWAY_BUILD_FLAGS"
+
+
+class Program(StrEnum):
+    """Programs that build images, in the order of preference: the first two need no daemon."""
+
+    BUILDAH = "buildah"
+    PODMAN = "podman"
+    DOCKER = "docker"
+
+
+class LocalBuilder:
+    """``builder: local``."""
+
+    def __init__(self, program: Program) -> None:
+        self.program = program
+
+    @classmethod
+    def find(cls) -> LocalBuilder:
+        for program in Program:
+            if shutil.which(program) and _works(program):
+                return cls(program)
+        raise SlipwayError(Reason.BUILDER_MISSING, "None of buildah, podman and docker is installed and running here.")
+
+    def command(self, request: BuildRequest) -> list[str]:
+        return build_command(self.program, request)
+
+    def build(self, request: BuildRequest, progress: Progress) -> str:
+        progress.note(f"Building {request.image} with {self.program}.")
+        self._run(self.command(request), progress)
+        if not request.registry:
+            return self._digest(request.image)
+        progress.note(f"Pushing {request.image}.")
+        with request.step.private() as scratch:
+            kept = scratch / "digest"
+            said = self._run(push_command(self.program, request.image, kept), progress)
+            # The registry's digest: compressing the layers gives another one than this machine's storage has.
+            found = _DIGEST.search(said if self.program is Program.DOCKER else kept.read_text())
+        if not found:
+            raise SlipwayError(Reason.BUILD_FAILED, f"{self.program} pushed {request.image} and does not tell its digest.")
+        return found.group()
+
+    def _run(self, command: list[str], progress: Progress) -> str:
+        """Run the program, tell its steps, and return its last lines. Raises ``BuildFailed`` with them."""
+
+        def heard(line: str) -> str:
+            if line.startswith(("STEP ", "Step ")):
+                progress.note(line)
+            return line
+
+        ended = run_program(command, heard)
+        if ended.code != 0:
+            raise SlipwayError(Reason.BUILD_FAILED, f"{self.program} failed ({ended.code}):\n{ended.said}")
+        return ended.said
+
+    def _digest(self, image: str) -> str:
+        """The digest of the image's manifest; of its configuration where the program knows no manifest (docker)."""
+        match self.program:
+            case Program.BUILDAH:
+                command = ["buildah", "inspect", "--type", "image", "--format", "{{.FromImageDigest}}", image]
+            case Program.PODMAN:
+                command = ["podman", "image", "inspect", "--format", "{{.Digest}}", image]
+            case Program.DOCKER:
+                command = ["docker", "image", "inspect", "--format", "{{.Id}}", image]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        digest = done.stdout.strip()
+        if not _DIGEST.fullmatch(digest):
+            raise SlipwayError(
+                Reason.BUILD_FAILED, f"{self.program} built {image} and does not tell its digest: {done.stderr.strip()}"
+            )
+        return digest
+
+
+def build_command(program: Program, request: BuildRequest) -> list[str]:
+    """The arguments that build this request with this program; every value is an argument of its own."""
+    command = [str(program), "build", "-f", str(request.context / DOCKERFILE), "-t", request.image]
+    if program is not Program.DOCKER:
+        command += ["--layers", "--timestamp", "0"]
+    command += ["--build-arg", f"BASE_IMAGE={request.base_image}"]
+    for name in ("PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL"):
+        if name in os.environ:
+            command += ["--build-arg", name]  # the value is taken from the environment, and shown nowhere
+    command += shlex.split(os.environ.get(BUILD_FLAGS, ""))
+    for name, value in sorted(request.labels.items()):
+        command += ["--label", f"{name}={value}"]
+    return [*command, str(request.context)]
+
+
+def push_command(program: Program, image: str, digest_file: Path) -> list[str]:
+    """The arguments that push an image under its own name; all but docker write its digest to a file."""
+    if program is Program.DOCKER:  # whose daemon has its own list of registries without TLS
+        return ["docker", "push", image]
+    host = image.partition("/")[0]
+    tls = ["--tls-verify=false"] if is_plain(host, read_settings().plain_http) else []
+    return [str(program), "push", "--digestfile", str(digest_file), *tls, image, f"docker://{image}"]
+
+
+def _works(program: Program) -> bool:
+    """Docker's client alone builds nothing: its daemon must answer. The others have none."""
+    if program is not Program.DOCKER:
+        return True
+    return subprocess.run(["docker", "version"], capture_output=True, check=False).returncode == 0

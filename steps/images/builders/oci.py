@@ -1,0 +1,58 @@
+"""The builder that needs nothing but a registry: it puts the image together itself and pushes it.
+
+The same in a pod under Pod Security ``restricted``, where buildah and BuildKit may not make a user namespace, as on a laptop
+without any of them: what Jib, ko and apko do for their languages. ``steps.images.registry`` does the work; here stands the
+order of it.
+"""
+
+from __future__ import annotations
+
+import json
+
+from steps.core.errors import Reason, SlipwayError
+from steps.core.progress import Progress
+from steps.core.settings import read_settings
+from steps.images import description as image
+from steps.images.assembly.assemble import assemble, push
+from steps.images.assembly.base_image import read_base
+from steps.images.assembly.layers import files_below, plain_layer, zipped_layer
+from steps.images.assembly.pip_layers import package_layers
+from steps.images.builders.base import BuildRequest
+from steps.images.registry.reference import Reference
+from steps.images.registry.repository import Repository
+from steps.package.unpack import MODEL
+
+
+class OciBuilder:
+    """``builder: oci``."""
+
+    def command(self, request: BuildRequest) -> list[str]:
+        """None: no program makes this image."""
+        return []
+
+    def build(self, request: BuildRequest, progress: Progress) -> str:
+        target, found = Reference.parse(request.image), Reference.parse(request.base_image)
+        step = request.step
+        plain_http = read_settings().plain_http
+        with (
+            step.private() as scratch,
+            Repository(found, plain_http=plain_http, clock=step.clock, tell=progress.note) as source,
+            Repository(target, plain_http=plain_http, clock=step.clock, tell=progress.note, push=True) as repository,
+        ):
+            base = read_base(found, source)
+            if base.python != image.PYTHON_VERSION:
+                raise SlipwayError(
+                    Reason.INVALID_INPUT,
+                    f"The base image {found} holds Python {base.python}; the packages are locked for {image.PYTHON_VERSION}.",
+                    hint=f"Use a base image such as python:{image.PYTHON_VERSION}-slim-bookworm.",
+                )
+            folder, code = request.context, image.CODE
+            model = files_below(folder, [f"{MODEL}/{file.path}" for file in request.lock.files], image.HOME)
+            layers = [
+                *package_layers(folder, base.python, base.architecture, step, scratch),
+                plain_layer(model, image.WEIGHTS.purpose),
+                zipped_layer(files_below(folder, code.sources, image.HOME), code.purpose, scratch / "code.tar.gz"),
+            ]
+            about = json.loads((folder / "src/slipway.json").read_text())
+            assembled = assemble(base, layers, {**image.own_labels(about), **request.labels})
+            return push(assembled, target, source, repository, progress)

@@ -1,0 +1,39 @@
+"""The end of a build's log, as Cloud Build leaves it in a bucket: ``log-<id>.txt``, in the folder that the build names."""
+
+from __future__ import annotations
+
+from steps.core.errors import SlipwayError
+from steps.core.text import shown
+from steps.images.cloud_build.client import Build
+from steps.net.retry import TIMEOUT
+from steps.store.gcs import GcsPrefix
+
+LINES = 15
+LINE = 300  # characters of each
+END = 64 * 1024  # bytes that are read
+
+
+def tail(build: Build) -> str:
+    """The last lines, or why there are none: a log that cannot be read hides no failure."""
+    if not build.logs:
+        return "It has no log in a bucket."
+    name = f"log-{build.id}.txt"
+    try:
+        below = GcsPrefix.from_uri(build.logs if build.logs.startswith("gs://") else f"gs://{build.logs}")
+        found = below.find(name)
+        if found is None or not found.size:
+            return f"There is no log at {below.locate(name)}."
+        with below.errors(below.locate(name), exists=True):
+            download = below.patience(below.blob(name, int(found.version)).download_as_bytes)
+            data = download(
+                start=max(0, found.size - END),
+                end=found.size - 1,
+                single_shot_download=True,
+                checksum=None,
+                timeout=TIMEOUT,
+                retry=None,
+            )
+    except SlipwayError as error:
+        return f"Its log cannot be read: {error.message}"
+    lines = [line.rstrip() for line in data.decode(errors="replace").splitlines() if line.strip()]
+    return "\n".join(shown(line, LINE) for line in lines[-LINES:])

@@ -1,0 +1,136 @@
+"""Who we are to a registry: Docker's configuration file, which every tool that pushes images reads.
+
+The file is ``$REGISTRY_AUTH_FILE``, else ``$DOCKER_CONFIG/config.json``, else ``~/.docker/config.json``. In a cluster it is
+a Secret of the type ``kubernetes.io/dockerconfigjson``, mounted as a file. Entries may be for a host or for a part of its
+repositories (containers-auth.json(5)); the longest that fits is taken. A credential helper is run as
+``docker-credential-NAME get`` (https://github.com/docker/docker-credential-helpers).
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import os
+import re
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from steps.core.errors import Reason, SlipwayError, from_os_error
+from steps.images.registry.reference import DOCKER_HUB
+
+_HELPER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+HELPER_SECONDS = 30
+TOKEN_USER = "<token>"  # a helper's user name where its secret is an identity token
+
+
+@dataclass(frozen=True)
+class Credentials:
+    """A name with a password, or an identity token (an OAuth2 refresh token)."""
+
+    username: str = ""
+    password: str = field(default="", repr=False)
+    identity_token: str = field(default="", repr=False)
+
+    @property
+    def basic(self) -> str:
+        """The value of an ``Authorization`` header."""
+        return "Basic " + base64.b64encode(f"{self.username}:{self.password}".encode()).decode()
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        return tuple(secret for secret in (self.password, self.identity_token, self.basic[6:]) if secret)
+
+
+def find_credentials(host: str, repository: str) -> Credentials | None:
+    """The credentials for a repository; None where nobody wrote any down. Raises ``InvalidInput`` for a broken file."""
+    path = config_file()
+    try:
+        config = json.loads(path.read_bytes())
+        if not isinstance(config, dict):
+            raise ValueError("it holds no object")
+        return _find(config, host, repository)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        raise from_os_error(error, "The registry's credentials cannot be read") from None
+    except (ValueError, TypeError, AttributeError) as error:
+        kind = type(error).__name__  # its text may show what stands in the file
+        raise SlipwayError(
+            Reason.INVALID_INPUT,
+            f"{path} is no sound configuration of Docker ({kind}).",
+            hint="Write it anew with `docker login` or `podman login`.",
+        ) from None
+
+
+def config_file() -> Path:
+    if named := os.environ.get("REGISTRY_AUTH_FILE"):
+        return Path(named)
+    folder = os.environ.get("DOCKER_CONFIG")
+    return (Path(folder) if folder else Path(os.path.expanduser("~"), ".docker")) / "config.json"
+
+
+def _find(config: dict[str, Any], host: str, repository: str) -> Credentials | None:
+    for server in _names(host, repository):
+        for key, helper in (config.get("credHelpers") or {}).items():
+            if _plain(key) == server:
+                return _from_helper(helper, key)
+        for key, entry in (config.get("auths") or {}).items():
+            if _plain(key) == server and (found := _from_entry(entry)):
+                return found
+    if store := config.get("credsStore"):
+        return _from_helper(store, "https://index.docker.io/v1/" if host == DOCKER_HUB else host)
+    return None
+
+
+def _names(host: str, repository: str) -> Iterator[str]:
+    """The names under which an entry may stand, the narrowest first."""
+    parts = repository.split("/")
+    for count in range(len(parts), 0, -1):
+        yield "/".join([host, *parts[:count]])
+    yield host
+    if host == DOCKER_HUB:
+        yield "index.docker.io"
+
+
+def _plain(key: str) -> str:
+    """``https://host/v1/`` as Docker writes it, without the address around the host."""
+    return re.sub(r"/v[12]$", "", re.sub(r"^https?://", "", key).rstrip("/"))
+
+
+def _from_entry(entry: dict[str, str]) -> Credentials | None:
+    username, password = entry.get("username", ""), entry.get("password", "")
+    if auth := entry.get("auth"):
+        try:
+            username, _, password = base64.b64decode(auth, validate=True).decode().rstrip("\0").partition(":")
+        except (binascii.Error, UnicodeDecodeError):
+            raise ValueError from None
+    found = Credentials(username, password, entry.get("identitytoken", ""))
+    return found if found.identity_token or found.username else None
+
+
+def _from_helper(name: str, server: str) -> Credentials | None:
+    if not _HELPER.fullmatch(name):
+        raise ValueError
+    program = f"docker-credential-{name}"
+    try:
+        done = subprocess.run([program, "get"], input=server.encode(), capture_output=True, timeout=HELPER_SECONDS, check=False)
+    except FileNotFoundError:
+        raise SlipwayError(Reason.MISSING_DEPENDENCY, f"{config_file()} names {program}, which is not installed.") from None
+    except subprocess.TimeoutExpired:
+        raise SlipwayError(Reason.ACCESS_DENIED, f"{program} gave no answer for {server}.", hint="Call it by hand.") from None
+    if done.returncode != 0:
+        if b"not found" in done.stdout:  # "credentials not found in native keychain": the helpers' own convention
+            return None
+        raise SlipwayError(
+            Reason.ACCESS_DENIED,
+            f"{program} failed for {server} ({done.returncode}).",
+            hint=f"Call it by hand: echo {server} | {program} get",
+        )
+    answer = json.loads(done.stdout)
+    if answer["Username"] == TOKEN_USER:
+        return Credentials(identity_token=answer["Secret"])
+    return Credentials(answer["Username"], answer["Secret"])

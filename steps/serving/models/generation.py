@@ -1,0 +1,90 @@
+"""What the tasks that write a text share: the fields that say how to write, and one run of a model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Literal
+
+from pydantic import Field
+
+from .. import runner
+from ..runner import BadInput
+
+MAX_NEW_TOKENS = 4096
+GREEDY_BELOW = 0.01  # dividing by a smaller temperature overflows, and draws the most likely token anyway
+# What a model's generation_config.json may say. Left out is what would start another way of writing (other models, compiled
+# code, answers of another kind), and how tokens are drawn: the request says that.
+TOKENS = ("bos_token_id", "eos_token_id", "pad_token_id", "decoder_start_token_id", "bad_words_ids", "suppress_tokens")
+HABITS = (
+    *("forced_bos_token_id", "forced_eos_token_id", "begin_suppress_tokens", "min_length", "max_length", "max_new_tokens"),
+    *("num_beams", "early_stopping", "length_penalty", "no_repeat_ngram_size", "encoder_no_repeat_ngram_size"),
+    *("repetition_penalty", "renormalize_logits"),
+)
+
+
+class Sampling(runner.Request):
+    """The fields that say how each token is chosen."""
+
+    temperature: float = Field(
+        0, ge=0, le=2, description="0 takes the most likely token each time; the higher, the more is left to chance"
+    )
+    top_p: float = Field(1, gt=0, le=1, description="draw from the likeliest tokens that together have this probability")
+    top_k: int = Field(50, ge=0, le=1000, description="draw from this many of the likeliest tokens; 0: from all")
+    seed: int = Field(0, ge=0, le=2**32 - 1, description="the same request with the same seed gives the same text")
+    repetition_penalty: float = Field(1, ge=0.5, le=2, description="above 1, what was written becomes less likely")
+
+    def sampled(self) -> bool:
+        return self.temperature >= GREEDY_BELOW
+
+    def settings(self) -> dict[str, Any]:
+        """As arguments of ``generate``."""
+        drawn = {"temperature": self.temperature, "top_p": self.top_p, "top_k": self.top_k} if self.sampled() else {}
+        return {"do_sample": self.sampled(), "repetition_penalty": self.repetition_penalty, **drawn}
+
+
+class Written(runner.Answer):
+    """A text that a model wrote."""
+
+    text: str = Field(description="what the model wrote")
+    finish_reason: Literal["length", "stop"] = Field(
+        description="stop: the text was at its end; length: it had as many tokens as were asked for or as the model can hold"
+    )
+    prompt_tokens: int = Field(description="how many tokens the model read")
+    new_tokens: int = Field(description="how many tokens the model wrote, the one that ends a text counted in")
+
+
+def take_habits(model: Any) -> dict[str, Any]:
+    """Those of ``HABITS`` that a model's own settings have; of the settings, only ``TOKENS`` are left with the model."""
+    from transformers import GenerationConfig
+
+    own = {name: value for name, value in model.generation_config.to_dict().items() if value is not None}
+    model.generation_config = GenerationConfig(**{name: own[name] for name in TOKENS if name in own})
+    return {name: own[name] for name in HABITS if name in own}
+
+
+def run(model: Any, inputs: Mapping[str, Any], seed: int, settings: Mapping[str, Any]) -> list[list[int]]:
+    """The tokens that a model writes, for each row of ``inputs``: for a decoder alone, behind those of the prompt."""
+    check_tokens(model, inputs["input_ids"].flatten().tolist(), "body")
+    rows: list[list[int]] = generate(model, inputs, seed, settings).tolist()
+    return rows
+
+
+def generate(model: Any, inputs: Mapping[str, Any], seed: int, settings: Mapping[str, Any]) -> Any:
+    """The tokens that a model writes for a prepared batch, as a tensor; ``settings`` are arguments of its ``generate``."""
+    import torch
+
+    with torch.inference_mode(), torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return model.generate(**inputs, **settings)
+
+
+def check_tokens(model: Any, tokens: Iterable[int], field: str) -> None:
+    """Raise ``BadInput`` for a token that the tokenizer has and the model was never given."""
+    if max(tokens, default=0) >= model.config.get_text_config(decoder=True).vocab_size:
+        raise BadInput(f"{field}: a token in it is not one of the model's; leave out what is written like <this> or [this]")
+
+
+def ends(model: Any) -> set[int]:
+    """The tokens that end a text."""
+    value = model.generation_config.eos_token_id
+    return set() if value is None else set(value) if isinstance(value, Sequence) else {value}

@@ -1,0 +1,31 @@
+"""audio-classification: a sound in, labels with scores out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import Field
+
+from .. import runner
+from ..fields import Label, Sound, TopK
+from ..media.sounds import read_sound
+from ..models.opening import open_pipeline
+
+
+class Request(runner.Request):
+    audio: Sound = Field(description="the sound: WAV, FLAC, MP3, OGG or AIFF, at any rate; up to 60 seconds")
+    top_k: TopK = Field(5, description="how many classes to return")
+
+
+class Answer(runner.Answer):
+    labels: list[Label] = Field(description="the best classes, best first; names are those of the model's id2label")
+
+
+class Runner(runner.Runner[Request, Answer]):
+    def __init__(self, folder: Path) -> None:
+        self._pipeline = open_pipeline("audio-classification", folder)
+
+    def predict(self, request: Request) -> Answer:
+        sound = read_sound(request.audio, self._pipeline.feature_extractor.sampling_rate)
+        found = self._pipeline(sound, top_k=request.top_k)
+        return Answer(labels=[Label(label=entry["label"], score=entry["score"]) for entry in found])

@@ -1,0 +1,51 @@
+"""feature-extraction: a text in, its vectors out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+
+from .. import runner
+from ..fields import Text
+from ..models.opening import open_pipeline
+
+
+class Request(runner.Request):
+    text: Text = Field(description="the text; what the model cannot hold of it is cut off at the end")
+    pooling: Literal["none", "mean", "first"] = Field(
+        "none", description="one vector a token (none), their mean, or the first; special tokens are counted in"
+    )
+
+
+class Answer(runner.Answer):
+    features: list[list[float]] = Field(description="one vector a token; just one when pooling is mean or first")
+
+
+class Runner(runner.Runner[Request, Answer]):
+    def __init__(self, folder: Path) -> None:
+        self._pipeline = open_pipeline("feature-extraction", folder)
+
+    def predict(self, request: Request) -> Answer:
+        return self.predict_all([request])[0]
+
+    def predict_all(self, requests: Sequence[Request]) -> list[Answer]:
+        import torch
+
+        pipeline, answers = self._pipeline, []
+        texts = [request.text for request in requests]
+        inputs = pipeline.tokenizer(
+            texts, truncation=True, padding=len(texts) > 1 and pipeline.tokenizer.pad_token is not None, return_tensors="pt"
+        )
+        with torch.inference_mode():
+            states = pipeline.model(**inputs)[0]
+        for request, mask, vectors in zip(requests, inputs["attention_mask"].bool(), states, strict=True):
+            own = vectors[mask]  # without the padding
+            if request.pooling == "first":
+                own = own[:1]
+            elif request.pooling == "mean":
+                own = own.mean(dim=0, keepdim=True)
+            answers.append(Answer(features=own.float().tolist()))
+        return answers

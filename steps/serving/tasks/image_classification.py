@@ -1,0 +1,33 @@
+"""image-classification: a picture in, labels with scores out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import Field
+
+from .. import runner
+from ..fields import Label, Picture, TopK
+from ..media.pictures import most_pixels, read_picture, shrunk, takes_size_of
+from ..models.opening import open_pipeline
+
+
+class Request(runner.Request):
+    image: Picture = Field(description="the picture: JPEG, PNG, WebP, GIF, BMP or TIFF")
+    top_k: TopK = Field(5, description="how many classes to return")
+
+
+class Answer(runner.Answer):
+    labels: list[Label] = Field(description="the best classes, best first; names are those of the model's id2label")
+
+
+class Runner(runner.Runner[Request, Answer]):
+    def __init__(self, folder: Path) -> None:
+        self._pipeline = open_pipeline("image-classification", folder)
+        self._pixels = most_pixels(self._pipeline.image_processor)
+
+    def predict(self, request: Request) -> Answer:
+        image = shrunk(read_picture(request.image), self._pixels)
+        with takes_size_of(image):
+            found = self._pipeline(image, top_k=request.top_k)
+        return Answer(labels=[Label(label=entry["label"], score=min(1.0, entry["score"])) for entry in found])

@@ -1,0 +1,271 @@
+"""Bringing one large object: parallel ranges, hashed while written, resumed after a cut.
+
+Ranges arrive in parallel and are written in order. So the file's length always says how much of it is right, one pass of
+SHA-256 keeps up with the writing, and resuming needs no book-keeping: an unfinished file lies under its object's id, and
+the next try goes on behind its last byte. A connection that breaks costs only what it had not delivered; a process that is
+killed costs what was on its way, which is an eighth of a large object at most.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import contextlib
+import fcntl
+import hashlib
+import io
+import os
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+import urllib3
+
+from steps.core.clock import Clock
+from steps.core.digest import CHUNK
+from steps.core.errors import Reason, SlipwayError, from_os_error
+from steps.core.progress import Meter
+from steps.net.http import MAX_TRIES, MAX_WAIT, Busy, Http, unreachable, wait_before
+from steps.net.urls import Url
+
+CONNECTIONS = 8  # a single stream is often capped, eight are not
+PARTS = (256 << 10, 8 << 20)  # bytes asked for at once, at least and at most
+WAIT = 1.0  # seconds to sleep at once, so that a transfer that is given up ends soon
+
+
+@dataclass(frozen=True)
+class RemoteObject:
+    """Content of known size and SHA-256 at an address. ``refresh`` asks for a new address when this one expired."""
+
+    sha256: str
+    size: int
+    url: Url
+    headers: Mapping[str, str]
+    what: str
+    refresh: Callable[[], RemoteObject]
+
+
+class _RangeIgnored(Exception):
+    """The server sent the whole object where a part was asked for."""
+
+
+class _Stopped(Exception):
+    """The transfer is being given up; only ever seen by its own worker threads."""
+
+
+class Transfer:
+    """Downloads objects one after the other, each over many connections."""
+
+    def __init__(self, http: Http, clock: Clock, meter: Meter, tell: Callable[[str], None]) -> None:
+        self._http, self._clock, self._meter, self._tell = http, clock, meter, tell
+        self._stop = threading.Event()
+        self._responses: set[urllib3.BaseHTTPResponse] = set()
+        self._renewing = threading.Lock()
+        self._renewed: dict[str, RemoteObject] = {}
+
+    def fetch(self, remote: RemoteObject, path: Path) -> None:
+        """Write the object to ``path``, going on with what is there. On return its digest was checked.
+
+        Wrong bytes are thrown away and fetched once more before ``DigestMismatch`` is raised. Call it inside of
+        ``exclusive``: nobody else may write there.
+        """
+        try:
+            with path.open("ab+") as file:
+                for again in (True, False):
+                    if self._write(remote, file) == remote.sha256:
+                        return
+                    file.truncate(0)
+                    self._meter.advance(-remote.size)
+                    if again:
+                        self._tell(f"{remote.what} arrived with a wrong digest; fetching it once more.")
+        except OSError as error:
+            raise from_os_error(error, f"Cannot write {remote.what} ({remote.size} bytes) to {path}") from error
+        path.unlink(missing_ok=True)
+        raise SlipwayError(
+            Reason.DIGEST_MISMATCH,
+            f"{remote.what} does not have the sha256 {remote.sha256} that its pointer promises.",
+            hint="The server holds wrong bytes; whoever owns the repository must push the object again.",
+        )
+
+    def _write(self, remote: RemoteObject, file: IO[bytes]) -> str:
+        digest = hashlib.sha256()
+        if file.seek(0, io.SEEK_END) > remote.size:
+            file.truncate(0)
+        file.seek(0)
+        while chunk := file.read(CHUNK):
+            digest.update(chunk)
+        if done := file.tell():
+            self._tell(f"{remote.what}: going on behind byte {done}.")
+            self._meter.advance(done)
+        for chunk in self._chunks(remote, done):
+            file.write(chunk)
+            digest.update(chunk)
+        file.flush()
+        return digest.hexdigest()
+
+    def _chunks(self, remote: RemoteObject, start: int) -> Iterator[bytes]:
+        """The object's bytes from ``start`` on, in order."""
+        position = start
+        try:
+            for chunk in self._in_parallel(remote, start):
+                yield chunk
+                position += len(chunk)
+        except _RangeIgnored:
+            self._tell(f"{remote.url.host} ignores ranges; one stream it is.")
+            yield from self._in_one(remote, position)
+
+    def _in_parallel(self, remote: RemoteObject, start: int) -> Iterator[bytes]:
+        part = max(PARTS[0], min(PARTS[1], remote.size // (8 * CONNECTIONS)))
+        ranges = deque((begin, min(begin + part, remote.size)) for begin in range(start, remote.size, part))
+        pool = concurrent.futures.ThreadPoolExecutor(CONNECTIONS, thread_name_prefix="range")
+        window: deque[concurrent.futures.Future[bytes]] = deque()
+        try:
+            while ranges or window:
+                while ranges and len(window) < CONNECTIONS:
+                    window.append(pool.submit(self._range, remote, *ranges.popleft()))
+                yield window.popleft().result()
+        finally:
+            # Also when the consumer stops early (full disk, Ctrl-C): no thread is left behind.
+            self._stop.set()
+            self._cut_connections()
+            pool.shutdown(wait=True, cancel_futures=True)
+            self._stop.clear()
+
+    def _range(self, remote: RemoteObject, begin: int, end: int) -> bytes:
+        """Bytes ``begin`` to ``end`` (exclusive); a cut connection is taken up where it broke."""
+        got = bytearray()
+        failures = 0
+        while len(got) < end - begin:
+            before = len(got)
+            try:
+                self._read_range(remote, begin, end, got)
+            except Busy as busy:
+                # A connection that delivered something is no failed try: the cut is taken up where it was.
+                failures = 1 if len(got) > before else failures + 1
+                self._pause(busy, failures)
+        return bytes(got)
+
+    def _read_range(self, remote: RemoteObject, begin: int, end: int, got: bytearray) -> None:
+        """Append to ``got`` what one request brings of the bytes that it lacks."""
+        headers = {}
+        if begin + len(got) > 0 or end < remote.size:
+            headers["Range"] = f"bytes={begin + len(got)}-{end - 1}"
+        with self._open(remote, headers) as response:
+            if "Range" in headers and response.status != 206:
+                raise _RangeIgnored
+            for chunk in self._stream(response, remote, end - begin - len(got)):
+                got += chunk
+                self._meter.advance(len(chunk))
+        if len(got) < end - begin:
+            raise Busy(Reason.NETWORK_UNREACHABLE, f"{remote.what}: the connection broke after {begin + len(got)} bytes.")
+
+    def _in_one(self, remote: RemoteObject, start: int) -> Iterator[bytes]:
+        """The same bytes from a server without ranges: what is there already is read again and dropped."""
+        position, failures = start, 0
+        while position < remote.size:
+            seen = 0
+            try:
+                with self._open(remote, {}) as response:
+                    for chunk in self._stream(response, remote, remote.size):
+                        fresh = chunk[max(0, position - seen) :]
+                        seen += len(chunk)
+                        if fresh:
+                            position += len(fresh)
+                            self._meter.advance(len(fresh))
+                            yield fresh
+                if position < remote.size:
+                    raise Busy(Reason.NETWORK_UNREACHABLE, f"{remote.what}: the connection broke after {seen} bytes.")
+            except Busy as busy:
+                failures += 1
+                self._pause(busy, failures)
+
+    @contextlib.contextmanager
+    def _open(self, remote: RemoteObject, headers: dict[str, str]) -> Iterator[urllib3.BaseHTTPResponse]:
+        # Addresses in an LFS answer are signed for a while only: one that is refused is asked for once more.
+        current = self._renewed.get(remote.sha256, remote)
+        try:
+            response = self._http.request("GET", current.url, headers={**current.headers, **headers}, what=remote.what)
+        except SlipwayError as error:
+            if error.reason is not Reason.ACCESS_DENIED:
+                raise
+            current = self._renew(remote, current)
+            response = self._http.request("GET", current.url, headers={**current.headers, **headers}, what=remote.what)
+        try:
+            if response.status not in (200, 206):
+                if response.status in (404, 410):
+                    raise SlipwayError(Reason.LFS_OBJECT_MISSING, f"{remote.what} is not on the server ({response.status}).")
+                raise SlipwayError(Reason.SOURCE_PROTOCOL, f"{remote.what}: unexpected answer {response.status}.")
+            self._responses.add(response)  # before the look at _stop: who sets it cuts what is in the set
+            if self._stop.is_set():
+                raise _Stopped
+            yield response
+        finally:
+            self._responses.discard(response)
+            response.close()
+
+    def _cut_connections(self) -> None:
+        """Wake the threads that wait for a server which is slow or silent: giving up must not take its time."""
+        for response in tuple(self._responses):
+            with contextlib.suppress(ValueError, RuntimeError, TypeError, OSError):  # it has ended meanwhile
+                response.shutdown()
+
+    def _renew(self, remote: RemoteObject, expired: RemoteObject) -> RemoteObject:
+        """A new address, asked for once for all connections that were refused with the same one."""
+        with self._renewing:
+            if self._renewed.get(remote.sha256, remote) is expired:
+                self._renewed[remote.sha256] = expired.refresh()
+            return self._renewed[remote.sha256]
+
+    def _stream(self, response: urllib3.BaseHTTPResponse, remote: RemoteObject, limit: int) -> Iterator[bytes]:
+        """The body's first ``limit`` bytes; a server that never stops does not get to fill the disk."""
+        try:
+            for chunk in response.stream(256 << 10):
+                if self._stop.is_set():
+                    raise _Stopped
+                yield chunk[:limit]
+                limit -= len(chunk)
+                if limit <= 0:
+                    return
+        except urllib3.exceptions.ProtocolError:
+            return  # the caller counts bytes and goes on behind them
+        except urllib3.exceptions.HTTPError as error:
+            raise unreachable(remote.url, error) from error
+
+    def _pause(self, busy: Busy, failures: int) -> None:
+        wait = wait_before(failures - 1, busy)
+        if self._stop.is_set() or failures >= MAX_TRIES or wait > MAX_WAIT:
+            raise busy
+        self._tell(f"{busy.message} Trying again in {wait:.1f} s.")
+        while wait > 0 and not self._stop.is_set():
+            self._clock.sleep(min(wait, WAIT))
+            wait -= WAIT
+
+
+@contextlib.contextmanager
+def exclusive(path: Path, wait: Callable[[], None]) -> Iterator[None]:
+    """Be the only process inside for this ``path`` (which is not touched); ``wait`` is called before waiting for another."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = path.with_name(path.name + ".lock")
+    while True:
+        with lock.open("ab") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                wait()
+                fcntl.flock(file, fcntl.LOCK_EX)
+            if not _lies_at(file, lock):
+                continue  # whoever held it has removed it, and others may hold a new one
+            try:
+                yield
+            finally:
+                lock.unlink(missing_ok=True)
+            return
+
+
+def _lies_at(file: IO[bytes], path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), path.stat())
+    except FileNotFoundError:
+        return False

@@ -1,0 +1,29 @@
+"""What is written down about a step, and what is not."""
+
+from __future__ import annotations
+
+import pytest
+
+from steps.core.contract import Context
+from steps.core.errors import Reason, SlipwayError
+from steps.core.receipts import execute, records
+from steps.fetch import STEP, FetchInputs
+from steps.sources.base import SourceKind
+
+
+def test_a_password_in_a_refused_address_is_not_recorded(context: Context) -> None:
+    inputs = FetchInputs(source_kind=SourceKind.GIT_LFS, source="https://ada:s3cret@example.org/model")
+    with pytest.raises(SlipwayError) as raised:
+        execute(STEP, inputs, context, run="r")
+    assert raised.value.reason is Reason.INVALID_SOURCE
+    assert "s3cret" not in raised.value.message
+    [record] = records(context, "r")
+    assert record.failure is not None
+    assert record.inputs["source"] == "https://…@example.org/model"
+    for key in context.store.list(""):
+        assert b"s3cret" not in b"".join(context.store.read(key)), key
+
+
+def test_a_damaged_record_counts_as_none(context: Context) -> None:
+    context.store.write("runs/r/fetch.json", b"{not json")
+    assert records(context, "r") == []

@@ -1,0 +1,81 @@
+"""Settings: the environment before the file before the defaults, and what is wrong is named."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from steps.build import BuildInputs
+from steps.command.main import parse_inputs, parser
+from steps.core.errors import Reason, SlipwayError
+from steps.core.settings import Settings, read_settings, variable
+from steps.images.builders.base import BuilderKind
+
+ARCHIVE = {"name": "m", "service": "ner", "archive": "archives/x", "archive_digest": "0" * 64}
+
+
+def written(folder: Path, text: str) -> Path:
+    (folder / "slipway.toml").write_text(text)
+    return folder
+
+
+def test_without_any_they_are_the_defaults(tmp_path: Path) -> None:
+    assert read_settings({}, tmp_path) == Settings()
+
+
+def test_the_environment_goes_before_the_file(tmp_path: Path) -> None:
+    folder = written(tmp_path, 'registry = "one.example/a"\nbuilder = "local"\nplain_http = ["127.0.0.1:5000"]\n')
+    found = read_settings({"SLIPWAY_REGISTRY": "two.example/b", "SLIPWAY_BUILD_TIMEOUT": "90"}, folder)
+    assert (found.registry, found.builder, found.build_timeout) == ("two.example/b", BuilderKind.LOCAL, 90)
+    assert found.plain_http == ("127.0.0.1:5000",)
+
+
+def test_an_empty_variable_is_none_and_others_of_the_same_beginning_are_no_settings(tmp_path: Path) -> None:
+    assert read_settings({"SLIPWAY_REGISTRY": "", "SLIPWAY_DEMO_PORT": "1"}, tmp_path) == Settings()
+
+
+def test_a_list_in_the_environment_is_separated_by_commas(tmp_path: Path) -> None:
+    assert read_settings({"SLIPWAY_PLAIN_HTTP": "a:1, b:2"}, tmp_path).plain_http == ("a:1", "b:2")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("registri = 'x'", "Did you mean 'registry'?"),
+        ("registry = 'Some Where'", "slipway.toml, registry: "),
+        ("registry = ", "slipway.toml cannot be read"),
+        ("build_timeout = 1", "slipway.toml, build_timeout: "),
+    ],
+)
+def test_what_is_wrong_in_the_file_is_named(text: str, said: str, tmp_path: Path) -> None:
+    with pytest.raises(SlipwayError, match=r"slipway\.toml") as caught:
+        read_settings({}, written(tmp_path, text))
+    assert caught.value.reason is Reason.INVALID_INPUT
+    assert said in str(caught.value)
+
+
+def test_what_is_wrong_in_the_environment_is_named(tmp_path: Path) -> None:
+    with pytest.raises(SlipwayError, match="SLIPWAY_BUILDER: "):
+        read_settings({"SLIPWAY_BUILDER": "magic"}, tmp_path)
+
+
+def test_a_flag_goes_before_the_settings_and_an_empty_one_means_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(written(tmp_path, 'builder = "local"\nregistry = "one.example"\n'))
+    for name in map(variable, Settings.model_fields):
+        monkeypatch.delenv(name, raising=False)
+    empty = parse_inputs(BuildInputs, {**ARCHIVE, "builder": "", "registry": "", "base_image": ""})
+    assert (empty.builder, empty.registry, empty.base_image) == (BuilderKind.LOCAL, "one.example", Settings().base_image)
+    named = parse_inputs(BuildInputs, {**ARCHIVE, "builder": "plan", "registry": "two.example", "base_image": "b"})
+    assert (named.builder, named.registry, named.base_image) == (BuilderKind.PLAN, "two.example", "b")
+
+
+def test_help_is_there_beside_a_broken_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from steps.build import STEP
+
+    monkeypatch.chdir(written(tmp_path, "registry = "))
+    with pytest.raises(SystemExit, match="0"):
+        parser(STEP).parse_args(["--help"])
+    assert "what the settings say" in capsys.readouterr().out

@@ -1,0 +1,306 @@
+"""cloudbuild: what Cloud Build is asked for, and what is believed of its answer."""
+
+from __future__ import annotations
+
+import sys
+
+import grpc
+import pytest
+from google.cloud.devtools.cloudbuild_v1 import types
+
+from steps.cloudbuild import STEP
+from steps.core.contract import Context
+from steps.core.documents import BuildPlan
+from steps.core.errors import ExitCode, Reason, SlipwayError
+from steps.core.receipts import execute
+from steps.core.settings import Settings
+from steps.images.builders.base import DOCKERFILE
+from steps.images.cloud_build.request import Order, Source
+from tests.servers.cloud_build_server import SERVICE, Fault
+from tests.servers.trust import Trust
+from tests.steps.images.cloud_build import IMAGE, LABELS, Recorder, Site
+
+
+def test_a_build_that_runs_ends_the_step_until_it_is_looked_at_again(site: Site) -> None:
+    failure = site.fails()
+    (build,) = site.server.builds.values()
+    assert failure.reason is Reason.BUILD_RUNNING
+    assert failure.reason.exit_code is ExitCode.TRANSIENT
+    assert build.id in failure.message
+    assert "QUEUED" in failure.message
+    site.clock.sleep(600)
+    assert "10 minutes" in site.fails().message
+    site.server.work()
+    done = site.run()
+    assert done.image == IMAGE
+    assert done.image_digest == site.runner.pushed[IMAGE]
+    assert done.build == build.id
+    assert len(site.server.builds) == 1
+    plan = site.context().read_document(done.plan, BuildPlan)
+    assert plan.image_digest == done.image_digest
+
+
+def test_on_a_laptop_the_step_waits(site: Site) -> None:
+    naps = 0
+
+    def later() -> None:
+        nonlocal naps
+        naps += 1
+        if naps == 7:
+            site.server.work()
+
+    site.clock.then = later
+    assert site.run(patience=60).image_digest == site.runner.pushed[IMAGE]
+    assert site.clock.slept == [5.0] * 7
+    assert site.server.calls.count("CreateBuild") == 1
+
+
+def test_a_build_that_was_made_is_not_asked_for_again(site: Site) -> None:
+    site.fails()
+    site.server.work()
+    first = site.run()
+    calls = len(site.server.calls)
+    assert site.run() == first
+    assert len(site.server.calls) == calls  # the receipt is enough
+    assert site.run(patience=1) == first  # where there is none, the build is found
+    assert len(site.server.builds) == 1
+
+
+def test_the_build_has_the_archive_at_its_generation_and_all_settings(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {
+        "BUILD_MACHINE": "E2_HIGHCPU_8",
+        "BUILD_TIMEOUT": "1234",
+        "BUILD_ACCOUNT": "builder@launch.iam.gserviceaccount.com",
+    }.items():
+        monkeypatch.setenv(f"SLIPWAY_{name}", value)
+    site.fails()
+    (build,) = site.server.builds.values()
+    source = build.source.storage_source
+    stored = site.gcs.buckets["models"][f"some/prefix/{site.inputs.archive}"]
+    assert (source.bucket, source.object_) == ("models", f"some/prefix/{site.inputs.archive}")
+    assert source.generation == stored.generation
+    assert build.name.startswith("projects/launch/locations/europe-west1/builds/")
+    assert f"slipway-archive-{site.inputs.archive_digest}" in build.tags
+    assert "tiny" in build.tags
+    assert build.images == [IMAGE]
+    assert build.timeout.total_seconds() == 1234
+    assert build.queue_ttl.total_seconds() == 3600
+    assert build.service_account == "projects/launch/serviceAccounts/builder@launch.iam.gserviceaccount.com"
+    assert build.logs_bucket == "gs://logs/of/builds"
+    options = types.BuildOptions
+    assert build.options.logging == options.LoggingMode.GCS_ONLY
+    assert build.options.machine_type == options.MachineType.E2_HIGHCPU_8
+    assert build.options.requested_verify_option == options.VerifyOption.VERIFIED
+    assert build.options.substitution_option == options.SubstitutionOption.MUST_MATCH
+
+
+def test_a_private_pool_says_the_region(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SLIPWAY_BUILD_POOL", "projects/launch/locations/us-east4/workerPools/large")
+    site.fails()
+    (build,) = site.server.builds.values()
+    assert build.name.startswith("projects/launch/locations/us-east4/")
+    assert build.options.pool.name == "projects/launch/locations/us-east4/workerPools/large"
+
+
+def test_without_a_bucket_for_logs_an_own_account_logs_to_cloud_logging(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SLIPWAY_BUILD_LOGS", "")
+    monkeypatch.setenv("SLIPWAY_BUILD_ACCOUNT", "builder@launch.iam.gserviceaccount.com")
+    site.fails()
+    (build,) = site.server.builds.values()
+    assert build.options.logging == types.BuildOptions.LoggingMode.CLOUD_LOGGING_ONLY
+
+
+def test_a_large_archive_gets_a_larger_disk() -> None:
+    def disk(size: int, **settings: str) -> int:
+        order = Order("m", "0" * 64, IMAGE, "scratch", {}, Source("b", "o", 1, size))
+        return int(order.build(Settings(**settings), "p").options.disk_size_gb)
+
+    assert disk(10**9) == 0
+    assert disk(30 * 10**9) == 200
+    assert disk(10**13) == 4000
+    assert disk(30 * 10**9, build_pool="projects/p/locations/r/workerPools/w") == 0
+
+
+def test_the_index_with_the_cpu_build_is_an_argument(site: Site, runner: Recorder, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SLIPWAY_BUILD_INDEX", "https://index.example/cpu")
+    site.fails()
+    site.server.work()
+    site.run()
+    (built,) = runner.built
+    assert built.build_args == {"BASE_IMAGE": "scratch", "PIP_EXTRA_INDEX_URL": "https://index.example/cpu"}
+
+
+def test_an_index_with_a_password_is_no_setting(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SLIPWAY_BUILD_INDEX", "https://me:hunter2@index.example/cpu")
+    failure = site.fails()
+    assert failure.reason is Reason.INVALID_INPUT
+    assert "SLIPWAY_BUILD_INDEX" in failure.message
+    assert "hunter2" not in f"{failure} {failure.hint}"
+
+
+def test_labels_are_arguments_and_no_dollar_in_them_is_replaced(site: Site, runner: Recorder) -> None:
+    site.fails()
+    site.server.work()
+    site.run()
+    (built,) = runner.built
+    assert built.labels == LABELS
+    assert built.build_args == {"BASE_IMAGE": "scratch"}
+    assert (built.file, built.tags, built.context) == (DOCKERFILE, (IMAGE,), ".")
+
+
+def test_another_order_for_the_same_archive_is_another_build(site: Site) -> None:
+    site.fails()
+    first = site.inputs
+    site.order(base_image="other")
+    site.fails()
+    assert len(site.server.active) == 2
+    site.server.work()
+    second = site.run()
+    site.inputs = first
+    assert site.run().build != second.build
+
+
+def test_an_archive_that_was_replaced_is_built_anew(site: Site) -> None:
+    site.fails()
+    site.server.work()
+    name = f"some/prefix/{site.inputs.archive}"
+    site.gcs.store("models", name, site.gcs.buckets["models"][name].data)
+    site.fails()
+    assert len(site.server.builds) == 2
+
+
+def test_a_source_with_another_digest_is_no_image_of_the_archive(site: Site) -> None:
+    site.inputs = site.inputs.model_copy(update={"archive_digest": "0" * 64})
+    site.fails()
+    site.server.work()
+    failure = site.fails()
+    assert failure.reason is Reason.DIGEST_MISMATCH
+    assert "0" * 64 in failure.message
+
+
+@pytest.mark.parametrize("same", [True, False])
+def test_where_cloud_build_tells_no_digest_of_the_source_it_is_read_again(site: Site, same: bool) -> None:
+    if not same:
+        site.inputs = site.inputs.model_copy(update={"archive_digest": "0" * 64})
+    site.fails()
+    site.server.work()
+    (build,) = site.server.builds.values()
+    build.source_provenance.file_hashes = {}
+    if same:
+        assert site.run().build == build.id
+    else:
+        assert site.fails().reason is Reason.DIGEST_MISMATCH
+
+
+@pytest.mark.parametrize("digest", ["", "sha256:0123", "latest"])
+def test_a_success_without_a_digest_is_none(site: Site, digest: str) -> None:
+    site.fails()
+    site.server.work()
+    (build,) = site.server.builds.values()
+    build.results = types.Results(images=[types.BuiltImage(name=IMAGE, digest=digest)])
+    failure = site.fails()
+    assert failure.reason is Reason.BUILD_FAILED
+    assert "no digest" in failure.message
+
+
+def test_a_success_that_was_not_verified_is_none(site: Site) -> None:
+    site.fails()
+    site.server.work()
+    (build,) = site.server.builds.values()
+    build.options.requested_verify_option = types.BuildOptions.VerifyOption.NOT_VERIFIED
+    failure = site.fails()
+    assert failure.reason is Reason.BUILD_FAILED
+    assert "verify" in failure.message
+
+
+def test_a_store_that_cloud_build_cannot_reach_is_refused(site: Site, context: Context) -> None:
+    inputs = site.inputs
+    plan = site.context().read_document(inputs.plan, BuildPlan)
+    context.publish_document("plans", plan)
+    with pytest.raises(SlipwayError) as caught:
+        execute(STEP, inputs, context)
+    assert caught.value.reason is Reason.UNSUPPORTED_STORE
+    assert "gs://" in caught.value.hint
+    assert site.server.calls == []
+
+
+@pytest.mark.parametrize(
+    ("code", "reason", "said", "hint"),
+    [
+        ("PERMISSION_DENIED", "", "denied", "roles/cloudbuild.builds.editor"),
+        ("PERMISSION_DENIED", "SERVICE_DISABLED", "not there", "gcloud services enable cloudbuild.googleapis.com"),
+        ("NOT_FOUND", "", "not there", "gcloud services enable cloudbuild.googleapis.com"),
+        ("UNAUTHENTICATED", "", "credentials", "gcloud auth"),
+    ],
+)
+@pytest.mark.parametrize("method", ["ListBuilds", "CreateBuild"])
+def test_whoever_may_not_build_is_told_what_to_grant(
+    site: Site, code: str, reason: str, said: str, hint: str, method: str
+) -> None:
+    site.server.faults.append(Fault(method, code=code, reason=reason, times=9))
+    failure = site.fails()
+    assert failure.reason is Reason.ACCESS_DENIED
+    assert said in failure.message
+    assert hint in failure.hint
+    assert site.server.builds == {}
+
+
+def test_what_cloud_build_refuses_is_a_setting_to_mend(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SLIPWAY_BUILD_ACCOUNT", "projects/launch/nobody")
+    failure = site.fails()
+    assert failure.reason is Reason.INVALID_INPUT
+    assert "invalid service account" in failure.message
+    assert "build_account" in failure.hint
+
+
+@pytest.mark.parametrize(("name", "value"), [("BUILD_MACHINE", "HUGE"), ("BUILD_POOL", "large")])
+def test_a_wrong_setting_is_named(site: Site, monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+    monkeypatch.setenv(f"SLIPWAY_{name}", value)
+    failure = site.fails()
+    assert failure.reason is Reason.INVALID_INPUT
+    assert name.lower() in failure.message
+    assert site.server.builds == {}
+
+
+def test_no_secret_is_in_what_is_said_or_sent(site: Site, trust: Trust) -> None:
+    secret = trust.credentials.read_text().split("-----")[2][:40]
+    site.server.faults.append(Fault("CreateBuild", code="UNAUTHENTICATED"))
+    failure = site.fails()
+    site.fails()
+    (build,) = site.server.builds.values()
+    for text in (failure.message, failure.hint, *site.notes, str(build)):
+        assert secret not in text
+        assert "eyJ" not in text  # how a JSON web token begins
+
+
+def test_without_credentials_it_says_so(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", "/nowhere/key.json")
+    failure = site.fails()
+    assert failure.reason is Reason.ACCESS_DENIED
+    assert "gcloud auth application-default login" in failure.hint
+
+
+def test_without_its_package_it_says_what_to_install(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "google.cloud.devtools", None)  # as Python notes that there is no such module
+    failure = site.fails()
+    assert failure.reason is Reason.MISSING_DEPENDENCY
+    assert failure.hint == "pip install 'slipway[gcp]'"
+
+
+def test_the_server_of_these_tests_wants_a_token(site: Site, trust: Trust) -> None:
+    credentials = grpc.ssl_channel_credentials(trust.certificate.read_bytes())
+    with grpc.secure_channel(site.server.endpoint, credentials) as channel:
+        call = channel.unary_unary(f"/{SERVICE}/ListBuilds")
+        for token in ("", "Bearer ", "Bearer a.b.c"):
+            with pytest.raises(grpc.RpcError) as caught:
+                call(b"", metadata=[("authorization", token)] if token else [])
+            assert caught.value.code() is grpc.StatusCode.UNAUTHENTICATED
+    assert site.server.calls == []
+
+
+def test_an_unknown_argument_fails_the_build_of_this_server(site: Site) -> None:
+    site.fails()
+    (build,) = site.server.builds.values()
+    build.steps[0].args = ["build", "--squash", "-f", DOCKERFILE, "."]
+    site.server.work()
+    assert "unknown flag: --squash" in site.fails().message

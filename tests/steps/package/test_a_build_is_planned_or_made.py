@@ -1,0 +1,321 @@
+"""build: the plan is complete and can be typed; the local builder makes an image, or says why not."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import shutil
+import signal
+import subprocess
+import tarfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from steps.build import STEP, BuildInputs, BuildOutputs
+from steps.core.contract import Context
+from steps.core.documents import BuildPlan
+from steps.core.errors import ExitCode, Reason, SlipwayError, Terminated
+from steps.core.progress import Event
+from steps.core.receipts import execute
+from steps.images.builders.base import DOCKERFILE, BuilderKind, BuildRequest, open_builder
+from steps.images.builders.local import LocalBuilder, Program, build_command
+from steps.package.unpack import unpack
+from tests.conftest import RecordedProgress
+from tests.servers.oci_registry import Fault, OciRegistry
+from tests.steps.package.conftest import Made
+
+HOSTILE = "'; touch pwned; echo \"$(id)` & \n#"
+needs_buildah = pytest.mark.skipif(shutil.which("buildah") is None, reason="buildah is not installed")
+
+
+def build(made: Made, **settings: Any) -> BuildOutputs:
+    inputs = BuildInputs(name="tiny", service=made.service, archive=made.archive, archive_digest=made.digest, **settings)
+    return execute(STEP, inputs, made.context).outputs
+
+
+@pytest.fixture
+def planned(made: Made, tmp_path: Path) -> tuple[Made, BuildPlan]:
+    copy = made.copied_to(tmp_path / "a store's folder")
+    return copy, copy.context.read_document(build(copy).plan, BuildPlan)
+
+
+def copied(dockerfile: str) -> list[list[str]]:
+    """The arguments of each COPY, in order."""
+    return [line.split()[1:] for line in dockerfile.splitlines() if line.startswith("COPY ")]
+
+
+def test_the_planned_context_is_the_archive_file_by_file(planned: tuple[Made, BuildPlan]) -> None:
+    made, plan = planned
+    context = made.root / plan.context
+    with tarfile.open(made.path) as tar:
+        files = {member.name: tar.extractfile(member) for member in tar}
+        for name, file in files.items():
+            assert file is not None
+            assert (context / name).read_bytes() == file.read()
+    assert {path.relative_to(context).as_posix() for path in context.rglob("*") if path.is_file()} == files.keys()
+
+
+def test_the_dockerfile_copies_only_what_is_there_and_all_that_the_service_needs(planned: tuple[Made, BuildPlan]) -> None:
+    made, plan = planned
+    context = made.root / plan.context
+    commands = copied((made.root / plan.dockerfile).read_text())
+    sources = [source for *found, _ in commands for source in found]
+    for source in sources:
+        assert (context / source).exists()
+    for path in (path for path in context.rglob("*") if path.is_file()):
+        assert any(path.relative_to(context).is_relative_to(source) for source in sources), path
+
+
+def test_the_weights_have_a_layer_of_their_own_before_the_code(planned: tuple[Made, BuildPlan]) -> None:
+    made, plan = planned
+    commands = copied((made.root / plan.dockerfile).read_text())
+    weights = commands.index(["src/model", "src/model"])
+    code = next(index for index, arguments in enumerate(commands) if "src/service.py" in arguments)
+    assert weights < code
+    assert not any("src" in arguments or "." in arguments[:-1] for arguments in commands)
+    model = sum(path.stat().st_size for path in (made.root / plan.context / "src/model").iterdir())
+    assert next(layer.bytes for layer in plan.layers if layer.instruction == "COPY src/model") == model
+    assert plan.registry == ""
+
+
+def test_the_command_can_be_typed(planned: tuple[Made, BuildPlan]) -> None:
+    made, plan = planned
+    (command,) = plan.commands
+    script = f"docker() {{ printf '%s\\0' \"$@\"; }}\n{command}"
+    typed = subprocess.run(["sh", "-c", script], check=True, capture_output=True, text=True, cwd=made.root).stdout
+    arguments = typed.removesuffix("\0").split("\0")
+    assert arguments == shlex.split(command)[1:]
+    assert arguments[-1] == str(made.root / plan.context)
+    assert arguments[arguments.index("-f") + 1] == str(made.root / plan.dockerfile)
+    assert Path(arguments[-1]).is_dir()
+    assert "a store's folder" in arguments[-1]
+
+
+def test_a_hostile_label_is_one_argument(classifier: Made, tmp_path: Path) -> None:
+    command = shlex.join(build_command(Program.DOCKER, request_of(classifier, tmp_path / "context")))
+    script = f"docker() {{ printf '%s\\0' \"$@\"; }}\n{command}"
+    typed = subprocess.run(["sh", "-c", script], check=True, capture_output=True, text=True, cwd=tmp_path).stdout
+    assert f"dev.slipway.licence={HOSTILE}" in typed.split("\0")
+    assert not (tmp_path / "pwned").exists()
+
+
+def test_the_labels_say_what_the_image_holds(planned: tuple[Made, BuildPlan]) -> None:
+    made, plan = planned
+    labels = [argument for argument in shlex.split(plan.commands[0]) if "image." in argument or "dev.slipway" in argument]
+    assert f"org.opencontainers.image.source={made.fetched.source}" in labels
+    assert "org.opencontainers.image.licenses=apache-2.0" in labels
+    assert f"dev.slipway.archive-digest=sha256:{made.digest}" in labels
+    assert f"sha256:{made.read_lock().set_digest}" in (made.root / plan.dockerfile).read_text()
+    assert plan.image_digest == ""
+
+
+def test_without_any_program_the_local_builder_says_so(
+    classifier: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(SlipwayError) as caught:
+        build(classifier.copied_to(tmp_path / "store"), builder=BuilderKind.LOCAL)
+    assert caught.value.reason is Reason.BUILDER_MISSING
+    assert caught.value.reason.exit_code is ExitCode.ENVIRONMENT
+    assert "plan" in caught.value.hint
+
+
+# From here on a real buildah builds; its storage lies in the test's folder.
+
+
+@pytest.fixture
+def storage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], None]]:
+    """Gives buildah a storage of this name, and with it an empty cache."""
+    monkeypatch.setenv("BUILDAH_ISOLATION", "chroot")
+    driver = "overlay" if os.geteuid() == 0 else "vfs"  # the first is quick, the second needs no rights
+
+    def use(name: str) -> None:
+        root = tmp_path / name
+        root.mkdir()
+        lines = ["[storage]", f'driver = "{driver}"', f'graphroot = "{root}/graph"', f'runroot = "{root}/run"', ""]
+        (root / "storage.conf").write_text("\n".join(lines))
+        monkeypatch.setenv("CONTAINERS_STORAGE_CONF", str(root / "storage.conf"))
+
+    use("storage")
+    yield use
+    if driver == "overlay":  # its mounts outlive the program
+        for graph in tmp_path.glob("*/graph/overlay"):
+            subprocess.run(["umount", "--recursive", str(graph)], check=False, capture_output=True)
+
+
+def without_run(folder: Path) -> Path:
+    """The context with a Dockerfile that runs nothing, so that it needs no base image and no network."""
+    dockerfile = folder / DOCKERFILE
+    text = re.sub(r"^RUN .*\n", "", dockerfile.read_text(), flags=re.MULTILINE)
+    assert "COPY src/model" in text
+    dockerfile.write_text(text)
+    return folder
+
+
+def unpacked(made: Made, folder: Path) -> Path:
+    unpack([made.path.read_bytes()], folder, what="it")
+    return without_run(folder)
+
+
+def request_of(made: Made, folder: Path, *, registry: str = "") -> BuildRequest:
+    return BuildRequest(
+        folder,
+        f"{registry or 'slipway'}/tiny:1",
+        "scratch",
+        {"dev.slipway.licence": HOSTILE},
+        lock=made.read_lock(),
+        step=made.context,
+        registry=registry,
+    )
+
+
+def layers(image: str) -> list[str]:
+    done = subprocess.run(["buildah", "inspect", "--type", "image", image], check=True, capture_output=True, text=True)
+    found: list[str] = json.loads(done.stdout)["OCIv1"]["rootfs"]["diff_ids"]
+    return found
+
+
+@needs_buildah
+def test_equal_contexts_give_an_equal_image_whoever_makes_them(
+    classifier: Made, tmp_path: Path, storage: Callable[[str], None], progress: RecordedProgress
+) -> None:
+    builder = LocalBuilder(Program.BUILDAH)
+    first = builder.build(request_of(classifier, unpacked(classifier, tmp_path / "one")), progress)
+    assert re.fullmatch("sha256:[0-9a-f]{64}", first)
+    before = os.umask(0o077)
+    try:
+        folder = unpacked(classifier, tmp_path / "two")
+    finally:
+        os.umask(before)
+    (folder / DOCKERFILE).chmod(0o644)  # written anew by this test
+    for path in folder.rglob("*"):
+        os.utime(path, (1, 1))
+    storage("another storage")
+    assert builder.build(request_of(classifier, folder), progress) == first
+    assert any(note.startswith("STEP") and "COPY src/model" in note for note in progress.notes)
+
+
+@needs_buildah
+def test_a_change_of_the_code_ships_no_weights_again(
+    classifier: Made, tmp_path: Path, storage: Callable[[str], None], progress: RecordedProgress
+) -> None:
+    builder = LocalBuilder(Program.BUILDAH)
+    folder = unpacked(classifier, tmp_path / "context")
+    builder.build(request_of(classifier, folder), progress)
+    before = layers("slipway/tiny:1")
+    (folder / "src/service.py").write_text("changed = True\n")
+    builder.build(request_of(classifier, folder), progress)
+    after = layers("slipway/tiny:1")
+    changed = [index for index, (one, other) in enumerate(zip(before, after, strict=True)) if one != other]
+    commands = copied((folder / DOCKERFILE).read_text())
+    code = len(before) - (len(commands) - next(i for i, arguments in enumerate(commands) if "src/service.py" in arguments))
+    assert changed == [code]
+
+
+@needs_buildah
+def test_a_build_that_fails_shows_the_programs_last_words(
+    classifier: Made, tmp_path: Path, storage: Callable[[str], None], progress: RecordedProgress
+) -> None:
+    folder = unpacked(classifier, tmp_path / "context")
+    shutil.rmtree(folder / "src/golden")
+    with pytest.raises(SlipwayError) as caught:
+        LocalBuilder(Program.BUILDAH).build(request_of(classifier, folder), progress)
+    assert caught.value.reason is Reason.BUILD_FAILED
+    assert caught.value.reason.exit_code is ExitCode.MODEL
+    assert "src/golden" in caught.value.message.splitlines()[-1]
+
+
+@needs_buildah
+def test_with_a_registry_the_image_is_pushed_and_its_digest_is_the_registrys(
+    classifier: Made,
+    tmp_path: Path,
+    storage: Callable[[str], None],
+    progress: RecordedProgress,
+) -> None:
+    with OciRegistry(pieces=True) as registry:
+        request = request_of(classifier, unpacked(classifier, tmp_path / "context"), registry=f"{registry.host}/team")
+        digest = LocalBuilder(Program.BUILDAH).build(request, progress)
+        assert registry.image("team/tiny:1")[0] == digest
+        registry.faults.append(Fault("PUT", "manifests/", status=403, times=9))
+        with pytest.raises(SlipwayError, match="buildah failed") as caught:
+            LocalBuilder(Program.BUILDAH).build(request, progress)
+    assert caught.value.reason is Reason.BUILD_FAILED
+
+
+def test_docker_tells_the_digest_in_its_last_line(
+    classifier: Made, tmp_path: Path, progress: RecordedProgress, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    digest = "sha256:" + "ab" * 32
+    program(tmp_path / "bin", f"echo built; [ $1 = push ] && echo '1: digest: {digest} size: 1234'; exit 0")
+    (tmp_path / "bin/buildah").rename(tmp_path / "bin/docker")
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:/usr/bin:/bin")
+    request = request_of(classifier, tmp_path, registry="registry.example/team")
+    assert LocalBuilder(Program.DOCKER).build(request, progress) == digest
+    assert "Pushing registry.example/team/tiny:1." in progress.notes
+    program(tmp_path / "bin", "exit 0")
+    (tmp_path / "bin/buildah").rename(tmp_path / "bin/docker")
+    with pytest.raises(SlipwayError, match="does not tell its digest"):
+        LocalBuilder(Program.DOCKER).build(request, progress)
+
+
+@needs_buildah
+def test_buildah_is_found_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    builder = open_builder(BuilderKind.LOCAL)
+    assert isinstance(builder, LocalBuilder)
+    assert builder.program is Program.BUILDAH
+
+
+def program(folder: Path, script: str) -> None:
+    """A program named buildah that does what a shell script says."""
+    folder.mkdir(exist_ok=True)
+    (folder / "buildah").write_text(f"#!/bin/sh\n{script}\n")
+    (folder / "buildah").chmod(0o755)
+
+
+@pytest.fixture
+def scripted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], LocalBuilder]:
+    def found(script: str) -> LocalBuilder:
+        program(tmp_path / "bin", script)
+        monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:/usr/bin:/bin")
+        return LocalBuilder.find()
+
+    return found
+
+
+def test_a_stopped_build_stops_its_program(
+    classifier: Made, scripted: Callable[[str], LocalBuilder], tmp_path: Path, progress: RecordedProgress
+) -> None:
+    def stop(event: Event) -> None:
+        if event.text.startswith("STEP"):
+            raise Terminated
+
+    progress.then = stop
+    builder = scripted(f"echo $$ >{tmp_path}/pid; echo STEP 1/1: RUN sleep; exec sleep 600")
+    with pytest.raises(Terminated):
+        builder.build(request_of(classifier, tmp_path), progress)
+    assert not psutil.pid_exists(int((tmp_path / "pid").read_text()))
+
+
+@pytest.mark.parametrize(
+    ("script", "said"),
+    [
+        ("printf 'caf\\351\\n'; exit 3", "buildah failed (3):\ncaf�"),
+        ("seq 1 100; exit 1", "\n86\n87\n"),
+        (f"kill -{signal.SIGKILL} $$", "buildah failed (-9)"),
+        ("[ $1 = build ]", "does not tell its digest"),
+    ],
+)
+def test_whatever_the_program_does_becomes_a_sentence(
+    classifier: Made, scripted: Callable[[str], LocalBuilder], tmp_path: Path, context: Context, script: str, said: str
+) -> None:
+    with pytest.raises(SlipwayError) as caught:
+        scripted(script).build(request_of(classifier, tmp_path), context.progress)
+    assert caught.value.reason is Reason.BUILD_FAILED
+    assert said in caught.value.message
+    assert "\n85\n" not in caught.value.message

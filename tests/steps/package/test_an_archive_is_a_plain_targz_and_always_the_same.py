@@ -1,0 +1,178 @@
+"""The archive: what every reader of ``.tar.gz`` reads, weights stored, text compressed, and one digest wherever it is made."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import itertools
+import json
+import os
+import random
+import shutil
+import subprocess
+import sys
+import tarfile
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from steps.archive import STEP as ARCHIVE
+from steps.archive import ArchiveInputs
+from steps.core.contract import Context
+from steps.core.digest import sha256_bytes, sha256_file
+from steps.core.documents import Facts, Rendered
+from steps.core.lock import SAFE_PATH, Lock, LockedFile, blob_key
+from steps.core.receipts import execute
+from steps.fetch import STEP as FETCH
+from steps.fetch import FetchInputs
+from steps.package.tar_writer import STORED_MAX, Entry, tar_gz
+from steps.render import STEP as RENDER
+from steps.render import RenderInputs
+from steps.sources.base import SourceKind
+from steps.store.local import LocalStore
+from tests.steps.package.conftest import Made
+
+PARTS = st.lists(st.binary(max_size=300), max_size=5)
+FILES = st.dictionaries(st.from_regex(SAFE_PATH, fullmatch=True).filter(lambda path: len(path) < 240), PARTS, max_size=5)
+
+
+def test_the_usual_programs_read_it(made: Made) -> None:
+    subprocess.run(["gzip", "-t", str(made.path)], check=True)
+    listed = subprocess.run(["tar", "-tzf", str(made.path)], check=True, capture_output=True, text=True).stdout.splitlines()
+    assert listed == sorted(listed)
+    assert {"bento.yaml", "src/service.py", "src/lock.json", "env/docker/Dockerfile"} <= set(listed)
+    with tarfile.open(made.path) as tar:
+        assert tar.getnames() == listed
+
+
+def test_it_holds_each_file_of_the_lock_byte_by_byte(made: Made) -> None:
+    with tarfile.open(made.path) as tar:
+        for file in made.read_lock().files:
+            member = tar.extractfile(f"src/model/{file.path}")
+            assert member is not None
+            assert sha256_bytes(member.read()) == file.sha256
+    assert made.read_lock().weights
+
+
+def test_headers_tell_nothing_of_who_made_it_and_when(made: Made) -> None:
+    with tarfile.open(made.path) as tar:
+        members = tar.getmembers()
+    assert {(m.uid, m.gid, m.uname, m.gname, m.mtime, m.mode, m.type) for m in members} == {
+        (0, 0, "", "", 0, 0o644, tarfile.REGTYPE)
+    }
+    assert made.path.read_bytes()[:10] == b"\x1f\x8b\x08\0\0\0\0\0\0\xff"  # no name, no time, no system
+
+
+def archived(context: Context, contents: dict[str, bytes], texts: dict[str, str]) -> bytes:
+    """What the step makes of a model with these files and a package with these texts."""
+    for data in contents.values():
+        context.publish(blob_key(sha256_bytes(data)), [data], size=len(data), sha256=sha256_bytes(data))
+    files = [LockedFile(path=path, size=len(data), sha256=sha256_bytes(data)) for path, data in contents.items()]
+    lock = Lock.of(files, source_kind="upload", source="/somewhere", revision="")
+    rendered = Rendered(task="text-classification", bento="tiny:1", files=texts, binaries={})
+    inputs = ArchiveInputs(
+        name="tiny",
+        service="text-classification",
+        lock=context.publish_document("locks", lock),
+        render=context.publish_document("renders", rendered),
+    )
+    return b"".join(context.store.read(execute(ARCHIVE, inputs, context).outputs.archive))
+
+
+def test_weights_are_stored_and_texts_are_compressed(context: Context) -> None:
+    weights = random.Random(7).randbytes(5_000_000)
+    vocabulary = json.dumps({f"##token{index}": index for index in range(10_000)}).encode()
+    assert len(vocabulary) > 200_000
+    alone = archived(context, {"model.safetensors": weights}, {"src/service.py": "pass\n"})
+    for begin in range(0, len(weights) - STORED_MAX, STORED_MAX):
+        assert weights[begin : begin + STORED_MAX] in alone
+    assert len(alone) - len(weights) < len(weights) * 0.001 + 4096
+    both = archived(context, {"model.safetensors": weights, "tokenizer.json": vocabulary}, {"src/service.py": "pass\n"})
+    assert len(both) - len(alone) < len(vocabulary) / 3
+
+
+def test_a_long_path_and_an_empty_file_come_back(context: Context) -> None:
+    path = "/".join(["deep" * 10] * 5)
+    data = archived(context, {"model.safetensors": b"w", path: b"long", "empty.txt": b""}, {})
+    with tarfile.open(fileobj=io.BytesIO(data)) as tar:
+        members = {member.name: member for member in tar.getmembers()}
+        assert members[f"src/model/{path}"].size == 4
+        assert members["src/model/empty.txt"].size == 0
+
+
+@given(files=FILES, stored=st.booleans(), order=st.randoms(use_true_random=False))
+def test_whatever_goes_in_comes_out_whatever_order_and_chunks_it_comes_in(
+    files: dict[str, list[bytes]], stored: bool, order: random.Random
+) -> None:
+    entries = [Entry(path, sum(map(len, parts)), parts, stored) for path, parts in files.items()]
+    whole = [Entry(entry.path, entry.size, [b"".join(entry.chunks)], stored) for entry in entries]
+    order.shuffle(whole)
+    archive = b"".join(tar_gz(entries))
+    assert archive == b"".join(tar_gz(whole))
+    with tarfile.open(fileobj=io.BytesIO(gzip.decompress(archive))) as tar:
+        found = {member.name: tar.extractfile(member) for member in tar.getmembers()}
+    assert {path: file.read() for path, file in found.items() if file} == {
+        path: b"".join(parts) for path, parts in files.items()
+    }
+
+
+@pytest.mark.parametrize("size", [1, STORED_MAX - 1, STORED_MAX, STORED_MAX + 1, 3 * STORED_MAX])
+def test_the_chunks_of_a_store_leave_no_trace_in_stored_blocks(size: int) -> None:
+    data = random.Random(size).randbytes(size)
+
+    def archive(step: int) -> bytes:
+        chunks = [data[begin : begin + step] for begin in range(0, size, step)]
+        return b"".join(tar_gz([Entry("weights", size, chunks, stored=True), Entry("text", 1, [b"x"], stored=False)]))
+
+    assert archive(size) == archive(7_777) == archive(STORED_MAX) == archive(1 << 20)
+    assert gzip.decompress(archive(size)).count(data) == 1
+
+
+def test_an_entry_of_another_size_than_announced_is_a_fault_of_ours() -> None:
+    with pytest.raises(ValueError, match="x has 2 bytes where its header says 3"):
+        list(tar_gz([Entry("x", 3, [b"ab"], stored=True)]))
+
+
+def step_process(name: str, store: Path, flags: dict[str, str], environment: dict[str, str], cwd: Path) -> dict[str, str]:
+    command = [sys.executable, "-m", f"steps.{name}", "--store", str(store)]
+    command += itertools.chain.from_iterable((f"--{flag}", value) for flag, value in flags.items())
+    kept = {"PATH": os.environ["PATH"]}
+    done = subprocess.run(
+        command, env=kept | environment, cwd=cwd, umask=0o077, check=True, capture_output=True, text=True, timeout=60
+    )
+    outputs: dict[str, str] = json.loads(done.stdout)
+    return outputs
+
+
+def test_another_folder_time_zone_locale_umask_and_file_order_change_nothing(
+    tmp_path: Path, vit_folder: Path, viewer: Made
+) -> None:
+    source = tmp_path / "model"
+    shutil.copytree(vit_folder, source)
+    here = Context(store=LocalStore(tmp_path / "here"), scratch=tmp_path / "here/tmp")
+    facts = viewer.context.read_document(viewer.facts, Facts)
+    fetch = FetchInputs(source_kind=SourceKind.UPLOAD, source=str(source))
+    lock = execute(FETCH, fetch, here).outputs.lock
+    names = {"name": "tiny", "service": viewer.service}
+    key = here.publish_document("facts", facts)
+    render = execute(RENDER, RenderInputs(**names, lock=lock, facts=key), here).outputs.render
+    first = execute(ARCHIVE, ArchiveInputs(**names, lock=lock, render=render), here).outputs
+
+    shutil.rmtree(source)
+    source.mkdir()
+    for number, path in enumerate(sorted(vit_folder.iterdir(), reverse=True)):
+        shutil.copyfile(path, source / path.name)
+        (source / path.name).chmod(0o600)
+        os.utime(source / path.name, (number, number))
+    there = Context(store=LocalStore(tmp_path / "there"), scratch=tmp_path / "there/tmp")
+    slower = there.publish_document("facts", facts.model_copy(update={"load_seconds": 99.0, "peak_rss_bytes": 1}))
+    odd = {"TZ": "Asia/Kathmandu", "LC_ALL": "C", "LANG": "tr_TR.UTF-8", "PYTHONHASHSEED": "7", "HOME": str(tmp_path)}
+    store = tmp_path / "there"
+    lock = step_process("fetch", store, {"source-kind": "upload", "source": str(source)}, odd, tmp_path)["lock"]
+    render = step_process("render", store, {**names, "lock": lock, "facts": slower}, odd, tmp_path)["render"]
+    second = step_process("archive", store, {**names, "lock": lock, "render": render}, odd, tmp_path)
+    assert second["archive_digest"] == first.archive_digest
+    assert second["archive"] == first.archive
+    assert sha256_file(store / second["archive"]) == first.archive_digest

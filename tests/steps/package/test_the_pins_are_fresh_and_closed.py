@@ -1,0 +1,55 @@
+"""Versions: ``pins.txt`` is what is installed, and each family's requirements are all that it needs and nothing more."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import re
+
+import pytest
+
+from steps.package.pins import FAMILIES, closure, installed, read_pins, requirements
+from steps.tasks.table import TASKS
+
+
+def lines(family: str) -> list[str]:
+    return [line for line in requirements(family).splitlines() if not line.startswith("#")]
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_the_requirements_are_the_closure_of_what_the_family_needs(family: str) -> None:
+    assert lines(family) == closure(FAMILIES[family], installed())
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_requirement_is_pinned_to_the_version_of_pins_txt(family: str) -> None:
+    pins = read_pins()
+    for line in lines(family):
+        name, _, version = line.partition("==")
+        assert pins[name] == version
+
+
+def test_the_pins_are_the_versions_that_are_installed() -> None:
+    here = installed()
+    pins = read_pins()
+    assert len(pins) > 50
+    assert {name: here[name] for name in pins if name in here} == {name: pins[name] for name in pins if name in here}
+    assert {"torch", "transformers", "bentoml", "safetensors"} <= here.keys() & pins.keys()
+
+
+def test_every_task_has_its_familys_requirements() -> None:
+    assert {task.family for task in TASKS.values()} == set(FAMILIES)
+
+
+def test_nothing_in_a_service_is_there_for_training_or_for_slipway() -> None:
+    for family in FAMILIES:
+        names = {line.partition("==")[0] for line in lines(family)}
+        assert not names & {"slipway", "scikit-learn", "pytest", "gitpython", "google-cloud-storage", "typer-slim", "mypy"}
+    assert "pillow" in {line.partition("==")[0] for line in lines("image")} - {
+        line.partition("==")[0] for line in lines("text")
+    }
+
+
+def test_the_service_locks_the_very_pydantic_that_the_steps_run_on() -> None:
+    pinned = re.search(r"^pydantic==(.*)$", requirements("text"), re.MULTILINE)
+    assert pinned is not None
+    assert pinned[1] == importlib.metadata.version("pydantic")

@@ -1,0 +1,169 @@
+"""``package.unpack``: only plain files under safe names come out, as the lock has them, and nothing beside the folder."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import tarfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from steps.core.digest import canonical_json, read_file, sha256_bytes, sha256_file
+from steps.core.errors import Reason, SlipwayError
+from steps.core.lock import Lock, LockedFile
+from steps.package.unpack import unpack
+from tests.steps.package.conftest import Made
+
+WEIGHTS = b"weights"
+FILES = [LockedFile(path="model.safetensors", size=len(WEIGHTS), sha256=sha256_bytes(WEIGHTS))]
+LOCK = canonical_json(Lock.of(FILES, source_kind="upload", source="x", revision="").model_dump(mode="json"))
+Change = Callable[[tarfile.TarFile], None]
+
+
+def packed(*changes: Change, lock: bytes = LOCK, weights: bytes = WEIGHTS) -> bytes:
+    """A small sound package, and whatever ``changes`` add to it."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.PAX_FORMAT) as tar:
+        add("src/lock.json", lock)(tar)
+        add("src/model/model.safetensors", weights)(tar)
+        for change in changes:
+            change(tar)
+    return gzip.compress(buffer.getvalue(), mtime=0)
+
+
+def add(name: str, data: bytes = b"x", kind: bytes = tarfile.REGTYPE, link: str = "") -> Change:
+    info = tarfile.TarInfo(name)
+    info.size = len(data) if kind == tarfile.REGTYPE else 0
+    info.type, info.linkname = kind, link
+    return lambda tar: tar.addfile(info, io.BytesIO(data))
+
+
+def sparse(tar: tarfile.TarFile) -> None:
+    """A file of a terabyte in a few bytes."""
+    info = tarfile.TarInfo("src/huge")
+    info.pax_headers = {
+        "GNU.sparse.major": "0",
+        "GNU.sparse.minor": "1",
+        "GNU.sparse.map": "0,1",
+        "GNU.sparse.size": str(1 << 40),
+    }
+    info.size = 1
+    tar.addfile(info, io.BytesIO(b"x"))
+
+
+def refused(data: bytes, folder: Path, *, sha256: str = "", chunk: int = 100) -> SlipwayError:
+    chunks = [data[begin : begin + chunk] for begin in range(0, len(data), chunk)]
+    with pytest.raises(SlipwayError) as caught:
+        unpack(chunks, folder / "package", sha256=sha256, what="it.tar.gz")
+    assert "it.tar.gz" in caught.value.message or str(folder) in caught.value.message or "lock" in caught.value.message
+    # Nothing outside of the folder, and no link inside of it.
+    assert [path for path in folder.iterdir() if path.name != "package"] == []
+    assert not any(path.is_symlink() for path in (folder / "package").rglob("*"))
+    return caught.value
+
+
+def test_a_sound_package_comes_out_whole(made: Made, tmp_path: Path) -> None:
+    lock = unpack(read_file(made.path), tmp_path / "package", sha256=made.digest, what="it")
+    assert lock == made.read_lock()
+    with tarfile.open(made.path) as tar:
+        for member in tar:
+            file = tar.extractfile(member)
+            assert file is not None
+            assert (tmp_path / "package" / member.name).read_bytes() == file.read()
+
+
+@pytest.mark.parametrize("chunk", [1, 7, 1 << 20])
+def test_it_does_not_matter_how_the_bytes_arrive(tmp_path: Path, chunk: int) -> None:
+    data = packed()
+    chunks = [data[begin : begin + chunk] for begin in range(0, len(data), chunk)]
+    assert unpack(chunks, tmp_path / "package", sha256=sha256_bytes(data), what="it").files == tuple(FILES)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        add("src/link", kind=tarfile.SYMTYPE, link="/etc/passwd"),
+        add("src/model", kind=tarfile.SYMTYPE, link=".."),
+        add("src/link", kind=tarfile.LNKTYPE, link="src/lock.json"),
+        add("src/device", kind=tarfile.CHRTYPE),
+        add("src/disk", kind=tarfile.BLKTYPE),
+        add("src/pipe", kind=tarfile.FIFOTYPE),
+        add("src/folder", kind=tarfile.DIRTYPE),
+        add("../escaped"),
+        add("src/../../escaped"),
+        add("/tmp/escaped"),
+        add("./src/x"),
+        add("src//x"),
+        add(".hidden"),
+        add("src/-rf"),
+        add("src/a b"),
+        add("src/\u202egnp.exe"),
+        add("C:\\escaped"),
+        add("src/lock.json", LOCK),
+        add("src/model/model.safetensors", WEIGHTS),
+        add("src/lock.json/below"),
+        add("src"),
+        sparse,
+    ],
+    ids=range(22),
+)
+def test_anything_but_a_new_plain_file_under_a_safe_name_is_refused(change: Change, tmp_path: Path) -> None:
+    error = refused(packed(change), tmp_path)
+    assert error.reason is Reason.UNSAFE_PATH
+    assert "it.tar.gz holds '" in error.message
+
+
+def test_a_link_and_then_a_file_through_it_reaches_nothing(tmp_path: Path) -> None:
+    outside = tmp_path.parent / "outside"
+    error = refused(packed(add("out", kind=tarfile.SYMTYPE, link=str(outside)), add("out/file")), tmp_path)
+    assert error.reason is Reason.UNSAFE_PATH
+    assert not outside.exists()
+
+
+def test_a_file_that_the_lock_does_not_know_is_refused(tmp_path: Path) -> None:
+    error = refused(packed(add("src/model/pytorch_model.bin")), tmp_path)
+    assert error.reason is Reason.LOCK_MISMATCH
+    assert "pytorch_model.bin is not in the lock" in error.message
+
+
+@pytest.mark.parametrize("lock", [b"", b"{}", LOCK.replace(b'"size":7', b'"size":8')], ids=["empty", "no lock", "another set"])
+def test_a_package_without_a_sound_lock_is_refused(tmp_path: Path, lock: bytes) -> None:
+    error = refused(packed(lock=lock), tmp_path)
+    assert (error.reason, error.hint) == (Reason.LOCK_MISMATCH, "This is no archive that Slipway made.")
+
+
+def test_weights_that_are_not_those_of_the_lock_are_refused(tmp_path: Path) -> None:
+    assert refused(packed(weights=b"Weights"), tmp_path).reason is Reason.DIGEST_MISMATCH
+
+
+def test_a_truncated_archive_is_refused_wherever_it_ends(tmp_path: Path) -> None:
+    data = packed()
+    for index, end in enumerate([0, 5, 10, 50, len(data) // 2, len(data) - 8, len(data) - 1]):
+        (tmp_path / str(index)).mkdir()
+        assert refused(data[:end], tmp_path / str(index)).reason is Reason.DIGEST_MISMATCH
+
+
+@pytest.mark.parametrize("tail", [b"x", b"\0", gzip.compress(b"another member", mtime=0)], ids=["byte", "zero", "member"])
+def test_nothing_may_follow_the_archive(tmp_path: Path, tail: bytes) -> None:
+    assert refused(packed() + tail, tmp_path).reason is Reason.DIGEST_MISMATCH
+
+
+def test_a_flipped_byte_is_found_without_knowing_the_digest_beforehand(classifier: Made, tmp_path: Path) -> None:
+    data = classifier.path.read_bytes()
+    step = len(data) // 60
+    for index, at in enumerate(
+        range(10, len(data), step)
+    ):  # the ten bytes before say how the rest is to be read, not what it is
+        damaged = bytearray(data)
+        damaged[at] ^= 0x10
+        (tmp_path / str(index)).mkdir()
+        error = refused(bytes(damaged), tmp_path / str(index), chunk=1 << 16)
+        assert error.reason in (Reason.DIGEST_MISMATCH, Reason.LOCK_MISMATCH, Reason.UNSAFE_PATH)
+
+
+def test_another_archive_than_the_one_that_was_written_is_refused(classifier: Made, tmp_path: Path) -> None:
+    error = refused(classifier.path.read_bytes(), tmp_path, sha256="0" * 64)
+    assert error.reason is Reason.DIGEST_MISMATCH
+    assert sha256_file(classifier.path) in error.message

@@ -1,0 +1,122 @@
+"""``choose`` on listings alone: which files are taken, and that a hostile listing yields a reason and never anything else."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from steps.core.errors import Reason, SlipwayError
+from steps.core.lock import SAFE_PATH
+from steps.gate.formats import FORBIDDEN_NAMES, Kind, classify
+from steps.sources.choose import Choice, SourceFile, choose, printable
+
+
+def listing(*paths: str) -> list[SourceFile]:
+    return [SourceFile(path, 10, "git", str(number)) for number, path in enumerate(paths)]
+
+
+def paths(choice: Choice) -> set[str]:
+    return {file.path for file in choice.files}
+
+
+BASE = ("config.json", "model.safetensors")
+
+
+def test_subfolders_and_what_nobody_knows_stay_behind_with_a_reason() -> None:
+    choice = choose(listing(*BASE, "onnx/model.onnx", "sub/vocab.txt", ".gitattributes", "notes.xyz", "train.py"))
+    assert paths(choice) == set(BASE)
+    assert {file.path: why for file, why in choice.left} == {
+        "onnx/model.onnx": "ONNX",
+        "sub/vocab.txt": "in a subfolder",
+        ".gitattributes": "of no known kind",
+        "notes.xyz": "of no known kind",
+        "train.py": "Python code",
+    }
+
+
+def test_shards_without_an_index_are_no_weights() -> None:
+    with pytest.raises(SlipwayError, match=r"model-00001-of-00002\.safetensors \(safetensors\)") as caught:
+        choose(listing("config.json", "model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"))
+    assert caught.value.reason is Reason.NO_SAFETENSORS
+
+
+def test_excluding_the_single_file_lets_the_shards_in() -> None:
+    files = listing(*BASE, "model.safetensors.index.json", "model-00001-of-00001.safetensors")
+    assert "model-00001-of-00001.safetensors" not in paths(choose(files))
+    assert paths(choose(files, exclude=("model.safetensors",))) == {
+        "config.json",
+        "model.safetensors.index.json",
+        "model-00001-of-00001.safetensors",
+    }
+
+
+def test_exclude_is_stronger_than_include() -> None:
+    assert "a.txt" not in paths(choose(listing(*BASE, "a.txt"), include=("a.txt",), exclude=("a.*",)))
+
+
+@pytest.mark.parametrize("path", ["tokenizer.bin", "x.PY", "a.tar.gz", "weights.H5", "archive.zip"])
+def test_a_format_that_holds_code_cannot_be_included(path: str) -> None:
+    with pytest.raises(SlipwayError, match=re.escape(path)) as caught:
+        choose(listing(*BASE, path), include=(path,))
+    assert caught.value.reason is Reason.FORBIDDEN_FORMAT
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        *("../up.txt", "/etc/x.txt", "a/../b.txt", "a//b.txt", "a/.git/x.txt", ".hidden.txt", "-rf.txt", "a" * 240 + ".txt"),
+        *("a b.txt", "a\nb.txt", "$HOME.txt", "ü.txt", "x\\y.txt", "nul\0.txt", "{{x}}.txt"),
+    ],
+)
+def test_a_path_that_something_reads_in_its_own_way_is_never_taken(path: str) -> None:
+    with pytest.raises(SlipwayError, match="no path that every file system reads alike") as caught:
+        choose(listing(*BASE, path), include=("*.txt",))
+    assert caught.value.reason is Reason.UNSAFE_PATH
+    assert path not in paths(choose(listing(*BASE, path), exclude=(path.replace("[", "[[]"),)))
+
+
+def test_a_message_names_eight_files_at_most() -> None:
+    with pytest.raises(SlipwayError, match="and 11 more"):
+        choose(listing("config.json", *(f"{number}.bin" for number in range(19))))
+
+
+@given(st.binary())
+def test_a_name_that_is_shown_has_nothing_that_steers_a_terminal(name: bytes) -> None:
+    assert printable(name).isprintable()
+
+
+@given(st.binary(min_size=1).filter(lambda name: not SAFE_PATH.fullmatch(name.decode("latin-1"))))
+def test_no_bytes_become_a_safe_path_by_being_made_printable(name: bytes) -> None:
+    assert not SAFE_PATH.fullmatch(printable(name))
+
+
+names = st.one_of(
+    st.sampled_from(["config.json", "model.safetensors", "model.safetensors.index.json", "model-00001-of-00002.safetensors"]),
+    st.from_regex(r"[a-zA-Z.-]{1,8}(/[a-z.]{1,4})?\.(json|txt|safetensors|bin|py|md)", fullmatch=True),
+    st.sampled_from([f"x{pattern[1:]}".replace("*", "x") for pattern in FORBIDDEN_NAMES]),
+)
+files = st.builds(
+    SourceFile, names, st.integers(0, 100), st.sampled_from(["git", "lfs", "symlink", "submodule", "special"]), st.just("ref")
+)
+patterns = st.lists(st.sampled_from(["*", "*.json", "*.txt", "*/*", "model*", "config.json"]), max_size=2).map(tuple)
+
+
+@given(st.lists(files, unique_by=lambda file: file.path), patterns, patterns)
+def test_whatever_is_listed_what_is_taken_is_safe(
+    listed: list[SourceFile], include: tuple[str, ...], exclude: tuple[str, ...]
+) -> None:
+    try:
+        choice = choose(listed, include, exclude)
+    except SlipwayError as error:
+        if error.reason in (Reason.NO_SAFETENSORS, Reason.FORBIDDEN_FORMAT, Reason.UNSAFE_PATH, Reason.INVALID_CONFIG):
+            return
+        raise
+    assert sorted(file.path for file, _ in [*choice.taken, *choice.left]) == sorted(file.path for file in listed)
+    assert {"config.json"} < paths(choice)
+    for file in choice.files:
+        assert SAFE_PATH.fullmatch(file.path)
+        assert file.stored in ("git", "lfs")
+        assert classify(file.path)[0] in (Kind.WEIGHTS, Kind.TEXT)

@@ -1,0 +1,292 @@
+"""What only a bucket has: a network that fails, rights, checksums, preconditions, and users' own objects."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from steps.core.errors import Reason, SlipwayError
+from steps.store.gcs import GcsPrefix, GcsStore
+from steps.store.gcs_upload import PART
+from tests.servers.faulty_server import Effect, Fault
+from tests.servers.gcs_server import QUANTUM, GcsServer
+
+KEY = "files/model.safetensors"
+DATA = Random(1).randbytes(2 * PART + 4321)
+METADATA, MEDIA, BEGIN, SEND = r"/o/[^/?]+\?proj", "alt=media", "uploadType=resumable&?", "upload_id="
+
+
+@pytest.fixture
+def store(gcs: GcsServer) -> GcsStore:
+    return GcsStore("models", "store")
+
+
+@pytest.fixture
+def hasty(gcs: GcsServer) -> GcsStore:
+    """A store that gives up at once instead of after two minutes."""
+    return GcsStore("models", "store", patience=0.1)
+
+
+def stored(gcs: GcsServer, key: str = KEY) -> bytes | None:
+    found = gcs.buckets["models"].get(f"store/{key}")
+    return found.data if found else None
+
+
+def stream(data: bytes = DATA) -> Iterator[bytes]:
+    for start in range(0, len(data), 1 << 20):
+        yield data[start : start + (1 << 20)]
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        Fault("GET", METADATA),
+        Fault("GET", METADATA, Effect.DROP),
+        Fault("POST", BEGIN, status=429),
+        Fault("POST", BEGIN, Effect.LOSE),
+        Fault("PUT", SEND, status=500),
+        Fault("PUT", SEND, Effect.DROP),
+        Fault("PUT", SEND, Effect.LOSE),
+        Fault("PUT", SEND, Effect.KEEP_A_PART),
+    ],
+    ids=lambda fault: f"{fault.method}-{fault.effect.name}",
+)
+def test_put_goes_on_after_a_failure(gcs: GcsServer, store: GcsStore, fault: Fault) -> None:
+    gcs.faults.append(fault)
+    assert store.put(KEY, stream()) is True
+    assert fault.times == 0
+    assert stored(gcs) == DATA
+
+
+def test_put_whose_last_answer_was_lost_has_put(gcs: GcsServer, store: GcsStore) -> None:
+    gcs.faults.append(fault := Fault("PUT", SEND, Effect.LOSE))
+    assert store.put(KEY, [b"one part"]) is True
+    assert fault.times == 0
+    assert stored(gcs) == b"one part"
+
+
+@pytest.mark.parametrize("effect", [Effect.LOSE, Effect.KEEP_A_PART], ids=lambda effect: effect.name)
+def test_bytes_that_have_arrived_are_not_sent_again(gcs: GcsServer, store: GcsStore, effect: Effect) -> None:
+    gcs.faults.append(Fault("PUT", SEND, effect))
+    store.put(KEY, stream(DATA[: PART + 1]))
+    lost = PART - QUANTUM if effect is Effect.KEEP_A_PART else 0
+    assert sum(size for method, _, size in gcs.requests if method == "PUT") == PART + 1 + lost
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [Fault("GET", MEDIA), Fault("GET", MEDIA, Effect.DROP), Fault("GET", MEDIA, Effect.LOSE)],
+    ids=lambda fault: fault.effect.name,
+)
+def test_read_goes_on_after_a_failure(gcs: GcsServer, store: GcsStore, fault: Fault) -> None:
+    gcs.store("models", f"store/{KEY}", DATA)
+    gcs.faults.append(fault)
+    assert b"".join(store.read(KEY)) == DATA
+    assert fault.times == 0
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        Fault("GET", METADATA, times=99),
+        Fault("POST", BEGIN, times=99),
+        Fault("PUT", SEND, times=99),
+        Fault("PUT", SEND, Effect.DROP, times=99),
+    ],
+    ids=lambda fault: f"{fault.method}-{fault.effect.name}",
+)
+def test_a_server_that_stays_out_of_reach_is_busy(gcs: GcsServer, hasty: GcsStore, fault: Fault) -> None:
+    gcs.faults.append(fault)
+    with pytest.raises(SlipwayError) as caught:
+        hasty.put(KEY, stream())
+    assert caught.value.reason is Reason.STORE_BUSY
+    assert caught.value.reason.retryable
+    assert "upload_id" not in str(caught.value)  # who knows a session's address may write to it
+    assert stored(gcs) is None
+    assert gcs.unfinished == []
+
+
+def test_a_server_that_is_not_there_is_busy(monkeypatch: pytest.MonkeyPatch) -> None:
+    with GcsServer() as gone:
+        monkeypatch.setenv("STORAGE_EMULATOR_HOST", gone.url)
+    with pytest.raises(SlipwayError) as caught:
+        GcsStore("models", patience=0.1).size(KEY)
+    assert caught.value.reason is Reason.STORE_BUSY
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_denied_request_names_the_bucket_and_the_role(gcs: GcsServer, store: GcsStore, status: int) -> None:
+    gcs.store("models", f"store/{KEY}", DATA)
+    gcs.faults += [Fault(method, ".", status=status, times=99) for method in ("GET", "POST")]
+    for use in (
+        lambda: store.size(KEY),
+        lambda: b"".join(store.read(KEY)),
+        lambda: store.put("other", [b"x"]),
+        lambda: store.write("other", b"x"),
+        lambda: list(store.list("")),
+    ):
+        with pytest.raises(SlipwayError) as caught:
+            use()
+        assert caught.value.reason is Reason.ACCESS_DENIED
+        assert "roles/storage.objectUser" in caught.value.hint
+        assert "models" in caught.value.hint
+
+
+def test_a_missing_bucket_is_named_with_the_way_to_make_it(gcs: GcsServer) -> None:
+    store = GcsStore("absent", "store")
+    for use in (
+        lambda: store.size(KEY),
+        lambda: b"".join(store.read(KEY)),
+        lambda: store.put(KEY, [b"x"]),
+        lambda: store.write(KEY, b"x"),
+        lambda: list(store.list("")),
+    ):
+        with pytest.raises(SlipwayError) as caught:
+            use()
+        assert caught.value.reason is Reason.STORE_UNREADABLE
+        assert "buckets create gs://absent" in caught.value.hint
+
+
+def test_bytes_that_changed_on_their_way_here_are_refused(gcs: GcsServer, store: GcsStore, tmp_path: Path) -> None:
+    gcs.store("models", f"store/{KEY}", DATA)
+    for use in (lambda: list(store.read(KEY)), lambda: store.copy_to(KEY, tmp_path / "copy")):
+        gcs.faults.append(Fault("GET", MEDIA, Effect.CORRUPT))
+        with pytest.raises(SlipwayError) as caught:
+            use()
+        assert caught.value.reason is Reason.DIGEST_MISMATCH
+        assert f"gs://models/store/{KEY}" in caught.value.message
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("effect", [Effect.CORRUPT, Effect.ROT], ids=lambda effect: effect.name)
+def test_bytes_that_changed_on_their_way_there_are_not_left(gcs: GcsServer, store: GcsStore, effect: Effect) -> None:
+    gcs.faults.append(Fault("PUT", SEND, effect))
+    with pytest.raises(SlipwayError) as caught:
+        store.put(KEY, [b"some bytes"])
+    assert caught.value.reason is Reason.DIGEST_MISMATCH
+    assert stored(gcs) is None
+    assert gcs.unfinished == []
+    # What the server could refuse was never visible; what it had stored wrong has been deleted.
+    deleted = any(method == "DELETE" and "/o/" in path for method, path, _ in gcs.requests)
+    assert deleted is (effect is Effect.ROT)
+
+
+def made_meanwhile(gcs: GcsServer, theirs: bytes) -> Iterator[bytes]:
+    """A stream during which somebody else publishes ``theirs``."""
+    yield DATA[:PART]
+    gcs.store("models", f"store/{KEY}", theirs)
+    yield DATA[PART:]
+
+
+def test_the_same_bytes_made_meanwhile_are_well(gcs: GcsServer, store: GcsStore) -> None:
+    assert store.put(KEY, made_meanwhile(gcs, DATA)) is False
+    assert stored(gcs) == DATA
+    assert gcs.unfinished == []
+
+
+@pytest.mark.parametrize("theirs", [DATA[:-1], DATA[:-1] + b"\0"], ids=["other size", "other bytes"])
+def test_other_bytes_made_meanwhile_are_a_conflict_and_stay(gcs: GcsServer, store: GcsStore, theirs: bytes) -> None:
+    with pytest.raises(SlipwayError) as caught:
+        store.put(KEY, made_meanwhile(gcs, theirs))
+    assert caught.value.reason is Reason.PUBLISH_CONFLICT
+    assert stored(gcs) == theirs
+
+
+def test_an_upload_that_the_server_has_forgotten_is_tried_again_later(gcs: GcsServer, store: GcsStore) -> None:
+    def forgotten() -> Iterator[bytes]:
+        yield DATA[: PART + 1]
+        gcs.sessions.clear()
+        yield DATA[PART + 1 :]
+
+    with pytest.raises(SlipwayError) as caught:
+        store.put(KEY, forgotten())
+    assert caught.value.reason is Reason.STORE_BUSY
+    assert stored(gcs) is None
+
+
+class ReplacingServer(GcsServer):
+    """Replaces the object after its metadata was given and before its data is."""
+
+    def fault(self, method: str, path: str, size: int) -> Fault | None:
+        if "alt=media" in path and len(self.buckets["models"]["store/record"].data) < 10:
+            self.store("models", "store/record", b"the new record")
+        return super().fault(method, path, size)
+
+
+def test_a_record_that_is_replaced_while_it_is_read_is_read_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    with ReplacingServer("models") as server:
+        monkeypatch.setenv("STORAGE_EMULATOR_HOST", server.url)
+        server.store("models", "store/record", b"the old")
+        assert list(GcsStore("models", "store").read("record")) == [b"the new record"]
+
+
+def test_no_credentials_are_explained(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.delenv("STORAGE_EMULATOR_HOST", raising=False)
+    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(tmp_path / "absent.json"))
+    with pytest.raises(SlipwayError) as caught:
+        GcsStore("models").size(KEY)
+    assert caught.value.reason is Reason.ACCESS_DENIED
+    assert "gcloud auth application-default login" in caught.value.hint
+
+
+def test_a_missing_package_is_named_with_the_way_to_install_it() -> None:
+    use = (
+        "from steps.store import open_store\n"
+        "from steps.core.errors import SlipwayError\n"
+        "try: open_store('gs://models').put('key', [b'x'])\n"
+        "except SlipwayError as error: print(error.reason, error.hint)"
+    )
+    root = Path(__file__).parents[3]
+    # -S: without site-packages
+    done = subprocess.run(
+        [sys.executable, "-S", "-c", use],
+        env={**os.environ, "PYTHONPATH": str(root)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout == "MissingDependency pip install 'slipway[gcp]'\n"
+
+
+def test_opening_and_addressing_a_store_loads_no_google_package() -> None:
+    use = (
+        "import sys; from steps.store import open_store\n"
+        "print(open_store('gs://models/a').locate('key'), any(name.startswith('google.cloud') for name in sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", use], capture_output=True, text=True, check=True)
+    assert done.stdout == "gs://models/a/key False\n"
+
+
+def test_users_objects_are_listed_whatever_they_are_called_and_folders_are_not(gcs: GcsServer) -> None:
+    names = ["a b.txt", "config.json", "ünïcode/日本.txt", "deep/er/x#y?z.bin", "100%.txt", "model.safetensors"]
+    for name in names:
+        gcs.store("models", f"up/loads/{name}", name.encode())
+    for name in ("up/loads/", "up/loads/deep/", "up/other", "up/loadsmore"):
+        gcs.store("models", name, b"")
+    prefix = GcsPrefix.from_uri("gs://models/up/loads/")
+    found = prefix.objects()
+    assert [each.name for each in found] == sorted(names)
+    for each in found:
+        assert b"".join(prefix.read(each)) == each.name.encode()
+        assert each.size == len(each.name.encode())
+
+
+def test_a_fingerprint_changes_with_the_object_and_reading_is_pinned_to_it(gcs: GcsServer) -> None:
+    prefix = GcsPrefix.from_uri("gs://models")
+    gcs.store("models", "weights", b"old")
+    old = prefix.find("weights")
+    gcs.store("models", "weights", b"new")
+    new = prefix.find("weights")
+    assert old is not None
+    assert new is not None
+    assert old.fingerprint != new.fingerprint
+    assert list(prefix.read(new)) == [b"new"]
+    with pytest.raises(SlipwayError) as caught:
+        list(prefix.read(old))
+    assert caught.value.reason is Reason.STORE_UNREADABLE

@@ -1,0 +1,196 @@
+"""summarization, translation and text2text-generation: the author's settings, the languages, what is cut off, and batches."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from steps.serving.runner import BadInput
+from steps.serving.tasks import summarization, text2text_generation, translation
+from steps.tasks.text import SENTENCE
+from tests.steps.tasks.generation_cases import LANGUAGES, T5_TASKS, rewrite, save_rewriter, save_translator
+
+
+@pytest.fixture(scope="module")
+def t5(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("t5")
+    save_rewriter(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def nllb(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("nllb")
+    save_translator(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def rewriter(t5: Path) -> text2text_generation.Runner:
+    return text2text_generation.Runner(t5)
+
+
+@pytest.fixture(scope="module")
+def t5_translator(t5: Path) -> translation.Runner:
+    return translation.Runner(t5)
+
+
+@pytest.fixture(scope="module")
+def translator(nllb: Path) -> translation.Runner:
+    return translation.Runner(nllb)
+
+
+def changed(folder: Path, to: Path, file: str, **values: Any) -> Path:
+    """A copy of a model's folder with other values in one of its files."""
+    shutil.copytree(folder, to)
+    (to / file).write_text(json.dumps({**json.loads((to / file).read_text()), **values}))
+    return to
+
+
+def ask(text: str = SENTENCE, **fields: Any) -> text2text_generation.Request:
+    return text2text_generation.Request(text=text, **{"max_new_tokens": 12, **fields})
+
+
+def into(text: str = SENTENCE, **fields: Any) -> translation.Request:
+    return translation.Request(text=text, **{"max_new_tokens": 24, **fields})
+
+
+def test_a_summary_is_as_long_as_the_author_set_it(t5: Path) -> None:
+    answer = summarization.Runner(t5).predict(summarization.Request(text=SENTENCE))
+    assert answer.new_tokens <= T5_TASKS["summarization"]["max_length"] - 1  # type: ignore[operator]
+    assert answer.prompt_tokens > len(SENTENCE.split())
+
+
+@pytest.mark.parametrize(("own", "length"), [({"max_length": 9}, 8), ({"max_new_tokens": 7, "max_length": 9}, 7), ({}, 256)])
+def test_where_a_request_says_no_length_the_author_does(t5: Path, tmp_path: Path, own: dict[str, int], length: int) -> None:
+    folder = changed(t5, tmp_path / "copy", "generation_config.json", **own)
+    plan = text2text_generation.Runner(folder)._rewriter.plan(ask(max_new_tokens=None))
+    assert plan.settings["max_new_tokens"] == length
+
+
+def test_an_author_cannot_ask_for_another_kind_of_answer(
+    t5: Path, tmp_path: Path, rewriter: text2text_generation.Runner
+) -> None:
+    own = {"num_return_sequences": 3, "do_sample": True, "temperature": 5.0, "return_dict_in_generate": True, "max_time": 0.0}
+    folder = changed(t5, tmp_path / "copy", "generation_config.json", **own, stop_strings=["a"], penalty_alpha=0.6, top_k=4)
+    assert text2text_generation.Runner(folder).predict(ask()) == rewriter.predict(ask())
+
+
+def test_a_shortest_length_of_the_author_gives_way_to_the_request(t5: Path, tmp_path: Path) -> None:
+    folder = changed(t5, tmp_path / "copy", "generation_config.json", min_length=50)
+    assert text2text_generation.Runner(folder).predict(ask(max_new_tokens=5)).new_tokens == 5
+
+
+def test_an_end_that_is_forced_is_no_end_of_the_text(t5: Path, tmp_path: Path) -> None:
+    folder = changed(t5, tmp_path / "copy", "generation_config.json", forced_eos_token_id=3)
+    answer = text2text_generation.Runner(folder).predict(ask(max_new_tokens=5))
+    assert (answer.new_tokens, answer.finish_reason) == (5, "length")
+
+
+def test_a_text_that_is_too_long_is_cut_off_and_the_answer_says_so(rewriter: text2text_generation.Runner) -> None:
+    whole, long = rewriter.predict(ask("harbour " * 62)), rewriter.predict(ask("harbour " * 1000))
+    assert (whole.prompt_tokens, whole.truncated) == (64, False)
+    assert (long.prompt_tokens, long.truncated) == (64, True)
+    assert long.text == whole.text
+
+
+def test_texts_that_are_answered_together_are_answered_as_alone(rewriter: text2text_generation.Runner) -> None:
+    requests = [
+        ask(),
+        ask("the harbour", temperature=1.5, seed=4),
+        ask("the harbour"),
+        ask("a busy ship", num_beams=3),
+        ask("a busy ship liked Hamburg"),
+        ask("the harbour", temperature=1.5, seed=4),
+    ]
+    assert rewriter.predict_all(requests) == [rewriter.predict(request) for request in requests]
+
+
+def test_those_that_want_the_same_go_through_the_model_together(rewriter: text2text_generation.Runner) -> None:
+    taken: list[int] = []
+    encoder = rewriter._rewriter.model.get_encoder()
+    hook = encoder.register_forward_hook(lambda module, inputs, output: taken.append(len(output[0])))
+    drawn = [ask(temperature=1.0, seed=seed) for seed in range(2)]
+    rewriter.predict_all([ask("the"), drawn[0], ask("harbour of"), drawn[1], ask("Hamburg", num_beams=2), ask("a ship")])
+    hook.remove()
+    assert sorted(taken) == [1, 1, 1, 3]
+
+
+def test_chance_is_ruled_by_the_seed(rewriter: text2text_generation.Runner) -> None:
+    texts = [[rewriter.predict(ask(temperature=1.5, seed=seed)).text for _ in range(2)] for seed in range(3)]
+    assert all(one == other for one, other in texts)
+    assert len({one for one, _ in texts}) == 3
+
+
+@pytest.mark.parametrize(
+    ("fields", "prefix"),
+    [
+        ({}, "translate English to German: "),
+        ({"target_language": "de"}, "translate English to German: "),
+        ({"source_language": "en", "target_language": "fr"}, "translate English to French: "),
+    ],
+)
+def test_t5_is_told_the_languages_in_words(
+    t5_translator: translation.Runner, rewriter: text2text_generation.Runner, fields: dict[str, str], prefix: str
+) -> None:
+    assert t5_translator.predict(into(**fields)).text == rewriter.predict(ask(prefix + SENTENCE, max_new_tokens=24)).text
+
+
+@pytest.mark.parametrize("target", LANGUAGES[1:3])
+def test_nllb_is_told_the_languages_by_their_tokens(translator: translation.Runner, nllb: Path, target: str) -> None:
+    assert translator.predict(into(target_language=target)).model_dump() == rewrite(nllb, target=target)
+
+
+def test_the_source_language_is_read_and_not_kept_for_the_next(translator: translation.Runner) -> None:
+    known = translator._rewriter.tokenizer.convert_tokens_to_ids
+    plans = [translator._plan(into(source_language=code)) for code in ("zho_Hans", None, "fra_Latn", None)]
+    assert [plan.tokens[0] for plan in plans] == [known(code) for code in ("zho_Hans", "eng_Latn", "fra_Latn", "eng_Latn")]
+
+
+@pytest.mark.parametrize(("source", "target"), [("eng_Latn", "deu_Latn"), ("deu_Latn", "fra_Latn")])
+def test_german_or_french_is_written_where_nothing_says_it(translator: translation.Runner, source: str, target: str) -> None:
+    plan = translator._plan(into(source_language=source))
+    assert plan.settings["forced_bos_token_id"] == translator._tokens[target]
+
+
+@pytest.mark.parametrize("name", ["decoder_start_token_id", "forced_bos_token_id"])
+def test_a_model_with_a_target_of_its_own_keeps_it_unless_it_is_told(
+    translator: translation.Runner, nllb: Path, tmp_path: Path, name: str
+) -> None:
+    tokens = translator._tokens
+    french = translation.Runner(changed(nllb, tmp_path / "copy", "generation_config.json", **{name: tokens["fra_Latn"]}))
+    assert french._plan(into()).settings.get(name) in (None, tokens["fra_Latn"])
+    assert french._plan(into(target_language="zho_Hans")).settings[name] == tokens["zho_Hans"]
+    assert french.predict(into()) == french.predict(into(target_language="fra_Latn"))
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"target_language": "deu"}, "target_language: .* did you mean deu_Latn"),
+        ({"target_language": "<s>"}, "target_language: .* it knows deu_Latn, eng_Latn"),
+        ({"source_language": "English"}, "source_language: "),
+    ],
+)
+def test_a_language_that_a_model_does_not_know_is_refused(
+    translator: translation.Runner, fields: dict[str, str], said: str
+) -> None:
+    with pytest.raises(BadInput, match=f"^{said}"):
+        translator.predict(into(**fields))
+
+
+@pytest.mark.parametrize("fields", [{"target_language": "eng"}, {"source_language": "de"}])
+def test_a_pair_that_t5_has_no_words_for_is_refused(t5_translator: translation.Runner, fields: dict[str, str]) -> None:
+    with pytest.raises(BadInput, match=rf"^{next(iter(fields))}: "):
+        t5_translator.predict(into(**fields))
+
+
+def test_a_model_of_one_pair_is_told_nothing(t5: Path, tmp_path: Path, rewriter: text2text_generation.Runner) -> None:
+    single = translation.Runner(changed(t5, tmp_path / "copy", "config.json", task_specific_params=None))
+    assert single.predict(into()).text == rewriter.predict(ask(max_new_tokens=24)).text
+    with pytest.raises(BadInput, match=r"^target_language: the model cannot be told it"):
+        single.predict(into(target_language="de"))

@@ -1,0 +1,29 @@
+"""What is answered together with others is answered as it would be alone, for each task that answers in batches."""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+
+import pytest
+
+from steps.smoke import difference
+from steps.tasks.table import TASKS
+from tests.steps.tasks.all_cases import CASES
+from tests.steps.tasks.cases import golden
+
+
+@pytest.mark.parametrize("name", [name for name, task in TASKS.items() if task.batch > 1])
+def test_an_answer_is_the_same_in_a_batch(name: str, tmp_path: Path) -> None:
+    CASES[name].make(tmp_path)
+    module = importlib.import_module(f"steps.serving.tasks.{TASKS[name].service}")
+    runner = module.Runner(tmp_path)
+    fields = golden(name)
+    longer = {field: f"{value} {value}" if " " in str(value) else value for field, value in fields.items()}
+    if name == "token-classification":
+        longer["aggregation"] = "none"
+    requests = [module.Request(**each) for each in (fields, longer, fields)]
+    together = runner.predict_all(requests)
+    assert len(together) == len(requests)
+    for answer, request in zip(together, requests, strict=True):
+        difference(runner.predict(request).model_dump(mode="json"), answer.model_dump(mode="json"))

@@ -1,0 +1,204 @@
+"""A model that transformers knows and no service could open is refused by its ``config.json``, with what is lacking."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from steps.core.errors import Reason, SlipwayError
+from steps.fetch import check_survey
+from steps.sources.base import Survey
+from steps.sources.choose import Choice, SourceFile
+from steps.tasks import families
+from steps.tasks import optional_libraries as lacking
+from steps.tasks.base import TOKENIZER_FILES
+from steps.tasks.table import AUTO, TASKS, check_fit, choose
+
+PICTURES = frozenset({"config.json", "preprocessor_config.json"})
+TEXTS = frozenset({"config.json", "tokenizer.json", "tokenizer_config.json"})
+BOTH = PICTURES | TEXTS
+
+
+def model(architecture: str, model_type: str, **settings: Any) -> dict[str, Any]:
+    return {"architectures": [architecture], "model_type": model_type, **settings}
+
+
+TIMM = {"model_type": "timm_backbone", "backbone": "resnet50"}
+OWN = {"model_type": "resnet"}
+DETR = ("DetrForObjectDetection", "detr")
+TIMM_IS_MISSING = "its backbone TimmBackbone needs timm"
+
+
+def survey(config: dict[str, Any], **texts: str) -> Survey:
+    """What fetch knows of a model for texts before its weights move, with the files' contents."""
+    contents = {"config.json": json.dumps(config), **{name.replace("__", "."): text for name, text in texts.items()}}
+    files = [SourceFile(name, len(text), "git", name) for name, text in {**contents, "tokenizer.json": "{}"}.items()]
+    choice = Choice(taken=tuple((file, "text") for file in files), left=())
+    return Survey("", choice, {name: text.encode() for name, text in contents.items()})
+
+
+def test_what_classes_want_is_what_the_installed_library_says() -> None:
+    assert lacking.FILE.read_text() == lacking.text(), "make pins"
+
+
+@pytest.mark.parametrize(
+    ("task", "config", "files", "why"),
+    [
+        ("mask-generation", model("Sam2Model", "sam2"), PICTURES, "picture processor Sam2ImageProcessor needs torchvision"),
+        (
+            "depth-estimation",
+            model("DepthProForDepthEstimation", "depth_pro"),
+            PICTURES,
+            "picture processor DepthProImageProcessor needs torchvision",
+        ),
+        (
+            "object-detection",
+            model("RfDetrForObjectDetection", "rf_detr"),
+            PICTURES,
+            "picture processor RfDetrImageProcessor needs torchvision",
+        ),
+        (
+            "image-text-to-text",
+            model("Mistral3ForConditionalGeneration", "mistral3"),
+            BOTH,
+            "processor PixtralProcessor needs torchvision",
+        ),
+        (
+            "automatic-speech-recognition",
+            model("GraniteSpeech5ForCTC", "granite_speech5_ctc"),
+            BOTH,
+            "sound processor GraniteSpeech5FeatureExtractor needs torchaudio",
+        ),
+        (
+            "image-classification",
+            model("DinatForImageClassification", "dinat"),
+            PICTURES,
+            "its class DinatForImageClassification needs natten",
+        ),
+        ("image-feature-extraction", model("DinatModel", "dinat"), PICTURES, "its class DinatModel needs natten"),
+        (
+            "image-classification",
+            model("TimmWrapperForImageClassification", "timm_wrapper"),
+            PICTURES,
+            "TimmWrapperImageProcessor needs timm and torchvision",
+        ),
+        ("object-detection", model(*DETR), PICTURES, TIMM_IS_MISSING),
+        ("object-detection", model(*DETR, use_timm_backbone=True, backbone="resnet50"), PICTURES, TIMM_IS_MISSING),
+        ("object-detection", model(*DETR, use_timm_backbone=False, backbone_config=TIMM), PICTURES, "its class TimmBackbone"),
+        (
+            "image-text-to-text",
+            model("Gemma3nForConditionalGeneration", "gemma3n", vision_config={"model_type": "gemma3n_vision"}),
+            BOTH,
+            "its class TimmWrapperModel needs timm",
+        ),
+        (
+            "text-classification",
+            model("RoFormerForSequenceClassification", "roformer"),
+            TEXTS,
+            "tokenizer RoFormerTokenizer needs rjieba",
+        ),
+    ],
+    ids=lambda value: value["architectures"][0] if isinstance(value, dict) else "",
+)
+def test_what_cannot_be_opened_is_refused_with_the_library_that_it_lacks(
+    task: str, config: dict[str, Any], files: frozenset[str], why: str
+) -> None:
+    with pytest.raises(SlipwayError) as caught:
+        check_fit(TASKS[task], config, files)
+    assert caught.value.reason is Reason.TASK_MISMATCH
+    assert why in caught.value.message
+    assert caught.value.message.endswith(", which its services do not have.")
+    assert task not in [each.name for each in choose(config, files)]
+
+
+@pytest.mark.parametrize(
+    ("task", "config", "files"),
+    [
+        ("mask-generation", model("SamModel", "sam"), PICTURES),
+        ("object-detection", model(*DETR, backbone_config=OWN), PICTURES),
+        ("object-detection", model(*DETR, use_timm_backbone=False, backbone_config=OWN), PICTURES),
+        ("object-detection", model("YolosForObjectDetection", "yolos"), PICTURES),
+        ("image-segmentation", model("Mask2FormerForUniversalSegmentation", "mask2former"), PICTURES),
+        ("zero-shot-image-classification", model("SiglipModel", "siglip"), BOTH),
+        ("table-question-answering", model("TapasForQuestionAnswering", "tapas"), TEXTS),
+        ("translation", model("MarianMTModel", "marian"), frozenset({"source.spm", "vocab.json"})),
+        ("translation", model("FSMTForConditionalGeneration", "fsmt"), TEXTS | {"vocab.json"}),
+        ("image-text-to-text", model("LlavaForConditionalGeneration", "llava"), BOTH),
+    ],
+    ids=lambda value: value["architectures"][0] if isinstance(value, dict) else "",
+)
+def test_what_can_be_opened_with_the_familys_packages_is_not(task: str, config: dict[str, Any], files: frozenset[str]) -> None:
+    check_fit(TASKS[task], config, files)
+
+
+@pytest.mark.parametrize("name", ["Sam2ImageProcessor", "DINOv3ViTImageProcessor", "PixtralProcessor", "TimmBackbone"])
+def test_the_library_itself_refuses_such_a_class(name: str) -> None:
+    import transformers
+
+    with pytest.raises(ImportError, match=r"Torchvision|timm"):
+        getattr(transformers, name)(transformers.TimmBackboneConfig())
+    assert lacking.missing(name, families.packages("multimodal"))
+
+
+def test_it_is_the_familys_packages_that_count() -> None:
+    assert lacking.misses("tokenizer", "tapas", families.packages("text")) == "TapasTokenizer needs pandas"
+    assert lacking.misses("tokenizer", "tapas", families.packages("table")) == ""
+
+
+@pytest.mark.parametrize("odd", [None, 7, [], ["timm_backbone"], {"model_type": ["timm_backbone"]}, "timm_backbone", {}])
+def test_odd_values_where_a_model_inside_would_be_tell_nothing(odd: Any) -> None:
+    assert lacking.inner_types({"backbone_config": odd}) == set()
+    assert lacking.misses("model", odd if not isinstance(odd, str) else "no-such-type", frozenset()) == ""
+    assert TASKS["image-classification"].misfit(model("ViTForImageClassification", "vit", vision_config=odd), PICTURES) is None
+
+
+@pytest.mark.parametrize("architecture", ["LayoutLMv3For{}", "MarkupLMFor{}", "TapasFor{}"])
+def test_what_takes_pages_or_tables_does_no_task_of_plain_texts(architecture: str) -> None:
+    model_type = architecture.removesuffix("For{}").lower()
+    for head in ("SequenceClassification", "TokenClassification", "MaskedLM"):
+        found = {task.name for task in choose(model(architecture.format(head), model_type), TEXTS | TOKENIZER_FILES)}
+        assert not found & {"text-classification", "token-classification", "fill-mask", "feature-extraction"}
+
+
+@pytest.mark.parametrize(
+    ("encoder", "decoder", "answers"), [("donut-swin", "mbart", True), ("deit", "trocr", False), ("vit", "gpt2", False)]
+)
+def test_of_models_that_see_and_write_donut_alone_answers_about_pages(encoder: str, decoder: str, answers: bool) -> None:
+    parts = {"encoder": {"model_type": encoder}, "decoder": {"model_type": decoder}}
+    config = model("VisionEncoderDecoderModel", "vision-encoder-decoder", **parts)
+    found = [task.name for task in choose(config, BOTH)]
+    assert found == ["image-to-text", *["document-question-answering"] * answers]
+    if not answers:
+        with pytest.raises(SlipwayError, match=f"its encoder is of the type {encoder}, and donut-swin is needed"):
+            check_fit(TASKS["document-question-answering"], config, BOTH)
+
+
+GPT = model("GPT2LMHeadModel", "gpt2")
+CHAT = '{"chat_template": "{{ messages }}"}'
+
+
+@pytest.mark.parametrize(
+    "texts",
+    [
+        {"tokenizer_config__json": CHAT},
+        {"tokenizer_config__json": "{}", "chat_template__jinja": "{{ messages }}"},
+        {"tokenizer_config__json": "{}", "decision_template__jinja": "{{ state }}"},
+        {},  # not known before the fetch: load finds out
+    ],
+    ids=["inside", "beside", "its own", "unknown"],
+)
+def test_a_model_that_chats_decides_too(texts: dict[str, str]) -> None:
+    assert check_survey(survey(GPT, **texts), (AUTO,)) == ("text-generation", "decision")
+    assert check_survey(survey(GPT, **texts), ("decision",)) == ("decision",)
+
+
+def test_a_model_that_only_goes_on_with_texts_decides_nothing() -> None:
+    plain = survey(GPT, tokenizer_config__json="{}")
+    assert check_survey(plain, (AUTO,)) == ("text-generation",)
+    with pytest.raises(
+        SlipwayError, match="cannot do decision: it has no chat template, neither in tokenizer_config"
+    ) as caught:
+        check_survey(plain, ("decision",))
+    assert caught.value.hint == "It can do: feature-extraction, text-generation."
