@@ -2,6 +2,10 @@
 
 The retries that client libraries bring along are switched off. They differ from each other, know no ``Retry-After``, and
 cannot be told that nobody waits for the answer any more.
+
+A client has its policy as a named constant, with the reason for its figures. Work that is one function goes through
+``RetryPolicy.call``. Work that goes on where it was cut, such as a stream, keeps the ``Retries`` of ``RetryPolicy.start`` and
+gives each failure to ``Retries.wait_after``.
 """
 
 from __future__ import annotations
@@ -16,23 +20,56 @@ from random import SystemRandom
 from typing import ParamSpec, TypeVar
 
 from steps.core.clock import Clock, SystemClock
+from steps.core.errors import Reason, SlipwayError
 
 # Statuses that may pass (RFC 9110 and RFC 6585). https://cloud.google.com/storage/docs/retry-strategy and botocore agree.
 TRANSIENT_STATUSES = frozenset({408, 425, 429, 500, 502, 503, 504})
+STOP_CHECK = 1.0  # seconds of a clock's sleep between two looks at whether the work was stopped
 
 _JITTER = SystemRandom()  # not the generator that a program or a test may have seeded
 
 T = TypeVar("T")
 
 
+class TransientError(SlipwayError):
+    """A failure of one request that may pass. ``wait`` is the server's ``Retry-After`` in seconds, None where it sent none."""
+
+    def __init__(self, reason: Reason, message: str, wait: float | None = None, *, hint: str | None = None) -> None:
+        super().__init__(reason, message, hint=hint)
+        self.wait = wait
+
+
+def requested_wait(error: Exception) -> float | None:
+    """The seconds to wait before a ``TransientError`` is tried again (0 where the server named none), None for other errors."""
+    return (error.wait or 0.0) if isinstance(error, TransientError) else None
+
+
+def retry_messages(note: Callable[[str], None]) -> Callable[[Exception, float], None]:
+    """A ``notify`` for ``RetryPolicy.call`` that passes each failure and the wait on to ``note`` as one line of text."""
+
+    def notify(error: Exception, wait: float) -> None:
+        text = error.message if isinstance(error, SlipwayError) else str(error)
+        note(f"{text} Trying again in {wait:.1f} s.")
+
+    return notify
+
+
+def _silent(error: Exception, wait: float) -> None:
+    """Report nothing."""
+
+
 @dataclass(frozen=True)
 class RetryPolicy:
     """How often and for how long one request is tried again.
 
-    ``attempts`` counts the first try too; None sets no limit. ``budget`` is the time in seconds from the first try within which
-    the last one must begin; None sets no limit, and one of the two must be set. Waits double from ``first`` to ``longest``
-    seconds, with jitter, and are never shorter than what the server asks for by ``Retry-After``. A server that asks for more
-    than ``longest_retry_after`` seconds ends the tries.
+    Attributes:
+        attempts: The most tries, the first one included; None sets no limit.
+        budget: Seconds from the first try within which the last one must begin; None sets no limit. One of ``attempts`` and
+            ``budget`` must be set.
+        first: Seconds of the first wait. Each further wait is twice as long, with a jitter of a fifth, and never shorter
+            than what the server requests by ``Retry-After``.
+        longest: Seconds of the longest wait that the server has not requested.
+        longest_retry_after: Seconds; a server that requests a longer wait ends the tries.
     """
 
     attempts: int | None = None
@@ -49,35 +86,41 @@ class RetryPolicy:
         self,
         work: Callable[[], T],
         *,
-        transient: Callable[[Exception], float | None],
+        transient: Callable[[Exception], float | None] = requested_wait,
         clock: Clock | None = None,
-        notify: Callable[[Exception, float], None] = lambda error, wait: None,
+        notify: Callable[[Exception, float], None] = _silent,
         stopped: threading.Event | None = None,
     ) -> T:
         """Call ``work`` until it succeeds, and return what it returns.
 
-        ``transient`` says of an error how many seconds the server asks to wait: 0 where it names none, None where trying again
-        cannot help. ``notify`` hears of each error that is tried again, with the wait in seconds. Setting ``stopped`` ends a
-        wait. Raises what the last try raised.
+        Args:
+            work: One try.
+            transient: Gives the seconds that the server requests to wait after an error: 0 where it names none, None where
+                trying again cannot help. The default knows ``TransientError``.
+            clock: Measures and waits; the machine's own clock where it is None.
+            notify: Called with each error that is tried again, and the wait in seconds.
+            stopped: Ends a wait, and with it the tries, once it is set.
+
+        Raises:
+            Exception: What the last try raised.
         """
-        clock = clock or SystemClock()
-        begin = clock.monotonic()
-        for attempt, delay in enumerate(self.delays(), 1):
+        retries = self.start(transient=transient, clock=clock, notify=notify, stopped=stopped)
+        while True:
             try:
                 return work()
             except Exception as error:
-                asked = transient(error)
-                if asked is None or attempt == self.attempts or asked > self.longest_retry_after:
-                    raise
-                wait = max(asked, delay)
-                if self.budget is not None and clock.monotonic() - begin + wait > self.budget:
-                    raise
-                notify(error, wait)
-                if stopped is None:
-                    clock.sleep(wait)
-                elif stopped.wait(wait):
-                    raise
-        raise AssertionError("the delays do not end")
+                retries.wait_after(error)
+
+    def start(
+        self,
+        *,
+        transient: Callable[[Exception], float | None] = requested_wait,
+        clock: Clock | None = None,
+        notify: Callable[[Exception, float], None] = _silent,
+        stopped: threading.Event | None = None,
+    ) -> Retries:
+        """Begin the tries of one request whose loop is the caller's. The arguments are those of ``call``."""
+        return Retries(self, transient, clock, notify, stopped)
 
     def delays(self) -> Iterator[float]:
         """Seconds to wait after each try, without end: doubled from ``first`` to ``longest``, with a jitter of a fifth."""
@@ -85,6 +128,56 @@ class RetryPolicy:
         while True:
             yield delay * _JITTER.uniform(0.8, 1.2)
             delay = min(2 * delay, self.longest)
+
+
+class Retries:
+    """The tries of one request: how many there were, and since when."""
+
+    def __init__(
+        self,
+        policy: RetryPolicy,
+        transient: Callable[[Exception], float | None],
+        clock: Clock | None,
+        notify: Callable[[Exception, float], None],
+        stopped: threading.Event | None,
+    ) -> None:
+        self._policy, self._transient, self._notify, self._stopped = policy, transient, notify, stopped
+        self._real_time = clock is None
+        self._clock = clock or SystemClock()
+        self.restart()
+
+    def restart(self) -> None:
+        """Count from the beginning: for a failure after which the work had got on."""
+        self._begin = self._clock.monotonic()
+        self._failures = 0
+        self._delays = self._policy.delays()
+
+    def wait_after(self, error: Exception) -> None:
+        """Wait until the next try; raise ``error`` where there is none."""
+        policy = self._policy
+        requested = self._transient(error)
+        self._failures += 1
+        if requested is None or self._failures == policy.attempts or requested > policy.longest_retry_after:
+            raise error
+        wait = max(requested, next(self._delays))
+        if policy.budget is not None and self._clock.monotonic() - self._begin + wait > policy.budget:
+            raise error
+        if self._stopped is not None and self._stopped.is_set():
+            raise error
+        self._notify(error, wait)
+        self._sleep(wait)
+        if self._stopped is not None and self._stopped.is_set():
+            raise error
+
+    def _sleep(self, seconds: float) -> None:
+        if self._stopped is None:
+            self._clock.sleep(seconds)
+        elif self._real_time:
+            self._stopped.wait(seconds)
+        else:
+            while seconds > 0 and not self._stopped.is_set():
+                self._clock.sleep(min(seconds, STOP_CHECK))
+                seconds -= STOP_CHECK
 
 
 def retry_after(value: str | None, now: datetime) -> float | None:

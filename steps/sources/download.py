@@ -27,12 +27,12 @@ from steps.core.clock import Clock
 from steps.core.digest import CHUNK
 from steps.core.errors import Reason, SlipwayError, from_os_error
 from steps.core.progress import Meter
-from steps.net.http import MAX_TRIES, MAX_WAIT, Busy, Http, unreachable, wait_before
+from steps.net.http import HTTP_RETRIES, Http, unreachable
+from steps.net.retry import Retries, TransientError, retry_messages
 from steps.net.urls import Url
 
 CONNECTIONS = 8  # a single stream is often capped, eight are not
 PARTS = (256 << 10, 8 << 20)  # bytes asked for at once, at least and at most
-WAIT = 1.0  # seconds to sleep at once, so that a transfer that is given up ends soon
 
 
 @dataclass(frozen=True)
@@ -136,15 +136,16 @@ class Transfer:
     def _range(self, remote: RemoteObject, begin: int, end: int) -> bytes:
         """Bytes ``begin`` to ``end`` (exclusive); a cut connection is taken up where it broke."""
         got = bytearray()
-        failures = 0
+        retries = self._retries()
         while len(got) < end - begin:
             before = len(got)
             try:
                 self._read_range(remote, begin, end, got)
-            except Busy as busy:
-                # A connection that delivered something is no failed try: the cut is taken up where it was.
-                failures = 1 if len(got) > before else failures + 1
-                self._pause(busy, failures)
+            except TransientError as error:
+                # A connection that delivered something is no failed try: the next one goes on where it was cut.
+                if len(got) > before:
+                    retries.restart()
+                retries.wait_after(error)
         return bytes(got)
 
     def _read_range(self, remote: RemoteObject, begin: int, end: int, got: bytearray) -> None:
@@ -159,11 +160,13 @@ class Transfer:
                 got += chunk
                 self._meter.advance(len(chunk))
         if len(got) < end - begin:
-            raise Busy(Reason.NETWORK_UNREACHABLE, f"{remote.what}: the connection broke after {begin + len(got)} bytes.")
+            raise TransientError(
+                Reason.NETWORK_UNREACHABLE, f"{remote.what}: the connection broke after {begin + len(got)} bytes."
+            )
 
     def _in_one(self, remote: RemoteObject, start: int) -> Iterator[bytes]:
         """The same bytes from a server without ranges: what is there already is read again and dropped."""
-        position, failures = start, 0
+        position, retries = start, self._retries()
         while position < remote.size:
             seen = 0
             try:
@@ -176,10 +179,9 @@ class Transfer:
                             self._meter.advance(len(fresh))
                             yield fresh
                 if position < remote.size:
-                    raise Busy(Reason.NETWORK_UNREACHABLE, f"{remote.what}: the connection broke after {seen} bytes.")
-            except Busy as busy:
-                failures += 1
-                self._pause(busy, failures)
+                    raise TransientError(Reason.NETWORK_UNREACHABLE, f"{remote.what}: the connection broke after {seen} bytes.")
+            except TransientError as error:
+                retries.wait_after(error)
 
     @contextlib.contextmanager
     def _open(self, remote: RemoteObject, headers: dict[str, str]) -> Iterator[urllib3.BaseHTTPResponse]:
@@ -233,14 +235,8 @@ class Transfer:
         except urllib3.exceptions.HTTPError as error:
             raise unreachable(remote.url, error) from error
 
-    def _pause(self, busy: Busy, failures: int) -> None:
-        wait = wait_before(failures - 1, busy)
-        if self._stop.is_set() or failures >= MAX_TRIES or wait > MAX_WAIT:
-            raise busy
-        self._tell(f"{busy.message} Trying again in {wait:.1f} s.")
-        while wait > 0 and not self._stop.is_set():
-            self._clock.sleep(min(wait, WAIT))
-            wait -= WAIT
+    def _retries(self) -> Retries:
+        return HTTP_RETRIES.start(clock=self._clock, notify=retry_messages(self._tell), stopped=self._stop)
 
 
 @contextlib.contextmanager

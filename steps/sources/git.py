@@ -20,7 +20,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from steps.core.errors import Reason, SlipwayError
-from steps.net.http import Busy, Http
+from steps.net.http import Http
+from steps.net.retry import TransientError
 from steps.net.urls import Url
 from steps.sources.choose import SourceFile, printable
 
@@ -159,7 +160,7 @@ class GitRemote:
         for pattern, reason in _FAILURES:
             if re.search(pattern, stderr):
                 message = f"{self._url}: {said}."
-                return Busy(reason, message) if reason.retryable else SlipwayError(reason, message)
+                return TransientError(reason, message) if reason.retryable else SlipwayError(reason, message)
         return SlipwayError(Reason.SOURCE_PROTOCOL, f"git {arguments[0]} failed for {self._url}: {said}.")
 
 

@@ -8,7 +8,9 @@ hashed while it is written, and each other file is checked by Git against its ob
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Callable
 from types import TracebackType
+from typing import TypeVar
 
 from steps.core.contract import Context
 from steps.core.digest import sha256_bytes
@@ -16,13 +18,16 @@ from steps.core.errors import Reason, SlipwayError, from_os_error
 from steps.core.lock import LockedFile, blob_key
 from steps.core.progress import Meter
 from steps.gate.admit import admit
-from steps.net.http import Http, with_retries
+from steps.net.http import HTTP_RETRIES, Http
+from steps.net.retry import retry_messages
 from steps.net.urls import check_source
 from steps.sources.base import ModelSource, Request, SourceKind
 from steps.sources.choose import SourceFile
 from steps.sources.download import Transfer, exclusive
 from steps.sources.git import GitRemote, GitTree
 from steps.sources.lfs_api import MAX_POINTER, LfsClient, Pointer, parse_pointer
+
+T = TypeVar("T")
 
 
 class GitLfsSource(ModelSource):
@@ -45,16 +50,16 @@ class GitLfsSource(ModelSource):
         self._private.close()
 
     def pin(self) -> str:
-        return self._patiently_resolve()
+        return self._resolve()
 
     def commit(self) -> str:
         return self._commit
 
     def files(self) -> list[SourceFile]:
-        self._commit = self._patiently_resolve()
+        self._commit = self._resolve()
         tell = self.context.progress.note
         tell(f"Fetching commit {self._commit} of {self._url}.")
-        self._tree = with_retries(lambda: self._remote.fetch(self._commit, self._folder / "git"), self.context.clock, tell)
+        self._tree = self._retrying(lambda: self._remote.fetch(self._commit, self._folder / "git"))
         files = self._tree.files()
         small = [file for file in files if file.stored == "git" and file.size < MAX_POINTER]
         pointers = {
@@ -133,9 +138,10 @@ class GitLfsSource(ModelSource):
             path.unlink()
         return True
 
-    def _patiently_resolve(self) -> str:
+    def _resolve(self) -> str:
         if not self._commit:
-            self._commit = with_retries(
-                lambda: self._remote.resolve(self.request.revision), self.context.clock, self.context.progress.note
-            )
+            self._commit = self._retrying(lambda: self._remote.resolve(self.request.revision))
         return self._commit
+
+    def _retrying(self, work: Callable[[], T]) -> T:
+        return HTTP_RETRIES.call(work, clock=self.context.clock, notify=retry_messages(self.context.progress.note))

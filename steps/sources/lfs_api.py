@@ -17,7 +17,8 @@ import urllib3
 
 from steps.core.clock import Clock
 from steps.core.errors import Reason, SlipwayError
-from steps.net.http import Http, unreachable, with_retries
+from steps.net.http import HTTP_RETRIES, Http, unreachable
+from steps.net.retry import retry_messages
 from steps.net.urls import Url, check_hop
 from steps.sources.download import RemoteObject
 
@@ -79,7 +80,9 @@ class LfsClient:
         return found
 
     def _locate(self, wanted: Mapping[str, Pointer]) -> dict[str, RemoteObject]:
-        answer = with_retries(lambda: self._batch(set(wanted.values())), self._clock, self._tell)
+        answer = HTTP_RETRIES.call(
+            lambda: self._batch(set(wanted.values())), clock=self._clock, notify=retry_messages(self._tell)
+        )
         objects = {str(entry.get("oid")): entry for entry in _entries(answer)}
         missing = [path for path, pointer in wanted.items() if _error_code(objects.get(pointer.oid)) in (404, 410)]
         if missing:

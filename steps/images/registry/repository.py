@@ -93,7 +93,7 @@ class Repository(AbstractContextManager["Repository"]):
         return self._session.retrying(get)
 
     def retrying(self, work: Callable[[], T]) -> T:
-        """Call ``work`` again while it raises ``Busy``: for those who read ``blob`` themselves."""
+        """Call ``work`` again while it raises ``TransientError``: for those who read ``blob`` themselves."""
         return self._session.retrying(work)
 
     def has(self, digest: str) -> bool:
@@ -109,7 +109,7 @@ class Repository(AbstractContextManager["Repository"]):
         return self._session.retrying(ask)
 
     def blob(self, blob: Descriptor) -> Iterator[bytes]:
-        """A blob's bytes, compared with its digest and size; ``Busy`` where the connection breaks."""
+        """A blob's bytes, compared with its digest and size; ``TransientError`` where the connection breaks."""
         what = f"{self.host}/{self.name}, blob {blob.digest[:19]}"
         with self._session.exchange(
             "GET", self._path("blobs", blob.digest), what=what, rights=self._rights, expect=(200,)

@@ -27,8 +27,8 @@ from steps.core.clock import Clock
 from steps.core.errors import Reason, SlipwayError
 from steps.images.registry.credentials import Credentials, find_credentials
 from steps.images.registry.reference import is_plain
-from steps.net.http import TRANSIENT, Busy, with_retries
-from steps.net.retry import retry_after
+from steps.net.http import HTTP_RETRIES
+from steps.net.retry import TRANSIENT_STATUSES, TransientError, retry_after, retry_messages
 
 TIMEOUT = urllib3.Timeout(connect=10, read=300)  # a registry may move gigabytes before it answers the last request
 MAX_HOPS = 5
@@ -44,7 +44,7 @@ _QUERY = re.compile(r"\?[^\s\"']*")
 T = TypeVar("T")
 
 
-class RegistryBusy(Busy):
+class RegistryBusy(TransientError):
     """A failure of a registry that may pass."""
 
     def __init__(self, reason: Reason, message: str, wait: float | None = None) -> None:
@@ -89,8 +89,8 @@ class Session:
             pool.clear()
 
     def retrying(self, work: Callable[[], T]) -> T:
-        """Call ``work`` until it does not raise ``Busy``, a few times, waiting as the registry asks."""
-        return with_retries(work, self._clock, self._tell)
+        """Call ``work`` until it does not raise ``TransientError``, a few times, waiting as the registry asks."""
+        return HTTP_RETRIES.call(work, clock=self._clock, notify=retry_messages(self._tell))
 
     @contextlib.contextmanager
     def exchange(
@@ -107,7 +107,7 @@ class Session:
         """One request, and its answer if the status is among ``expect``; the answer's body is not read yet.
 
         ``path`` is a path of the registry or an address that it gave; ``rights`` are the scopes to ask a token for. Raises
-        ``Busy`` for what may pass, else a ``SlipwayError`` that names ``what``.
+        ``TransientError`` for what may pass, else a ``SlipwayError`` that names ``what``.
         """
         url = urllib.parse.urljoin(self.origin + "/", path)
         if not url.startswith(("https://", self.origin + "/")):
@@ -217,7 +217,7 @@ class Session:
         wait = retry_after(response.headers.get("Retry-After"), self._clock.now())
         said = self._said(response, what)
         text = f"{what}: {self.host} answered {status}{f' ({said})' if said else ''}."
-        if status in TRANSIENT:
+        if status in TRANSIENT_STATUSES:
             return RegistryBusy(Reason.STORE_BUSY, text, wait)
         if status in (401, 403):
             verb = "push to" if any("push" in right for right in rights) else "pull from"
