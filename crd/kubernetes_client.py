@@ -21,7 +21,7 @@ import yaml
 
 from crd.types import API_VERSION
 from steps.core.errors import Reason, SlipwayError
-from steps.core.text import shown
+from steps.core.text import display_text
 
 NAMESPACE = "slipway"  # where `slipway install` puts everything, and where Models are looked for, unless told otherwise
 TIMEOUT = (5, 60)  # seconds to connect, and between two reads
@@ -158,7 +158,7 @@ class Cluster:
 
     def log(self, pod: str) -> list[str]:
         """The lines that the pod's main container wrote, the newest ``MAX_LOG`` of them, safe to show in a terminal."""
-        return [shown(line, limit=10_000) for line in self._log(pod, tailLines=MAX_LOG)]
+        return [display_text(line, limit=10_000) for line in self._log(pod, tailLines=MAX_LOG)]
 
     def log_since(self, pod: str, since: str) -> list[tuple[str, str]]:
         """Each line with the time when it was written, from the second of ``since`` on, or from the beginning without it.
@@ -167,7 +167,7 @@ class Cluster:
         """
         asked = {"sinceTime": since} if since else {"tailLines": MAX_LOG}
         found = (line.partition(" ") for line in self._log(pod, timestamps=True, **asked))
-        return [(time, shown(line, limit=10_000)) for time, _, line in found]
+        return [(time, display_text(line, limit=10_000)) for time, _, line in found]
 
     def _log(self, pod: str, **query: Any) -> list[str]:
         try:
@@ -237,7 +237,7 @@ def speaking(server: str) -> Iterator[None]:
             Reason.MISSING_DEPENDENCY, f"The cluster at {server} lacks a kind: {error}.", hint=INSTALL_HINT
         ) from None
     except (HTTPError, OSError) as error:
-        cause = shown(getattr(error, "reason", None) or error)
+        cause = display_text(getattr(error, "reason", None) or error)
         raise SlipwayError(
             Reason.NETWORK_UNREACHABLE,
             f"The cluster at {server} cannot be reached: {cause}.",
@@ -249,9 +249,9 @@ def _from_api(error: Any) -> SlipwayError:
     """The reason for an answer that is no success; its ``Status`` object says why."""
     try:
         status = json.loads(error.body)
-        message = shown(status["message"], 1000)
+        message = display_text(status["message"], 1000)
     except (TypeError, ValueError, KeyError):
-        status, message = {}, shown(f"{error.status} {error.reason}")
+        status, message = {}, display_text(f"{error.status} {error.reason}")
     match error.status:
         case 401:
             return SlipwayError(
@@ -261,7 +261,7 @@ def _from_api(error: Any) -> SlipwayError:
             return SlipwayError(Reason.ACCESS_DENIED, f"{message}.", hint=_missing_right(message))
         case 400 | 422:
             causes = (status.get("details") or {}).get("causes") or []
-            said = "\n".join(shown(f"{cause.get('field', '')}: {cause.get('message', '')}", 500) for cause in causes)
+            said = "\n".join(display_text(f"{cause.get('field', '')}: {cause.get('message', '')}", 500) for cause in causes)
             return SlipwayError(Reason.INVALID_MANIFEST, said or message)
         case 404:
             return SlipwayError(Reason.MISSING_DEPENDENCY, f"{message}.", hint=INSTALL_HINT)
@@ -296,7 +296,7 @@ def _load(configuration: Any, context: str) -> None:
     except (config.ConfigException, yaml.YAMLError, OSError, TypeError, ValueError) as error:
         raise SlipwayError(
             Reason.MISSING_DEPENDENCY,
-            f"No cluster is configured: {shown(' '.join(str(error).split()), 500)}",
+            f"No cluster is configured: {display_text(' '.join(str(error).split()), 500)}",
             hint="Set KUBECONFIG to the cluster's file. `make kind-up` makes a cluster on this machine.",
         ) from None
 

@@ -18,9 +18,8 @@ from crd.types import ModelSpec
 from crd.workflow import BUILDERS, workflow_name
 from crd.workflow_nodes import REPORT, Run, StepRun, Try, read_run
 from steps.core.errors import Reason
-from steps.core.progress import human_bytes
 from steps.core.receipts import Failure
-from steps.core.text import shown
+from steps.core.text import display_text, format_bytes
 from steps.images.builders.base import BuilderKind
 from steps.tasks.table import AUTO
 
@@ -189,7 +188,7 @@ def _verdict(names: tuple[str, ...], steps: Sequence[StepRun], expected: int, en
 
 def _fetched(steps: Sequence[StepRun]) -> Verdict:
     outputs = steps[0].outputs
-    what = f"{outputs.get('files')} files, {human_bytes(int(outputs.get('bytes', 0)))}"
+    what = f"{outputs.get('files')} files, {format_bytes(int(outputs.get('bytes', 0)))}"
     commit = f", at commit {outputs['revision']}" if outputs.get("revision") else ""
     return ("True", _P.SUCCEEDED, f"{what}{commit}.")
 
@@ -273,8 +272,8 @@ def _last_failure(step: str, failure: Failure, time: str) -> LastFailure:
     return LastFailure(
         step=step,
         reason=failure.reason,
-        message=shown(failure.message.strip(), MAX_MESSAGE),
-        hint=shown(failure.hint.strip(), MAX_MESSAGE),
+        message=display_text(failure.message.strip(), MAX_MESSAGE),
+        hint=display_text(failure.hint.strip(), MAX_MESSAGE),
         retryable=failure.retryable,
         time=time,
     )
@@ -288,7 +287,7 @@ def _stamped(verdicts: Verdicts, before: ModelStatus, generation: int, now: str)
             type=kind,
             status=verdicts[kind][0],
             reason=verdicts[kind][1],
-            message=shown(verdicts[kind][2].strip(), MAX_MESSAGE),
+            message=display_text(verdicts[kind][2].strip(), MAX_MESSAGE),
             observed_generation=generation,
             last_transition_time=since.get((kind, verdicts[kind][0]), now),
         )

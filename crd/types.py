@@ -14,10 +14,10 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 from pydantic.alias_generators import to_camel
 
 from steps.core.errors import SlipwayError
+from steps.core.names import ModelName
 from steps.frameworks.base import Framework
 from steps.images.builders.base import BuilderKind
 from steps.net.urls import check_source
-from steps.render import ModelName
 from steps.sources.base import SourceKind
 from steps.tasks.table import AUTO, MAX_SERVICES, resolve
 

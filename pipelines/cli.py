@@ -21,7 +21,7 @@ from pipelines.commands import plan
 from pipelines.display import run as display
 from pipelines.local import run_model
 from steps import __version__
-from steps.command.main import guarded, open_context
+from steps.command.main import open_context, run_to_exit_code
 from steps.core.clock import SystemClock
 from steps.core.errors import ExitCode, Reason, SlipwayError
 from steps.core.progress import PlainProgress, Progress
@@ -57,7 +57,7 @@ def command(function: Callable[P, int]) -> Callable[P, None]:
 
     @functools.wraps(function)
     def wrapped(*args: P.args, **kwargs: P.kwargs) -> None:
-        raise typer.Exit(guarded(lambda: function(*args, **kwargs)))
+        raise typer.Exit(run_to_exit_code(lambda: function(*args, **kwargs)))
 
     app.command(name=function.__name__.rstrip("_"))(wrapped)
     return wrapped
@@ -76,7 +76,7 @@ def run(file: ManifestOption, store: StoreOption = "", as_json: JsonOption = Fal
     else:
         display.print_outcome(outcome, opened, display.open_console(sys.stdout))
         for node, error in outcome.failures.items():
-            display.print_failure(Failure.of(error), display.open_console(sys.stderr), node=node)
+            display.print_failure(Failure.from_error(error), display.open_console(sys.stderr), node=node)
     return outcome.failure.reason.exit_code if outcome.failure else ExitCode.DONE
 
 

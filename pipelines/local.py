@@ -23,9 +23,9 @@ from steps.command.main import open_context
 from steps.core.contract import Context, Inputs
 from steps.core.digest import canonical_json, sha256_bytes
 from steps.core.errors import Reason, SlipwayError
-from steps.core.graph import BRANCH, FETCH, REPORT, TRUNK, Node, Output, Param, Service, Source
+from steps.core.graph import FETCH, MODEL_NODES, REPORT, SERVICE_NODES, InputSource, Node, Output, Param, Service
 from steps.core.progress import Progress, event_from_json
-from steps.core.receipts import Failure, Receipt, execute, find, records
+from steps.core.receipts import Failure, Receipt, execute, find_result, read_records
 from steps.core.settings import read_settings
 from steps.images.builders.base import BuilderKind
 from steps.store.supported import BUCKETS
@@ -84,13 +84,13 @@ def run_name(model: Model) -> str:
 
 def branch(builder: BuilderKind) -> tuple[Node, ...]:
     """The nodes of a service with this builder."""
-    return tuple(node for node in BRANCH if node.builder in (None, builder))
+    return tuple(node for node in SERVICE_NODES if node.builder in (None, builder))
 
 
 def nodes(services: Sequence[str], builder: BuilderKind) -> tuple[str, ...]:
     """The names of a run's nodes, in the order in which they are done; those that nobody knows yet are left out."""
     branches = (f"{service}/{node.name}" for service in services if service != AUTO for node in branch(builder))
-    return (*(node.name for node in TRUNK), *branches)
+    return (*(node.name for node in MODEL_NODES), *branches)
 
 
 def run_model(model: Model, store: str, observer: Observer) -> Outcome:
@@ -111,11 +111,11 @@ class _Run:
 
     def all(self) -> Outcome:
         context = open_context(self.store, "", Progress())
-        context.sweep()
-        before = records(context, self.outcome.run)
+        context.remove_leftovers()
+        before = read_records(context, self.outcome.run)
         told = next((receipt.outputs.get("services") for receipt in before if receipt.node == FETCH.name), None)
         self.observer.begin(self.outcome.run, nodes(told, self.builder) if told else self.outcome.nodes, before)
-        if self.chain(TRUNK, ""):
+        if self.chain(MODEL_NODES, ""):
             services = self.outcome.receipts[FETCH.name].outputs["services"]
             self.outcome.nodes = nodes(services, self.builder)  # `auto` has become tasks
             for service in services:
@@ -155,14 +155,14 @@ class _Run:
     def is_new(self, node: Node, inputs: Inputs, context: Context) -> bool:
         """Whether the step is still to be done. Where that cannot be told, ``execute`` says why, and records it."""
         try:
-            return find(node.step, inputs, context) is None
+            return find_result(node.step, inputs, context) is None
         except SlipwayError:
             return False
 
     def bind(self, node: Node, service: str) -> Inputs:
         """A node's inputs, from the parameters and from what earlier nodes put out."""
 
-        def value(source: Source) -> Any:
+        def value(source: InputSource) -> Any:
             match source:
                 case Param(name):
                     return self.values[name]

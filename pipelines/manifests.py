@@ -29,7 +29,7 @@ def settings() -> dict[str, Any]:
         "kind": "ConfigMap",
         "metadata": {"name": SETTINGS, "labels": LABELS},
         # A pod looks at a build that goes on elsewhere, and does not wait for its end.
-        "data": {variable("store"): "gs://slipway", variable("build_patience"): "60"},
+        "data": {variable("store"): "gs://slipway", variable("build_wait"): "60"},
     }
 
 

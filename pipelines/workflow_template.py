@@ -42,7 +42,7 @@ from hera.workflows.models import (
 
 from crd.workflow import BUILDERS
 from steps import __version__
-from steps.core.graph import BRANCH, BUILD, REPORT, TRUNK, Node, Output, Param, Service, Source
+from steps.core.graph import BUILD, MODEL_NODES, REPORT, SERVICE_NODES, InputSource, Node, Output, Param, Service
 from steps.frameworks.base import Framework
 from steps.sources.base import SourceKind
 
@@ -133,7 +133,7 @@ def workflow_template(version: str = __version__) -> WorkflowTemplate:
         ttl_strategy=TTLStrategy(seconds_after_success=DAY, seconds_after_failure=7 * DAY),
         pod_gc=PodGC(strategy="OnWorkflowSuccess"),
     ) as template:
-        for node in (*TRUNK, *BRANCH):
+        for node in (*MODEL_NODES, *SERVICE_NODES):
             container(node, version)
         container(REPORT, version, {"report_run": "{{workflow.name}}", "status": "{{workflow.status}}"})
         branch()
@@ -198,7 +198,7 @@ def branch() -> None:
     with DAG(name="service", inputs=[Parameter(name="service"), *(Parameter(name=name) for name in needed)]):
         tasks: dict[str, Task] = {}
         given = {name: f"inputs.parameters.{name}" for name in needed}
-        for node in BRANCH:
+        for node in SERVICE_NODES:
             # Both are names of ours, or empty: Argo reads the quotes only after it has put the output in.
             when = f"'{{{{tasks.{BUILD.name}.outputs.parameters.awaits}}}}' == '{node.name}'" if node.builder else None
             link(node, Task(name=node.name, template=node.name, arguments=arguments(node, given), when=when), tasks)
@@ -208,7 +208,7 @@ def trunk() -> None:
     """The DAG of the whole run."""
     with DAG(name="ingest"):
         tasks: dict[str, Task] = {}
-        for node in TRUNK:
+        for node in MODEL_NODES:
             link(node, Task(name=node.name, template=node.name, arguments=arguments(node, {})), tasks)
         needed = needed_from_trunk()
         passed = {name: f"{{{{tasks.{source.node}.outputs.parameters.{name}}}}}" for name, source in needed.items()}
@@ -233,7 +233,7 @@ def link(node: Node, task: Task, tasks: dict[str, Task]) -> None:
 def arguments(node: Node, given: Mapping[str, str]) -> list[Parameter]:
     """A task's arguments as references; ``given`` names those that the enclosing template has as inputs."""
 
-    def reference(source: Source) -> str:
+    def reference(source: InputSource) -> str:
         match source:
             case Param(name):
                 return f"workflow.parameters.{name}"
@@ -247,8 +247,8 @@ def arguments(node: Node, given: Mapping[str, str]) -> list[Parameter]:
 
 def needed_from_trunk() -> dict[str, Output]:
     """What the branches take from the steps before them, by name."""
-    trunk_names = {node.name for node in TRUNK}
-    sources = [source for node in BRANCH for source in node.inputs.values()]
+    trunk_names = {node.name for node in MODEL_NODES}
+    sources = [source for node in SERVICE_NODES for source in node.inputs.values()]
     return {source.name: source for source in sources if isinstance(source, Output) and source.node in trunk_names}
 
 

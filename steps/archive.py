@@ -9,14 +9,15 @@ from pydantic import Field
 
 from steps.command.main import main
 from steps.core.contract import Context, Inputs, Outputs, Step
-from steps.core.digest import canonical_json, sha256_bytes, verified
-from steps.core.documents import Rendered
+from steps.core.digest import canonical_json, sha256_bytes, verified_chunks
+from steps.core.documents import RenderedPackage
 from steps.core.errors import Reason, SlipwayError
 from steps.core.lock import Lock
-from steps.core.progress import Meter, human_bytes
+from steps.core.names import ModelName
+from steps.core.progress import Meter
+from steps.core.text import format_bytes
 from steps.package.tar_writer import Entry, tar_gz
 from steps.package.unpack import MODEL
-from steps.render import ModelName
 from steps.tasks.table import resolve
 
 
@@ -36,7 +37,7 @@ class ArchiveOutputs(Outputs):
 def run(inputs: ArchiveInputs, context: Context) -> ArchiveOutputs:
     task = resolve(inputs.service)
     lock = context.read_document(inputs.lock, Lock)
-    rendered = context.read_document(inputs.render, Rendered)
+    rendered = context.read_document(inputs.render, RenderedPackage)
     # The bytes follow from these two documents, so the name can, too: no need to know the digest before the upload.
     identity = sha256_bytes(canonical_json([inputs.lock, inputs.render]))[:16]
     key = f"archives/{inputs.name}-{task.name}-{identity}.tar.gz"
@@ -47,11 +48,11 @@ def run(inputs: ArchiveInputs, context: Context) -> ArchiveOutputs:
         if archived.get(f"{MODEL}/{file.path}") != file.size:
             raise SlipwayError(Reason.LOCK_MISMATCH, f"{file.path} would not be in the archive.")
     digest, size = context.publish_stream(key, tar_gz(entries))
-    context.progress.note(f"{context.store.locate(key)}: {human_bytes(size)}, sha256 {digest}.")
+    context.progress.note(f"{context.store.locate(key)}: {format_bytes(size)}, sha256 {digest}.")
     return ArchiveOutputs(archive=key, archive_digest=digest, archive_bytes=size)
 
 
-def text_entries(rendered: Rendered) -> Iterator[Entry]:
+def text_entries(rendered: RenderedPackage) -> Iterator[Entry]:
     contents = {path: text.encode() for path, text in rendered.files.items()}
     contents |= {path: base64.b64decode(text) for path, text in rendered.binaries.items()}
     for path, data in contents.items():
@@ -61,7 +62,9 @@ def text_entries(rendered: Rendered) -> Iterator[Entry]:
 def model_entries(lock: Lock, context: Context, meter: Meter) -> Iterator[Entry]:
     """The lock's files, each checked again while it passes into the archive."""
     for file in lock.files:
-        chunks = verified(context.store.read(file.key), sha256=file.sha256, size=file.size, what=context.store.locate(file.key))
+        chunks = verified_chunks(
+            context.store.read(file.key), sha256=file.sha256, size=file.size, what=context.store.locate(file.key)
+        )
         yield Entry(f"{MODEL}/{file.path}", file.size, counted(chunks, meter), stored=file in lock.weights)
 
 

@@ -12,15 +12,15 @@ from pydantic import Field
 from steps.command.main import main
 from steps.core.contract import Context, Inputs, Outputs, Step
 from steps.core.digest import sha256_file
-from steps.core.documents import BuildPlan, Layer
+from steps.core.documents import BuildPlan, PlannedLayer
 from steps.core.errors import Reason, SlipwayError
 from steps.core.lock import Lock, Sha256
+from steps.core.names import ModelName
 from steps.core.settings import IMAGE_PATTERN, REGISTRY_PATTERN, read_settings
 from steps.images.builders.base import DOCKERFILE, BuilderKind, BuildRequest, open_builder
 from steps.images.description import CODE, REQUIREMENTS, WEIGHTS
 from steps.images.description import labels as image_labels
 from steps.package.unpack import MODEL, unpack
-from steps.render import ModelName
 from steps.tasks.table import resolve
 
 
@@ -60,7 +60,7 @@ def run(inputs: BuildInputs, context: Context) -> BuildOutputs:
     builder = open_builder(inputs.builder)
     where = context.store.locate(inputs.archive)
     prefix = f"contexts/{inputs.name}-{task.name}-{inputs.archive_digest[:16]}"
-    with context.private() as scratch:
+    with context.private_folder() as scratch:
         folder = scratch / "context"
         lock = unpack(context.store.read(inputs.archive), folder, sha256=inputs.archive_digest, what=where)
         request = BuildRequest(
@@ -102,15 +102,15 @@ def labels(folder: Path, archive_digest: str) -> dict[str, str]:
     return image_labels(json.loads((folder / "src/slipway.json").read_text()), archive_digest)
 
 
-def plan_layers(folder: Path, base_image: str) -> list[Layer]:
+def plan_layers(folder: Path, base_image: str) -> list[PlannedLayer]:
     """What the image consists of, from the base up, with the bytes that each part takes from the context."""
     weights = size(folder / MODEL)
     packages = (folder / REQUIREMENTS).read_text().count("==")
     return [
-        Layer(instruction=f"FROM {base_image}", purpose="base image", bytes=0),
-        Layer(instruction="RUN pip install", purpose=f"{packages} locked packages", bytes=0),
-        Layer(instruction=f"COPY {' '.join(WEIGHTS.sources)}", purpose=WEIGHTS.purpose, bytes=weights),
-        Layer(instruction=f"COPY {' '.join(CODE.sources)}", purpose=CODE.purpose, bytes=size(folder) - weights),
+        PlannedLayer(instruction=f"FROM {base_image}", purpose="base image", bytes=0),
+        PlannedLayer(instruction="RUN pip install", purpose=f"{packages} locked packages", bytes=0),
+        PlannedLayer(instruction=f"COPY {' '.join(WEIGHTS.sources)}", purpose=WEIGHTS.purpose, bytes=weights),
+        PlannedLayer(instruction=f"COPY {' '.join(CODE.sources)}", purpose=CODE.purpose, bytes=size(folder) - weights),
     ]
 
 

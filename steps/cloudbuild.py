@@ -1,8 +1,8 @@
 """cloudbuild: have Google Cloud Build make the planned image, and look what became of it.
 
 A build takes minutes to an hour, and no pod waits for it: the step finds or starts the build, looks at it for at most
-``patience`` seconds, and ends with ``BuildRunning`` (try again later) while it runs. The workflow's retry of this step is the
-poll; each attempt takes over the build of the one before. On a laptop patience lasts for a day, as the settings have it.
+``wait`` seconds, and ends with ``BuildRunning`` (try again later) while it runs. The workflow's retry of this step is the
+poll; each attempt takes over the build of the one before. On a laptop wait lasts for a day, as the settings have it.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from steps.core.contract import Context, Inputs, Outputs, Step
 from steps.core.documents import BuildPlan
 from steps.core.errors import Reason, SlipwayError
 from steps.core.lock import Sha256
+from steps.core.names import ModelName
 from steps.core.receipts import Receipt
 from steps.core.settings import read_settings
 from steps.images.cloud_build.build_once import Single, cancel
 from steps.images.cloud_build.client import Build, Builds, Status
 from steps.images.cloud_build.request import Order, find_source, source_digest
-from steps.render import ModelName
 
 POLL = 5.0  # seconds between two looks
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
@@ -34,8 +34,8 @@ class CloudBuildInputs(Inputs):
     archive: str = Field(description="store key of the archive")
     archive_digest: Sha256 = Field(description="its sha256")
     plan: str = Field(description="store key of the build plan")
-    patience: int = Field(
-        default_factory=lambda: read_settings().build_patience,
+    wait: int = Field(
+        default_factory=lambda: read_settings().build_wait,
         description="seconds to look at a build that runs; then the step ends with BuildRunning",
         ge=0,
     )
@@ -55,7 +55,7 @@ def run(inputs: CloudBuildInputs, context: Context) -> CloudBuildOutputs:
     order = Order(inputs.name, inputs.archive_digest, plan.image, plan.base_image, plan.labels, source, settings.build_index)
     try:
         with Builds(settings, context.clock) as builds:
-            build = finished(Single(order, builds, context), inputs.patience, context)
+            build = finished(Single(order, builds, context), inputs.wait, context)
     except KeyboardInterrupt:  # a pod that is moved gets SIGTERM instead, and its next attempt takes the build over
         try:
             for stopped in cancel(inputs.archive_digest, context, settings):
@@ -71,9 +71,9 @@ def run(inputs: CloudBuildInputs, context: Context) -> CloudBuildOutputs:
     )
 
 
-def finished(single: Single, patience: float, context: Context) -> Build:
-    """The build, once it has succeeded. Raises ``BuildRunning`` when it has not after ``patience`` seconds."""
-    until = context.clock.monotonic() + patience
+def finished(single: Single, wait: float, context: Context) -> Build:
+    """The build, once it has succeeded. Raises ``BuildRunning`` when it has not after ``wait`` seconds."""
+    until = context.clock.monotonic() + wait
     told = None
     build = single.find_or_create()
     while build.status is not Status.SUCCESS:

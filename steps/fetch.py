@@ -10,7 +10,7 @@ from pydantic import Field
 from steps.command.main import main
 from steps.core.contract import Context, Inputs, Outputs, Step
 from steps.core.errors import Reason, SlipwayError
-from steps.core.progress import human_bytes
+from steps.core.text import format_bytes
 from steps.gate.json_files import architectures, check_json
 from steps.sources.base import ModelSource, Request, SourceKind, Survey, open_source
 from steps.tasks.base import Task
@@ -100,7 +100,7 @@ def run(inputs: FetchInputs, context: Context) -> FetchOutputs:
             Reason.SET_DIGEST_UNEXPECTED,
             f"The files have the set digest {lock.set_digest}, and {inputs.expected_set_digest} was expected.",
         )
-    context.progress.note(f"Every digest is right: {len(lock.files)} files, {human_bytes(lock.size)}.")
+    context.progress.note(f"Every digest is right: {len(lock.files)} files, {format_bytes(lock.size)}.")
     return FetchOutputs(
         lock=context.publish_document("locks", lock),
         services=check_survey(survey, inputs.services),

@@ -28,7 +28,7 @@ class LoadOutputs(Outputs):
 def run(inputs: LoadInputs, context: Context) -> LoadOutputs:
     tasks = [resolve(name) for name in inputs.services]
     lock = context.read_document(inputs.lock, Lock)
-    with context.private() as scratch:
+    with context.private_folder() as scratch:
         folder = bring_model(lock, scratch / "model", context)
         facts = open_loader(inputs.framework).prepare_bento_model(lock, folder, tasks, context.progress)
     return LoadOutputs(

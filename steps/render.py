@@ -9,17 +9,18 @@ import ast
 import base64
 import json
 from pathlib import Path, PurePosixPath
-from typing import Annotated, Any
+from typing import Any
 
-from pydantic import Field, StringConstraints
+from pydantic import Field
 
 from steps import __version__
 from steps.command.main import main
 from steps.core.contract import Context, Inputs, Outputs, Step
 from steps.core.digest import canonical_json, sha256_bytes
-from steps.core.documents import Facts, Rendered
+from steps.core.documents import ModelFacts, RenderedPackage
 from steps.core.errors import Reason, SlipwayError
 from steps.core.lock import Lock
+from steps.core.names import ModelName
 from steps.core.settings import BASE_IMAGE
 from steps.images import description as image
 from steps.package.pins import read_pins, requirements
@@ -27,8 +28,6 @@ from steps.tasks.base import Task
 from steps.tasks.table import resolve
 from steps.templates import fill
 
-# A name that is safe in file names, image tags, labels and Bento tags alike: a DNS label of RFC 1123.
-ModelName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([-a-z0-9]{0,38}[a-z0-9])?$")]
 # bento.yaml must name a moment; the moment of rendering would give equal inputs two digests.
 CREATION_TIME = "2000-01-01T00:00:00+00:00"
 SERVING = Path(__file__).parent / "serving"
@@ -50,12 +49,12 @@ class RenderOutputs(Outputs):
 def run(inputs: RenderInputs, context: Context) -> RenderOutputs:
     task = resolve(inputs.service)
     lock = context.read_document(inputs.lock, Lock)
-    facts = context.read_document(inputs.facts, Facts)
+    facts = context.read_document(inputs.facts, ModelFacts)
     rendered = render(inputs.name, task, lock, facts)
     return RenderOutputs(render=context.publish_document("renders", rendered), bento=rendered.bento)
 
 
-def render(name: str, task: Task, lock: Lock, facts: Facts) -> Rendered:
+def render(name: str, task: Task, lock: Lock, facts: ModelFacts) -> RenderedPackage:
     """All files of a package except the weights. The Bento's version is a digest over them and the set digest."""
     locked = requirements(task.family)
     common: dict[str, Any] = {"task": task, "set_digest": lock.set_digest, "base_image": BASE_IMAGE}
@@ -91,10 +90,10 @@ def render(name: str, task: Task, lock: Lock, facts: Facts) -> Rendered:
     for path, text in files.items():
         if path.endswith(".py"):
             check_python(path, text)
-    return Rendered(task=task.name, bento=f"{bento_name}:{version}", files=files, binaries=binaries)
+    return RenderedPackage(task=task.name, bento=f"{bento_name}:{version}", files=files, binaries=binaries)
 
 
-def about(name: str, task: Task, lock: Lock, facts: Facts) -> dict[str, Any]:
+def about(name: str, task: Task, lock: Lock, facts: ModelFacts) -> dict[str, Any]:
     """What the package says of itself. Only what is the same on every machine: no times, no answers."""
     return {
         "name": name,

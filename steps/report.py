@@ -14,7 +14,7 @@ from steps.command.main import main
 from steps.core.contract import Context, Inputs, Outputs, Step
 from steps.core.digest import canonical_json, sha256_bytes
 from steps.core.errors import Reason, SlipwayError
-from steps.core.receipts import Receipt, code_digest, receipt_key, records
+from steps.core.receipts import Receipt, code_digest, read_records, receipt_key
 from steps.reporting.documents import Documents
 from steps.reporting.view import view
 from steps.templates import fill
@@ -66,7 +66,7 @@ def pin(inputs: ReportInputs, context: Context) -> ReportInputs:
 
 def reported(inputs: ReportInputs, context: Context) -> list[Receipt]:
     """The run's records, without that of an earlier report."""
-    return [receipt for receipt in records(context, inputs.report_run) if receipt.step != STEP.name]
+    return [receipt for receipt in read_records(context, inputs.report_run) if receipt.step != STEP.name]
 
 
 def state_of(inputs: ReportInputs, receipts: list[Receipt]) -> str:

@@ -12,10 +12,10 @@ from pydantic import Field
 
 from steps.command.main import main
 from steps.core.contract import Context, Inputs, Outputs, Step
-from steps.core.documents import Facts, Smoke
+from steps.core.documents import ModelFacts, SmokeResult
 from steps.core.errors import Reason, SlipwayError
 from steps.core.lock import Sha256
-from steps.core.progress import human_bytes
+from steps.core.text import format_bytes
 from steps.frameworks.transformers import require_packages
 from steps.package.local_service import ask, serve
 from steps.package.unpack import unpack
@@ -42,19 +42,19 @@ class SmokeOutputs(Outputs):
 def run(inputs: SmokeInputs, context: Context) -> SmokeOutputs:
     task = resolve(inputs.service)
     require_packages()
-    expected = context.read_document(inputs.facts, Facts).expected.get(task.name)
+    expected = context.read_document(inputs.facts, ModelFacts).expected.get(task.name)
     if expected is None:
         raise SlipwayError(
             Reason.INVALID_INPUT, f"{inputs.facts} has no golden answer for {task.name}.", hint="Run load for it."
         )
-    with context.private() as scratch:
+    with context.private_folder() as scratch:
         package = scratch / "package"
         where = context.store.locate(inputs.archive)
         unpack(context.store.read(inputs.archive), package, sha256=inputs.archive_digest, what=where)
         context.progress.note("Booting the packaged service.")
         with serve(package, scratch / "home") as served:
             answers = [ask(served.url, expected.golden, package) for _ in range(REQUESTS)]
-            smoke = Smoke(
+            smoke = SmokeResult(
                 task=task.name,
                 boot_seconds=round(served.boot_seconds, 3),
                 latency_seconds=[round(seconds, 4) for _, seconds in answers],
@@ -66,7 +66,7 @@ def run(inputs: SmokeInputs, context: Context) -> SmokeOutputs:
             )
     warm = sorted(smoke.latency_seconds[1:])
     median = round(1000 * warm[len(warm) // 2])
-    context.progress.note(f"The service answers as the model does: {median} ms, {human_bytes(smoke.rss_bytes)} of memory.")
+    context.progress.note(f"The service answers as the model does: {median} ms, {format_bytes(smoke.rss_bytes)} of memory.")
     return SmokeOutputs(smoke=context.publish_document("smokes", smoke), latency_ms=median, rss_bytes=smoke.rss_bytes)
 
 

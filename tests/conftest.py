@@ -13,7 +13,7 @@ import pytest
 
 from pipelines.demo.forge import Forge
 from steps.core.contract import Context
-from steps.core.progress import Event, Progress
+from steps.core.progress import Progress, ProgressEvent
 from steps.store.local import LocalStore
 
 # Of the tests' models a second thread finishes nothing sooner; threads that wait for each other take all cores for it.
@@ -42,10 +42,10 @@ class FakeClock:
 class RecordedProgress(Progress):
     """Keeps what it is told; ``then`` is called with each event and may raise, as Ctrl-C does."""
 
-    events: list[Event] = field(default_factory=list)
-    then: Callable[[Event], None] = lambda event: None
+    events: list[ProgressEvent] = field(default_factory=list)
+    then: Callable[[ProgressEvent], None] = lambda event: None
 
-    def emit(self, event: Event) -> None:
+    def emit(self, event: ProgressEvent) -> None:
         self.events.append(event)
         self.then(event)
 

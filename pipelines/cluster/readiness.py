@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from crd.kubernetes_client import CRD, DEPLOYMENT, EVENT_BUS, EVENT_SOURCE, POD, SENSOR, Cluster, Kind
-from steps.core.text import listed, shown
+from steps.core.text import display_text, join_words
 
 # Argo Events makes a Deployment for each of these and labels its pods so.
 POD_LABELS = {EVENT_SOURCE: "eventsource-name", SENSOR: "sensor-name"}
@@ -27,7 +27,9 @@ def why_not_ready(cluster: Cluster, kind: Kind, name: str) -> str:
     if not conditions:
         return "is not looked after: is the controller of Argo Events running?"
     if bad := [each for each in conditions.values() if each["status"] != "True"]:
-        return listed([shown(f"{each['type']}: {each.get('message') or each.get('reason') or 'not yet'}", 300) for each in bad])
+        return join_words(
+            [display_text(f"{each['type']}: {each.get('message') or each.get('reason') or 'not yet'}", 300) for each in bad]
+        )
     if label := POD_LABELS.get(kind):
         deployments = cluster.search(DEPLOYMENT, labels=f"{label}={name}")
         return _deployment(cluster, deployments[0]) if deployments else "has no Deployment yet"
@@ -50,11 +52,11 @@ def _deployment(cluster: Cluster, deployment: Mapping[str, Any]) -> str:
     selector = deployment["spec"]["selector"].get("matchLabels") or {}
     pods = cluster.search(POD, labels=",".join(f"{key}={value}" for key, value in selector.items()))
     said = [why for pod in pods if (why := _waiting(pod))] or [
-        shown(each["message"], 300)
+        display_text(each["message"], 300)
         for each in status.get("conditions") or ()
         if each["type"] == "ReplicaFailure" and each["status"] == "True"
     ]
-    return f"{ready} of {wanted} pods ready" + (f" ({listed(said)})" if said else "")
+    return f"{ready} of {wanted} pods ready" + (f" ({join_words(said)})" if said else "")
 
 
 def _waiting(pod: Mapping[str, Any]) -> str:
@@ -62,5 +64,5 @@ def _waiting(pod: Mapping[str, Any]) -> str:
     for container in (pod.get("status") or {}).get("containerStatuses") or ():
         state = container.get("state") or {}
         if said := state.get("waiting") or state.get("terminated"):
-            return shown(f"{said.get('reason', '')} {said.get('message', '')}".strip(), 300)
+            return display_text(f"{said.get('reason', '')} {said.get('message', '')}".strip(), 300)
     return ""

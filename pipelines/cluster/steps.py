@@ -13,9 +13,9 @@ from typing import Any
 
 from crd.pod_failures import read_failure, why_it_waits
 from crd.workflow_nodes import FAILED, StepRun, read_run
-from steps.core.graph import BRANCH, REPORT, TRUNK
+from steps.core.graph import MODEL_NODES, REPORT, SERVICE_NODES
 from steps.core.receipts import Failure
-from steps.core.text import shown
+from steps.core.text import display_text
 
 MAX_MESSAGE = 2000  # characters
 
@@ -50,9 +50,9 @@ class StepState:
 
 def expected(services: Sequence[str], found: Collection[str] = ()) -> tuple[str, ...]:
     """All steps of a run, in order; those that not every builder has, where they are ``found``."""
-    names = ((f"{service}/{node.name}", node.builder) for service in services for node in BRANCH)
+    names = ((f"{service}/{node.name}", node.builder) for service in services for node in SERVICE_NODES)
     branches = (name for name, builder in names if builder is None or name in found)
-    return (*(node.name for node in TRUNK), *branches, REPORT.name)
+    return (*(node.name for node in MODEL_NODES), *branches, REPORT.name)
 
 
 def steps_of(workflow: Mapping[str, Any] | None, services: Sequence[str]) -> tuple[StepState, ...]:
@@ -96,7 +96,7 @@ def read_step(step: StepRun, *, ended: bool) -> StepState:
 
 def safe(failure: Failure) -> Failure:
     """A failure that a terminal may show: a source's words may hold control sequences."""
-    said = {"message": shown(failure.message, MAX_MESSAGE), "hint": shown(failure.hint, MAX_MESSAGE)}
+    said = {"message": display_text(failure.message, MAX_MESSAGE), "hint": display_text(failure.hint, MAX_MESSAGE)}
     return failure.model_copy(update=said)
 
 

@@ -16,7 +16,7 @@ from pipelines.cluster.runs import Phase, Run
 from pipelines.cluster.steps import State, StepState
 from pipelines.commands.watch import View
 from steps.core.errors import Reason, SlipwayError
-from steps.core.text import shown
+from steps.core.text import display_text
 
 NODE_ID = "workflows.argoproj.io/node-id"
 WORKFLOW_LABEL = "workflows.argoproj.io/workflow"
@@ -39,7 +39,7 @@ def logs(cluster: Cluster, run: Run, wanted: str = "") -> Iterator[str]:
             if node["id"] not in pods:
                 yield f"The pod was collected. {kept(run, step.name)}"
             elif node.get("phase") == "Pending":
-                yield f"The pod has not begun. {shown(node.get('message', ''), 2000)}"
+                yield f"The pod has not begun. {display_text(node.get('message', ''), 2000)}"
             else:
                 yield from own_words(cluster.log(pods[node["id"]]))
 

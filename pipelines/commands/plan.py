@@ -10,8 +10,7 @@ from rich.table import Table
 
 from crd.types import Model
 from steps.core.contract import Context
-from steps.core.errors import printable
-from steps.core.progress import human_bytes
+from steps.core.text import format_bytes, printable
 from steps.fetch import FetchInputs, check_survey, source_of
 from steps.gate.json_files import architectures, check_json
 from steps.sources.base import Survey
@@ -64,17 +63,17 @@ def print_plan(model: Model, survey: Survey, console: Console) -> None:
     table.add_column("size", justify="right")
     table.add_column("why")
     for file, why in choice.taken:
-        table.add_row(escape(printable(file.path)), human_bytes(file.size), f"[green]taken[/green]: {why}")
+        table.add_row(escape(printable(file.path)), format_bytes(file.size), f"[green]taken[/green]: {why}")
     for file, why in choice.left:
         table.add_row(
             f"[dim]{escape(printable(file.path))}[/dim]",
-            f"[dim]{human_bytes(file.size)}[/dim]",
+            f"[dim]{format_bytes(file.size)}[/dim]",
             f"[dim]left: {escape(why)}[/dim]",
         )
     console.print(table)
     console.print(
-        f"\nWould fetch {len(choice.taken)} files, {human_bytes(choice.size)}: the weights once, as {WEIGHTS_FORMAT} "
-        f"(the only format that holds no code). Would leave {len(choice.left)} files, {human_bytes(choice.left_size)}."
+        f"\nWould fetch {len(choice.taken)} files, {format_bytes(choice.size)}: the weights once, as {WEIGHTS_FORMAT} "
+        f"(the only format that holds no code). Would leave {len(choice.left)} files, {format_bytes(choice.left_size)}."
     )
 
 

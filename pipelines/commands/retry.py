@@ -12,7 +12,7 @@ import subprocess
 from crd.kubernetes_client import Cluster
 from pipelines.cluster.runs import Run
 from steps.core.errors import Reason, SlipwayError
-from steps.core.text import shown
+from steps.core.text import display_text
 
 PROGRAM = "argo"
 GET_PROGRAM = "Install it: https://github.com/argoproj/argo-workflows/releases/tag/v3.7.15"
@@ -45,6 +45,6 @@ def retry(cluster: Cluster, run: Run) -> None:
         [*command, run.workflow_name, "-o", "name"], stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace"
     )
     if done.returncode != 0:
-        said = shown(" ".join(done.stderr.split()), 1000)
+        said = display_text(" ".join(done.stderr.split()), 1000)
         reason = Reason.ACCESS_DENIED if "forbidden" in said else Reason.INVALID_INPUT
         raise SlipwayError(reason, f"argo retry refused: {said}", hint=f"By hand: {' '.join(command)} {run.workflow_name}")

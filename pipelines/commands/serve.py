@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from steps.core.digest import read_file
-from steps.core.documents import Golden
+from steps.core.digest import read_chunks
+from steps.core.documents import GoldenRequest
 from steps.core.errors import Reason, SlipwayError
 from steps.core.lock import Lock
 from steps.frameworks.transformers import require_packages
@@ -32,7 +32,7 @@ class Running:
     @property
     def curl(self) -> str:
         """A command line that asks the service its golden request."""
-        golden = Golden.model_validate_json((self.package / "src/golden/request.json").read_bytes())
+        golden = GoldenRequest.model_validate_json((self.package / "src/golden/request.json").read_bytes())
         if golden.files:
             source = self.package / "src"
             parts = [f"-F {shlex.quote(f'{name}=@{source / path}')}" for name, path in golden.files.items()]
@@ -50,7 +50,7 @@ def serve_archive(archive: Path, *, host: str = "127.0.0.1", port: int = 0, sha2
     require_packages()
     with tempfile.TemporaryDirectory(prefix="slipway-serve-") as folder:
         package = Path(folder, "package")
-        lock = unpack(read_file(archive), package, sha256=sha256, what=str(archive))
+        lock = unpack(read_chunks(archive), package, sha256=sha256, what=str(archive))
         about = json.loads((package / "src/slipway.json").read_text())
         with serve(package, Path(folder, "home"), host=host, port=port) as served:
             yield Running(served, package, lock, about)

@@ -17,8 +17,7 @@ from pipelines.cluster.runs import Phase, Run, age, condition
 from pipelines.cluster.steps import State, StepState
 from pipelines.display import run as display
 from steps.core.errors import Reason
-from steps.core.progress import human_seconds
-from steps.core.text import pause, shown
+from steps.core.text import display_text, format_rough_duration, format_seconds
 
 SHORT = 12  # characters of a commit that a table shows
 LOOKS = {
@@ -41,8 +40,8 @@ def row(model: Mapping[str, Any], now: datetime) -> dict[str, Any]:
     return {
         "name": model["metadata"]["name"],
         "ready": ready["status"] if ready else "Unknown",
-        "reason": shown((stalled or ready or {"reason": ProgressReason.STARTING})["reason"]),
-        "revision": shown(status.get("revision", "")),
+        "reason": display_text((stalled or ready or {"reason": ProgressReason.STARTING})["reason"]),
+        "revision": display_text(status.get("revision", "")),
         "ageSeconds": round(age(model["metadata"]["creationTimestamp"], now)),
     }
 
@@ -60,7 +59,7 @@ def models_table(models: Sequence[Mapping[str, Any]], now: datetime) -> Table:
             f"[{COLOURS[short['ready']]}]{short['ready']}[/]",
             escape(short["reason"]),
             escape(short["revision"][:SHORT]),
-            pause(short["ageSeconds"]),
+            format_rough_duration(short["ageSeconds"]),
         )
     return table
 
@@ -125,7 +124,7 @@ def steps_table(steps: Sequence[StepState], now: datetime) -> Table:
             escape(step.name),
             f"[{colour}]{mark}[/]",
             f"[{colour}]{step.state}[/]",
-            human_seconds(seconds) if seconds is not None else "",
+            format_seconds(seconds) if seconds is not None else "",
             escape(remark(step)),
         )
     return table
@@ -143,13 +142,13 @@ def print_run(run: Run, console: Console, now: datetime) -> None:
         console.print("[dim]The Workflow itself was collected; what it left is in the store and in the status.[/dim]")
     _print_conditions(run, console)
     if revision := run.status.get("revision"):
-        console.print(f"\nrevision    {escape(shown(revision))}", soft_wrap=True)
+        console.print(f"\nrevision    {escape(display_text(revision))}", soft_wrap=True)
     if digest := run.status.get("setDigest"):
-        console.print(f"set digest  {escape(shown(digest))}", soft_wrap=True)
+        console.print(f"set digest  {escape(display_text(digest))}", soft_wrap=True)
     for service in run.status.get("services") or ():
         _print_service(service, console)
     if report := run.status.get("report"):
-        console.print(f"\nreport      {escape(shown(report, 600))}, a key in the store", soft_wrap=True)
+        console.print(f"\nreport      {escape(display_text(report, 600))}, a key in the store", soft_wrap=True)
     if run.workflow is not None:
         console.print()
         console.print(steps_table(run.steps, now))
@@ -171,10 +170,10 @@ def _print_conditions(run: Run, console: Console) -> None:
         failed = found["reason"] in tuple(Reason)
         colour = "red" if failed else "green" if found["status"] == "True" else "dim"
         table.add_row(
-            escape(shown(found["type"])),
+            escape(display_text(found["type"])),
             f"[{colour}]{escape(found['status'])}[/]",
-            escape(shown(found["reason"])),
-            escape(shown(found.get("message", ""), 1024)),
+            escape(display_text(found["reason"])),
+            escape(display_text(found.get("message", ""), 1024)),
         )
     console.print()
     console.print(table)
@@ -183,8 +182,10 @@ def _print_conditions(run: Run, console: Console) -> None:
 def _print_service(service: Mapping[str, Any], console: Console) -> None:
     if not service.get("archive"):
         return
-    console.print(f"\n[bold]{escape(shown(service['task']))}[/bold]")
+    console.print(f"\n[bold]{escape(display_text(service['task']))}[/bold]")
     for label, name, digest in (("archive", "archive", "archiveDigest"), ("image", "image", "imageDigest")):
         if place := service.get(name):
             what = service.get(digest) or "(planned, not built)"
-            console.print(f"  {label:<8}  {escape(shown(place, 600))}\n            {escape(shown(what))}", soft_wrap=True)
+            console.print(
+                f"  {label:<8}  {escape(display_text(place, 600))}\n            {escape(display_text(what))}", soft_wrap=True
+            )

@@ -24,7 +24,7 @@ from pipelines.commands.status import LOOKS, describe, print_run, remark, steps_
 from pipelines.display.run import open_console
 from steps.core.clock import Clock, SystemClock
 from steps.core.errors import ExitCode, Reason, SlipwayError
-from steps.core.progress import human_seconds
+from steps.core.text import format_seconds
 
 POLL = 1.0  # seconds
 PATIENCE = 60  # times in a row that the cluster may fail to answer
@@ -67,7 +67,7 @@ class PlainView(View):
             return
         self._told[step.name] = told
         seconds = step.seconds(datetime.now(UTC)) if step.finished else None
-        time = f" ({human_seconds(seconds)})" if seconds is not None else ""
+        time = f" ({format_seconds(seconds)})" if seconds is not None else ""
         said = f": {remark(step)}" if remark(step) else ""
         self.note(f"{LOOKS[step.state][0]} {step.name}: {step.state}{time}{said}")
 

@@ -19,9 +19,9 @@ from pipelines.demo.digits import REPOSITORY, held_out_pictures, prepare
 from pipelines.demo.forge import Forge
 from pipelines.display import run as display
 from pipelines.local import run_model
-from steps.command.main import guarded
+from steps.command.main import run_to_exit_code
 from steps.core.errors import ExitCode, Reason, SlipwayError
-from steps.core.progress import human_seconds
+from steps.core.text import format_seconds
 from steps.package.local_service import ANSWER
 from steps.store.local import require_local
 from steps.store.supported import open_store
@@ -72,7 +72,7 @@ def main() -> int:
     console.print(f"\n   label [bold]{label}[/bold], score {score:.4f} (written by hand: {truth})")
     again = f"{display.program()} serve {store.path(made['archive'])}"
     console.print(f"\nThe service has been stopped. It starts again, and says how to ask it, with\n   {again}", soft_wrap=True)
-    console.print(f"\nDone in {human_seconds(time.monotonic() - begin)}.")
+    console.print(f"\nDone in {format_seconds(time.monotonic() - begin)}.")
     if label != truth:
         raise SlipwayError(Reason.SMOKE_MISMATCH, f"The service reads {label!r} where a {truth!r} was written.")
     return ExitCode.DONE
@@ -87,4 +87,4 @@ def predict(url: str, picture: bytes) -> tuple[str, float]:
 
 
 if __name__ == "__main__":
-    sys.exit(guarded(main))
+    sys.exit(run_to_exit_code(main))

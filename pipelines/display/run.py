@@ -23,9 +23,10 @@ from rich.table import Table
 
 from pipelines.local import Observer, Outcome, State
 from steps.core.errors import Reason
-from steps.core.progress import Event, PlainProgress, Progress, human_bytes, human_seconds, meter_line
+from steps.core.progress import PlainProgress, Progress, ProgressEvent, meter_line
 from steps.core.receipts import Failure, Receipt
 from steps.core.store import Store
+from steps.core.text import format_bytes, format_seconds
 
 MARKS = {"running": "…", "done": "✓", "skipped": "=", "failed": "✗"}
 WORDS = {"done": "done", "skipped": "done before, checked", "failed": "failed"}
@@ -76,7 +77,7 @@ class PlainDisplay(Observer):
             self._begun[node] = time.monotonic()
             return
         seconds = time.monotonic() - self._begun[node]
-        print(f"{MARKS[state]} {node}: {WORDS[state]} ({human_seconds(seconds)})", file=self._stream, flush=True)
+        print(f"{MARKS[state]} {node}: {WORDS[state]} ({format_seconds(seconds)})", file=self._stream, flush=True)
 
 
 class LiveDisplay(Observer):
@@ -113,7 +114,7 @@ class LiveDisplay(Observer):
         for task in self._bars.task_ids:
             self._bars.remove_task(task)
         colour = {"done": "green", "skipped": "cyan", "failed": "red"}[state]
-        seconds = human_seconds(time.monotonic() - self._begun[node])
+        seconds = format_seconds(time.monotonic() - self._begun[node])
         self._console.print(f"[{colour}]{MARKS[state]}[/{colour}] {escape(node)} [dim]{WORDS[state]}, {seconds}[/dim]")
 
 
@@ -122,7 +123,7 @@ class _Bar(Progress):
         self._bars, self._node = bars, node
         self._begun: dict[str, tuple[float, int]] = {}
 
-    def emit(self, event: Event) -> None:
+    def emit(self, event: ProgressEvent) -> None:
         if event.kind == "note":
             self._bars.console.print(f"  [dim]{escape(event.text)}[/dim]")
             return
@@ -156,7 +157,7 @@ class _JsonSink(Progress):
     def __init__(self, display: JsonDisplay, node: str) -> None:
         self._display, self._node = display, node
 
-    def emit(self, event: Event) -> None:
+    def emit(self, event: ProgressEvent) -> None:
         values = asdict(event)
         self._display.say(values.pop("kind"), node=self._node, **values)
 
@@ -187,7 +188,7 @@ def result(outcome: Outcome, store: Store) -> dict[str, Any]:
         "setDigest": f"sha256:{fetched['set_digest']}" if fetched else "",
         "services": services,
         "report": outcome.report,
-        "failures": {node: Failure.of(error).model_dump(mode="json") for node, error in outcome.failures.items()},
+        "failures": {node: Failure.from_error(error).model_dump(mode="json") for node, error in outcome.failures.items()},
     }
 
 
@@ -199,8 +200,8 @@ def print_outcome(outcome: Outcome, store: Store, console: Console) -> None:
     for node in outcome.nodes:
         if receipt := outcome.receipts.get(node):
             mark = "[cyan]=[/cyan]" if node in outcome.skipped else "[green]✓[/green]"
-            cpu = human_seconds(receipt.cpu_seconds)
-            table.add_row(escape(node), mark, human_seconds(receipt.seconds), cpu, escape(summary(receipt)))
+            cpu = format_seconds(receipt.cpu_seconds)
+            table.add_row(escape(node), mark, format_seconds(receipt.seconds), cpu, escape(summary(receipt)))
         elif error := outcome.failures.get(node):
             table.add_row(escape(node), "[red]✗[/red]", "", "", f"[red]{error.reason}[/red]")
         else:
@@ -211,7 +212,7 @@ def print_outcome(outcome: Outcome, store: Store, console: Console) -> None:
         console.print(f"\nset digest  {values['setDigest']}", soft_wrap=True)
     for service, made in values["services"].items():
         console.print(f"\n[bold]{escape(service)}[/bold]")
-        console.print(f"  archive   {escape(made['archive'])} ({human_bytes(made['archiveBytes'])})", soft_wrap=True)
+        console.print(f"  archive   {escape(made['archive'])} ({format_bytes(made['archiveBytes'])})", soft_wrap=True)
         console.print(f"            {made['archiveDigest']}", soft_wrap=True)
         if made["image"]:
             console.print(
@@ -237,20 +238,20 @@ def summary(receipt: Receipt) -> str:
     out = receipt.outputs
     match receipt.step:
         case "fetch":
-            taken = f"{out['files']} files, {human_bytes(out['bytes'])}"
-            return taken + (f" ({human_bytes(out['left_bytes'])} left behind)" if out["left_files"] else "")
+            taken = f"{out['files']} files, {format_bytes(out['bytes'])}"
+            return taken + (f" ({format_bytes(out['left_bytes'])} left behind)" if out["left_files"] else "")
         case "load":
             return f"{out['architecture']}, {out['parameters']:,} parameters"
         case "render":
             return str(out["bento"])
         case "archive":
-            return f"{human_bytes(out['archive_bytes'])}, sha256:{out['archive_digest'][:12]}…"
+            return f"{format_bytes(out['archive_bytes'])}, sha256:{out['archive_digest'][:12]}…"
         case "build":
             return f"{out['image']}{'' if out['image_digest'] else ' (planned)'}"
         case "cloudbuild":
             return f"{out['image']}, by build {out['build']}"
         case "smoke":
-            return f"answers as the model does, {out['latency_ms']} ms, {human_bytes(out['rss_bytes'])}"
+            return f"answers as the model does, {out['latency_ms']} ms, {format_bytes(out['rss_bytes'])}"
     return ""
 
 

@@ -17,8 +17,8 @@ from typing import Any
 from pipelines.doctor.finding import LIMIT, MACHINE, Finding, Missing, check
 from steps.core.clock import SystemClock
 from steps.core.errors import Reason, SlipwayError
-from steps.core.progress import human_bytes
 from steps.core.settings import FILE, Settings, variable
+from steps.core.text import format_bytes
 from steps.images.builders.base import BuilderKind
 from steps.images.builders.local import LocalBuilder
 from steps.images.cloud_build.client import Builds
@@ -104,8 +104,8 @@ def _folder(root: Path) -> str:
         raise Missing(f"{folder} is not writable", "name another folder: --store or SLIPWAY_STORE")
     free = shutil.disk_usage(folder).free
     if free < MIN_FREE:
-        raise Missing(f"{human_bytes(free)} free", f"free {human_bytes(MIN_FREE)}, or use --store")
-    return f"{human_bytes(free)} free"
+        raise Missing(f"{format_bytes(free)} free", f"free {format_bytes(MIN_FREE)}, or use --store")
+    return f"{format_bytes(free)} free"
 
 
 def _gcs(uri: str) -> str:

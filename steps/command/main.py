@@ -23,11 +23,11 @@ from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
 from steps.core.contract import Context, Inputs, InputsT, Outputs, OutputsT, Step
-from steps.core.errors import ExitCode, Reason, SlipwayError, Terminated, named
+from steps.core.errors import ExitCode, Reason, SlipwayError, Terminated, to_slipway_error
 from steps.core.progress import JsonProgress, PlainProgress, Progress
 from steps.core.receipts import Failure, execute
 from steps.core.settings import read_settings
-from steps.core.text import shown
+from steps.core.text import display_text
 from steps.store.local import LocalStore
 from steps.store.supported import open_store
 
@@ -37,7 +37,7 @@ MAX_TERMINATION_LOG = 4096  # bytes: of a longer file the kubelet hands on the e
 
 def main(step: Step[InputsT, OutputsT], argv: Sequence[str] | None = None) -> NoReturn:
     """Run the step as a process of its own and exit."""
-    arguments = parser(step).parse_args(argv)
+    arguments = make_parser(step).parse_args(argv)
     progress: Progress = JsonProgress(sys.stderr) if arguments.progress == "json" else PlainProgress(sys.stderr)
 
     def work() -> int:
@@ -51,10 +51,10 @@ def main(step: Step[InputsT, OutputsT], argv: Sequence[str] | None = None) -> No
         print(json.dumps(done.outputs.model_dump(mode="json")))
         return ExitCode.DONE
 
-    sys.exit(guarded(work, as_json=arguments.progress == "json"))
+    sys.exit(run_to_exit_code(work, as_json=arguments.progress == "json"))
 
 
-def guarded(work: Callable[[], int], *, as_json: bool = False) -> int:
+def run_to_exit_code(work: Callable[[], int], *, as_json: bool = False) -> int:
     """Call ``work`` and turn whatever leaves it into an exit code, words for a person, and the termination log."""
     # Ctrl-C also where a script's `&` has switched it off.
     handlers = {signal.SIGTERM: _terminate, signal.SIGINT: signal.default_int_handler}
@@ -62,19 +62,19 @@ def guarded(work: Callable[[], int], *, as_json: bool = False) -> int:
     try:
         return work()
     except (Exception, KeyboardInterrupt, Terminated) as error:
-        failure = named(error)
+        failure = to_slipway_error(error)
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)
-    tell(failure, as_json=as_json)
+    report_failure(failure, as_json=as_json)
     return failure.reason.exit_code
 
 
-def tell(failure: SlipwayError, *, as_json: bool) -> None:
+def report_failure(failure: SlipwayError, *, as_json: bool) -> None:
     """Say a failure: to the termination log where there is one, and to standard error."""
     if failure.reason is Reason.INTERNAL_ERROR and failure.__cause__:
         traceback.print_exception(failure.__cause__)  # the only case that shows one: somebody must mend it
-    said = Failure.of(failure)
+    said = Failure.from_error(failure)
     if TERMINATION_LOG.exists():
         try:
             TERMINATION_LOG.write_bytes(termination_line(said))
@@ -91,7 +91,9 @@ def termination_line(failure: Failure) -> bytes:
     length = MAX_TERMINATION_LOG  # of either text, in characters: each is a byte at least
     cut = failure
     while len(line := f"{cut.model_dump_json()}\n".encode()) > MAX_TERMINATION_LOG:
-        cut = failure.model_copy(update={"message": shown(failure.message, length), "hint": shown(failure.hint, length)})
+        cut = failure.model_copy(
+            update={"message": display_text(failure.message, length), "hint": display_text(failure.hint, length)}
+        )
         length = length * 9 // 10
     return line
 
@@ -101,7 +103,7 @@ def _terminate(signum: int, frame: object) -> NoReturn:
     raise Terminated
 
 
-def parser(step: Step[InputsT, OutputsT]) -> argparse.ArgumentParser:
+def make_parser(step: Step[InputsT, OutputsT]) -> argparse.ArgumentParser:
     """The step's command line: one flag a field, and the flags that all steps have."""
     out = "\n".join(f"  {name:<18} {field.description}" for name, field in step.outputs.model_fields.items())
     result = argparse.ArgumentParser(

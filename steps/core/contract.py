@@ -22,7 +22,7 @@ import psutil
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from steps.core.clock import Clock, SystemClock
-from steps.core.digest import canonical_json, sha256_bytes, verified
+from steps.core.digest import canonical_json, sha256_bytes, verified_chunks
 from steps.core.errors import Reason, SlipwayError
 from steps.core.progress import Progress
 from steps.core.store import Store
@@ -66,7 +66,7 @@ class Context:
     published: dict[str, str] = field(default_factory=dict)
 
     @contextlib.contextmanager
-    def private(self) -> Iterator[Path]:
+    def private_folder(self) -> Iterator[Path]:
         """An empty folder that is gone afterwards, whatever happens."""
         self.scratch.mkdir(parents=True, exist_ok=True)
         folder = Path(tempfile.mkdtemp(prefix=f"step-{os.getpid()}-", dir=self.scratch))
@@ -75,7 +75,7 @@ class Context:
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
-    def sweep(self) -> None:
+    def remove_leftovers(self) -> None:
         """Remove private folders and unfinished objects of processes that were killed on this machine."""
         for path in self.scratch.glob("*-*-*"):
             kind, pid, _ = path.name.split("-", 2)
@@ -88,7 +88,7 @@ class Context:
 
     def publish(self, key: str, chunks: Iterable[bytes], *, size: int, sha256: str) -> None:
         """Put an object whose digest is known beforehand; an object that is there already is checked instead."""
-        if not self.store.put(key, verified(chunks, sha256=sha256, size=size, what=key)):
+        if not self.store.put(key, verified_chunks(chunks, sha256=sha256, size=size, what=key)):
             self.verify(key, sha256)
         self.published[key] = sha256
 
@@ -125,7 +125,7 @@ class Context:
             self.verify(key, sha256)
         self.published[key] = sha256
 
-    def holds(self, key: str, *, size: int, sha256: str) -> bool:
+    def already_stored(self, key: str, *, size: int, sha256: str) -> bool:
         """Whether the store has this object; it is checked, and counts as published by this step."""
         if self.store.size(key) != size:
             return False

@@ -34,14 +34,14 @@ def canonical_json(value: Any) -> bytes:
     return text.encode() + b"\n"
 
 
-def read_file(path: Path) -> Iterator[bytes]:
+def read_chunks(path: Path) -> Iterator[bytes]:
     """The file's bytes in chunks of at most ``CHUNK``."""
     with path.open("rb") as file:
         while chunk := file.read(CHUNK):
             yield chunk
 
 
-def verified(chunks: Iterable[bytes], *, sha256: str, size: int, what: str) -> Iterator[bytes]:
+def verified_chunks(chunks: Iterable[bytes], *, sha256: str, size: int, what: str) -> Iterator[bytes]:
     """Pass ``chunks`` through and raise ``DigestMismatch`` at their end unless they have this size and digest.
 
     The error comes before the consumer sees the end of the stream, so a store that publishes at the end publishes

@@ -13,23 +13,23 @@ from pydantic import Field
 from steps.core.contract import Document
 
 
-class Golden(Document):
+class GoldenRequest(Document):
     """One request that a task's service must answer: JSON fields, and files by field name (paths within the package)."""
 
     fields: dict[str, Any] = Field(default_factory=dict)
     files: dict[str, str] = Field(default_factory=dict)
 
 
-class Expected(Document):
+class GoldenAnswer(Document):
     """What the model itself answered to a task's golden request when it was loaded."""
 
     task: str
-    golden: Golden
+    golden: GoldenRequest
     answer: dict[str, Any]
     seconds: float = Field(description="time of one answer, the model being loaded")
 
 
-class Facts(Document):
+class ModelFacts(Document):
     """What loading found out about a model. Kept under ``facts/``."""
 
     framework: str
@@ -42,10 +42,10 @@ class Facts(Document):
     versions: dict[str, str] = Field(description="of the libraries that loaded it")
     load_seconds: float
     peak_rss_bytes: int = Field(description="highest resident memory of the loading process")
-    expected: dict[str, Expected] = Field(description="by task")
+    expected: dict[str, GoldenAnswer] = Field(description="by task")
 
 
-class Rendered(Document):
+class RenderedPackage(Document):
     """A package's generated and copied text files, by their path in it. Kept under ``renders/``."""
 
     task: str
@@ -54,7 +54,7 @@ class Rendered(Document):
     binaries: dict[str, str] = Field(description="files that are no text, in base64")
 
 
-class Layer(Document):
+class PlannedLayer(Document):
     """One part of the image to be: what makes it, and how many bytes go in from the build context (0: from elsewhere)."""
 
     instruction: str
@@ -73,18 +73,18 @@ class BuildPlan(Document):
     context: str = Field(description="store prefix under which the complete build context lies")
     dockerfile: str = Field(description="path in the context")
     commands: list[str] = Field(description="what to type to build it by hand")
-    layers: list[Layer]
+    layers: list[PlannedLayer]
     image_digest: str = Field(description="sha256:… of the image; empty where none was built")
 
 
-class Smoke(Document):
+class SmokeResult(Document):
     """How the packaged service behaved when it was booted and asked. Kept under ``smokes/``."""
 
     task: str
     boot_seconds: float
     latency_seconds: list[float] = Field(description="one entry a request, in order, the first one cold")
     rss_bytes: int = Field(description="resident memory of the service's processes after the requests")
-    golden: Golden
+    golden: GoldenRequest
     answer: dict[str, Any]
     largest_difference: float = Field(description="between a number here and the loader's, absolute")
     openapi: dict[str, Any] = Field(description="what the service says of itself at /docs.json")

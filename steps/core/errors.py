@@ -18,6 +18,8 @@ import errno
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum
 
+from steps.core.text import printable
+
 
 class ExitCode(IntEnum):
     """What a step's process returns; one code for each class of failure."""
@@ -207,11 +209,6 @@ class SlipwayError(Exception):
         return f"{self.reason}: {self.message}"
 
 
-def printable(text: str) -> str:
-    """The text without control characters: names and words of a hostile model end up in terminals and logs."""
-    return "".join(character if character.isprintable() or character in "\n\t" else "�" for character in text)
-
-
 class Terminated(BaseException):
     """SIGTERM arrived. As ``KeyboardInterrupt``, it is no ``Exception``: no library may take it for a failure of its own."""
 
@@ -228,7 +225,7 @@ def from_os_error(error: OSError, doing: str) -> SlipwayError:
     return SlipwayError(Reason.INTERNAL_ERROR, text)
 
 
-def named(error: BaseException) -> SlipwayError:
+def to_slipway_error(error: BaseException) -> SlipwayError:
     """The ``SlipwayError`` for anything that was raised: what nobody foresaw is a bug and keeps its traceback as cause."""
     match error:
         case SlipwayError():

@@ -38,7 +38,7 @@ class Service:
     """The branch's own service."""
 
 
-Source = Param | Output | Service
+InputSource = Param | Output | Service
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class Node:
 
     name: str
     image: str
-    inputs: Mapping[str, Source]
+    inputs: Mapping[str, InputSource]
     builder: BuilderKind | None = None
 
     @property
@@ -123,6 +123,6 @@ CLOUDBUILD = Node(
     builder=BuilderKind.CLOUDBUILD,
 )
 
-TRUNK = (FETCH, LOAD)
-BRANCH = (RENDER, ARCHIVE, BUILD, SMOKE, CLOUDBUILD)
+MODEL_NODES = (FETCH, LOAD)
+SERVICE_NODES = (RENDER, ARCHIVE, BUILD, SMOKE, CLOUDBUILD)
 REPORT = Node("report", "light", {"report_run": Param("run")})

@@ -67,7 +67,7 @@ class Lock(BaseModel):
         return self
 
     @classmethod
-    def of(cls, files: Iterable[LockedFile], *, source_kind: str, source: str, revision: str) -> Lock:
+    def from_files(cls, files: Iterable[LockedFile], *, source_kind: str, source: str, revision: str) -> Lock:
         ordered = tuple(sorted(files, key=lambda file: file.path))
         return cls(
             source_kind=source_kind,

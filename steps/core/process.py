@@ -7,24 +7,24 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-TAIL = 15  # lines
+KEPT_LINES = 15  # lines
 
 
 @dataclass(frozen=True)
-class Ended:
-    """How a program ended; ``said`` are the last ``TAIL`` lines that it wrote, of both outputs together."""
+class FinishedProgram:
+    """How a program ended; ``last_lines`` are the last ``KEPT_LINES`` lines that it wrote, of both outputs together."""
 
-    code: int
-    said: str
+    exit_code: int
+    last_lines: str
 
 
 def run_program(
     command: Sequence[str],
-    heard: Callable[[str], str],
+    on_line: Callable[[str], str],
     environment: Mapping[str, str] | None = None,
-) -> Ended:
-    """Run a program to its end, with nothing to read. ``heard`` gets each line, and returns it as it is to be kept."""
-    tail: deque[str] = deque(maxlen=TAIL)
+) -> FinishedProgram:
+    """Run a program to its end, with nothing to read. ``on_line`` gets each line, and returns it as it is to be kept."""
+    tail: deque[str] = deque(maxlen=KEPT_LINES)
     with subprocess.Popen(
         command,
         stdin=subprocess.DEVNULL,
@@ -37,8 +37,8 @@ def run_program(
         assert process.stdout is not None, "it is a pipe"
         try:
             for line in process.stdout:
-                tail.append(heard(line.rstrip()))
+                tail.append(on_line(line.rstrip()))
         except BaseException:  # stopped: leaving the block waits for the program's end
             process.terminate()
             raise
-    return Ended(process.returncode, "\n".join(tail))
+    return FinishedProgram(process.returncode, "\n".join(tail))

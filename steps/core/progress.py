@@ -13,11 +13,11 @@ import time
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, TextIO
 
-from steps.core.errors import printable
+from steps.core.text import format_bytes, format_seconds, printable
 
 
 @dataclass(frozen=True)
-class Event:
+class ProgressEvent:
     """One thing to tell. ``done`` and ``total`` are bytes and stand only in ``progress`` events."""
 
     kind: Literal["note", "progress"]
@@ -29,12 +29,12 @@ class Event:
 class Progress:
     """The sink that says nothing, and the base of the others: they override ``emit``, which any thread may call."""
 
-    def emit(self, event: Event) -> None:
+    def emit(self, event: ProgressEvent) -> None:
         del event
 
     def note(self, text: str) -> None:
         """Tell a person one finished sentence or phrase."""
-        self.emit(Event("note", printable(text)))
+        self.emit(ProgressEvent("note", printable(text)))
 
     def meter(self, text: str, total: int, done: int = 0) -> Meter:
         """Begin to count bytes of ``total`` under a label; ``done`` of them were there before."""
@@ -50,7 +50,7 @@ class Meter:
         self._progress, self._text, self._total, self._done = progress, text, total, done
         self._lock = threading.Lock()
         self._told = time.monotonic()
-        progress.emit(Event("progress", text, done, total))
+        progress.emit(ProgressEvent("progress", text, done, total))
 
     def advance(self, count: int) -> None:
         with self._lock:
@@ -59,7 +59,7 @@ class Meter:
             if now - self._told < self.INTERVAL and self._done < self._total:
                 return
             self._told = now
-            event = Event("progress", self._text, self._done, self._total)
+            event = ProgressEvent("progress", self._text, self._done, self._total)
         self._progress.emit(event)
 
 
@@ -70,7 +70,7 @@ class JsonProgress(Progress):
         self._stream = stream
         self._lock = threading.Lock()
 
-    def emit(self, event: Event) -> None:
+    def emit(self, event: ProgressEvent) -> None:
         with self._lock:
             print(json.dumps(asdict(event)), file=self._stream, flush=True)
 
@@ -86,7 +86,7 @@ class PlainProgress(Progress):
         self._begun: dict[str, tuple[float, int]] = {}
         self._told: dict[str, float] = {}
 
-    def emit(self, event: Event) -> None:
+    def emit(self, event: ProgressEvent) -> None:
         with self._lock:
             if event.kind == "note":
                 line = event.text
@@ -101,40 +101,21 @@ class PlainProgress(Progress):
             print(f"{self._prefix}{line}", file=self._stream, flush=True)
 
 
-def meter_line(event: Event, seconds: float, moved: int) -> str:
+def meter_line(event: ProgressEvent, seconds: float, moved: int) -> str:
     """A meter as text: bytes, rate and time left. ``moved`` bytes took ``seconds`` in this run."""
-    line = f"{event.text}: {human_bytes(event.done)} of {human_bytes(event.total)}"
+    line = f"{event.text}: {format_bytes(event.done)} of {format_bytes(event.total)}"
     if seconds > 0.05 and moved:
         rate = moved / seconds
-        line += f", {human_bytes(int(rate))}/s"
+        line += f", {format_bytes(int(rate))}/s"
         if event.done < event.total:
-            line += f", {human_seconds((event.total - event.done) / rate)} left"
+            line += f", {format_seconds((event.total - event.done) / rate)} left"
     return line
 
 
-def human_bytes(count: int) -> str:
-    """A byte count for a person, in the decimal units of disks and networks: ``1.2 MB``."""
-    size = float(count)
-    for unit in ("B", "kB", "MB", "GB"):
-        if size < 1000 or unit == "GB":
-            return f"{size:.0f} {unit}" if unit == "B" or size >= 100 else f"{size:.1f} {unit}"
-        size /= 1000
-    raise AssertionError("unreachable")
-
-
-def human_seconds(seconds: float) -> str:
-    """A duration for a person: ``0.4 s``, ``12 s``, ``3 min 5 s``."""
-    if seconds < 10:
-        return f"{seconds:.1f} s"
-    if seconds < 120:
-        return f"{seconds:.0f} s"
-    return f"{int(seconds // 60)} min {int(seconds % 60)} s"
-
-
-def event_from_json(line: str) -> Event | None:
+def event_from_json(line: str) -> ProgressEvent | None:
     """The event that ``JsonProgress`` wrote on this line, or None when the line is something else."""
     try:
         value: Any = json.loads(line)
-        return Event(**value) if isinstance(value, dict) and value.get("kind") in ("note", "progress") else None
+        return ProgressEvent(**value) if isinstance(value, dict) and value.get("kind") in ("note", "progress") else None
     except (ValueError, TypeError):
         return None

@@ -23,7 +23,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from steps.core.contract import Context, Inputs, InputsT, Outputs, OutputsT, Step
 from steps.core.digest import canonical_json, sha256_bytes
-from steps.core.errors import Reason, SlipwayError, Terminated, named
+from steps.core.errors import Reason, SlipwayError, Terminated, to_slipway_error
 
 _USERINFO = re.compile(r"//[^/@\s]*@")
 
@@ -39,7 +39,7 @@ class Failure(BaseModel):
     retryable: bool
 
     @classmethod
-    def of(cls, error: SlipwayError) -> Failure:
+    def from_error(cls, error: SlipwayError) -> Failure:
         return cls(reason=error.reason, message=error.message, hint=error.hint, retryable=error.reason.retryable)
 
 
@@ -65,7 +65,7 @@ class Receipt(BaseModel):
 
 
 @dataclass(frozen=True)
-class Done(Generic[OutputsT]):
+class StepResult(Generic[OutputsT]):
     """The outcome of ``execute``: the outputs, and whether they were there before."""
 
     outputs: OutputsT
@@ -73,7 +73,7 @@ class Done(Generic[OutputsT]):
     skipped: bool
 
 
-def execute(step: Step[InputsT, OutputsT], inputs: InputsT, context: Context, *, run: str = "") -> Done[OutputsT]:
+def execute(step: Step[InputsT, OutputsT], inputs: InputsT, context: Context, *, run: str = "") -> StepResult[OutputsT]:
     """Do a step unless its receipt shows that it is done; record it under ``run`` when one is named.
 
     Raises the step's ``SlipwayError``, after it was recorded.
@@ -96,24 +96,24 @@ def execute(step: Step[InputsT, OutputsT], inputs: InputsT, context: Context, *,
     try:
         if step.pin:
             inputs = step.pin(inputs, context)
-        done = find(step, inputs, context)
+        done = find_result(step, inputs, context)
         if done is None:
             context.published.clear()
             outputs = step.run(inputs, context)
-            done = Done(outputs, receipt(outputs), skipped=False)
-            context.store.write(receipt_key(step.name, inputs), dump(done.receipt))
+            done = StepResult(outputs, receipt(outputs), skipped=False)
+            context.store.write(receipt_key(step.name, inputs), dump_receipt(done.receipt))
     except (Exception, KeyboardInterrupt, Terminated) as error:
-        failure = named(error)
+        failure = to_slipway_error(error)
         if run:
             with contextlib.suppress(SlipwayError):  # a store that is full or gone must not hide why the step failed
-                record(context, run, receipt(None, Failure.of(failure)))
+                write_record(context, run, receipt(None, Failure.from_error(failure)))
         raise failure from failure.__cause__
     if run:
-        record(context, run, done.receipt)
+        write_record(context, run, done.receipt)
     return done
 
 
-def find(step: Step[InputsT, OutputsT], inputs: InputsT, context: Context) -> Done[OutputsT] | None:
+def find_result(step: Step[InputsT, OutputsT], inputs: InputsT, context: Context) -> StepResult[OutputsT] | None:
     """The receipt of this step with these (pinned) inputs, its objects checked; None where the step is not done.
 
     A receipt that is damaged, or whose objects were deleted, counts for nothing; one whose objects changed raises
@@ -122,7 +122,7 @@ def find(step: Step[InputsT, OutputsT], inputs: InputsT, context: Context) -> Do
     key = receipt_key(step.name, inputs)
     if context.store.size(key) is None:
         return None
-    receipt = parse(b"".join(context.store.read(key)))
+    receipt = parse_receipt(b"".join(context.store.read(key)))
     if receipt is None:
         return None
     try:
@@ -133,7 +133,7 @@ def find(step: Step[InputsT, OutputsT], inputs: InputsT, context: Context) -> Do
         return None
     for name, sha256 in receipt.objects.items():
         context.verify(name, sha256)
-    return Done(outputs, receipt, skipped=True)
+    return StepResult(outputs, receipt, skipped=True)
 
 
 def receipt_key(step: str, inputs: Inputs) -> str:
@@ -142,15 +142,15 @@ def receipt_key(step: str, inputs: Inputs) -> str:
     return f"receipts/{step}/{sha256_bytes(canonical_json(identity))}.json"
 
 
-def record(context: Context, run: str, receipt: Receipt) -> None:
+def write_record(context: Context, run: str, receipt: Receipt) -> None:
     """Write down what became of a step in a run; the last attempt stands."""
-    context.store.write(f"runs/{run}/{receipt.node}.json", dump(receipt))
+    context.store.write(f"runs/{run}/{receipt.node}.json", dump_receipt(receipt))
 
 
-def records(context: Context, run: str) -> list[Receipt]:
+def read_records(context: Context, run: str) -> list[Receipt]:
     """The steps of a run so far, in the order in which they began."""
     keys = [key for key in context.store.list(f"runs/{run}/") if key.endswith(".json")]
-    found = [parse(b"".join(context.store.read(key))) for key in keys]
+    found = [parse_receipt(b"".join(context.store.read(key))) for key in keys]
     return sorted((receipt for receipt in found if receipt), key=lambda receipt: receipt.started)
 
 
@@ -160,13 +160,13 @@ def presentable(inputs: Inputs) -> dict[str, Any]:
     return {name: _USERINFO.sub("//…@", value) if isinstance(value, str) else value for name, value in values.items()}
 
 
-def dump(receipt: Receipt) -> bytes:
+def dump_receipt(receipt: Receipt) -> bytes:
     """A receipt as it is stored: its name says nothing about its content, so its own digest stands in it."""
     body = receipt.model_dump(mode="json")
     return canonical_json({**body, "sha256": sha256_bytes(canonical_json(body))})
 
 
-def parse(data: bytes) -> Receipt | None:
+def parse_receipt(data: bytes) -> Receipt | None:
     """What ``dump`` wrote; None for anything else. A damaged receipt is as good as none: the step is done, or found, again."""
     try:
         body = json.loads(data)

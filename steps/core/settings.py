@@ -57,7 +57,7 @@ class Settings(BaseModel):
         description="package index that Cloud Build asks beside PyPI, such as the one with the CPU build of torch",
     )
     build_timeout: int = Field(3600, ge=60, le=86400, description="seconds that a build may take")
-    build_patience: int = Field(
+    build_wait: int = Field(
         86400, ge=0, description="seconds to wait for Cloud Build before the step ends with exit code 75, to be repeated"
     )
     build_logs: str = Field(

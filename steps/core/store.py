@@ -67,5 +67,5 @@ def check_key(key: str) -> str:
     return key
 
 
-def missing(uri: str) -> SlipwayError:
+def object_not_found(uri: str) -> SlipwayError:
     return SlipwayError(Reason.STORE_UNREADABLE, f"There is no object at {uri}.", hint="Run the step that makes it.")

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
 
-from steps.core.documents import Facts
+from steps.core.documents import ModelFacts
 from steps.core.lock import Lock
 from steps.core.progress import Progress
 from steps.tasks.base import Task
@@ -23,7 +23,7 @@ class ModelLoader(ABC):
     """Loads a checked model once and finds out what a Bento of it must know."""
 
     @abstractmethod
-    def prepare_bento_model(self, lock: Lock, folder: Path, tasks: Sequence[Task], progress: Progress) -> Facts:
+    def prepare_bento_model(self, lock: Lock, folder: Path, tasks: Sequence[Task], progress: Progress) -> ModelFacts:
         """Load the model in ``folder`` (verified against ``lock``) for each task and ask it the task's golden request.
 
         Raises ``TaskMismatch``, ``InvalidConfig``, ``LoadFailed`` or ``OutOfMemory``.

@@ -21,7 +21,7 @@ from typing import Any
 
 import yaml
 
-from steps.core.documents import Expected, Facts
+from steps.core.documents import GoldenAnswer, ModelFacts
 from steps.core.errors import Reason, SlipwayError
 from steps.core.lock import Lock
 from steps.core.progress import Progress
@@ -40,7 +40,7 @@ OFFLINE = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "HF_HUB_DISABLE_T
 class TransformersLoader(ModelLoader):
     """``framework: transformers``."""
 
-    def prepare_bento_model(self, lock: Lock, folder: Path, tasks: Sequence[Task], progress: Progress) -> Facts:
+    def prepare_bento_model(self, lock: Lock, folder: Path, tasks: Sequence[Task], progress: Progress) -> ModelFacts:
         config = check_json("config.json", (folder / "config.json").read_bytes())
         names = architectures(config)
         files = frozenset(file.path for file in lock.files)
@@ -57,7 +57,7 @@ class TransformersLoader(ModelLoader):
         begin = time.monotonic()
         expected = {task.name: ask(task, folder, progress) for task in tasks}
         labels = config.get("id2label")
-        return Facts(
+        return ModelFacts(
             framework=Framework.TRANSFORMERS,
             architecture=names[0],
             model_type=str(config.get("model_type", "")),
@@ -93,7 +93,7 @@ def import_packages() -> None:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def ask(task: Task, folder: Path, progress: Progress) -> Expected:
+def ask(task: Task, folder: Path, progress: Progress) -> GoldenAnswer:
     """The model's own answer to the task's golden request."""
     progress.note(f"Loading the model for {task.name}.")
     module: Any = importlib.import_module(f"steps.serving.tasks.{task.service}")
@@ -111,7 +111,7 @@ def ask(task: Task, folder: Path, progress: Progress) -> Expected:
         raise SlipwayError(
             Reason.LOAD_FAILED, f"transformers cannot run {task.name} on this model: {type(error).__name__}: {said[:600]}"
         ) from error
-    return Expected(task=task.name, golden=task.golden, answer=answer.model_dump(mode="json"), seconds=round(seconds, 4))
+    return GoldenAnswer(task=task.name, golden=task.golden, answer=answer.model_dump(mode="json"), seconds=round(seconds, 4))
 
 
 def licence(folder: Path) -> str:

@@ -23,7 +23,7 @@ from typing import Any
 import psutil
 import urllib3
 
-from steps.core.documents import Golden
+from steps.core.documents import GoldenRequest
 from steps.core.errors import Reason, SlipwayError
 
 BOOT_SECONDS = 300.0  # a service that is not ready by then never will be
@@ -110,7 +110,7 @@ def _members(group: int) -> list[int]:
     return found
 
 
-def ask(url: str, golden: Golden, package: Path) -> tuple[dict[str, Any], float]:
+def ask(url: str, golden: GoldenRequest, package: Path) -> tuple[dict[str, Any], float]:
     """Send a golden request to ``POST /predict``; returns the answer and the seconds it took.
 
     Files lie under ``package/src``. Raises ``SmokeMismatch`` when the service refuses its own golden request.

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from steps.core.text import Mark, marks, percent, shown
+from steps.core.text import ChartBar, chart_bars, display_text, percent
 from steps.reporting.media import Medium, media_in, without_media
 
 MAX_ROWS = 12
@@ -44,7 +44,7 @@ class Part:
     name: str
     scores: list[Score] = field(default_factory=list)
     pieces: list[Piece] = field(default_factory=list)
-    marks: list[Mark] = field(default_factory=list)
+    marks: list[ChartBar] = field(default_factory=list)
     text: str = ""
     note: str = ""
     media: list[Medium] = field(default_factory=list)
@@ -53,7 +53,7 @@ class Part:
 def parts(answer: Mapping[str, Any], request: Mapping[str, Any]) -> list[Part]:
     """The answer's fields, each in the form that suits it; ``request`` has the text that entities lie in."""
     return [
-        replace(_part(shown(name, 60), without_media(value), request), media=media_in(name, value))
+        replace(_part(display_text(name, 60), without_media(value), request), media=media_in(name, value))
         for name, value in answer.items()
     ]
 
@@ -67,8 +67,8 @@ def _part(name: str, value: Any, request: Mapping[str, Any]) -> Part:
     if numbers:
         return _vectors(name, numbers, shape)
     if isinstance(value, str):
-        return Part("text", name, text=shown(value, MAX_TEXT))
-    return Part("json", name, text=shown(json.dumps(value, indent=2, ensure_ascii=False), MAX_JSON))
+        return Part("text", name, text=display_text(value, MAX_TEXT))
+    return Part("json", name, text=display_text(json.dumps(value, indent=2, ensure_ascii=False), MAX_JSON))
 
 
 def _all(value: Any, keys: set[str]) -> bool:
@@ -81,14 +81,19 @@ def _all(value: Any, keys: set[str]) -> bool:
 
 def _labels(name: str, entries: list[dict[str, Any]]) -> Part:
     rows = [
-        Score(shown(entry["label"], 80), f"{entry['score']:.3f}", percent(entry["score"], 1)) for entry in entries[:MAX_ROWS]
+        Score(display_text(entry["label"], 80), f"{entry['score']:.3f}", percent(entry["score"], 1))
+        for entry in entries[:MAX_ROWS]
     ]
     return Part("labels", name, scores=rows, note=_more(len(entries) - len(rows)))
 
 
 def _entities(name: str, entries: list[dict[str, Any]], text: Any) -> Part:
     rows = [
-        Score(f"{shown(entry['word'], 60)} · {shown(entry['entity'], 40)}", f"{entry['score']:.3f}", percent(entry["score"], 1))
+        Score(
+            f"{display_text(entry['word'], 60)} · {display_text(entry['entity'], 40)}",
+            f"{entry['score']:.3f}",
+            percent(entry["score"], 1),
+        )
         for entry in entries[:MAX_ROWS]
     ]
     pieces = _marked(text, entries) if isinstance(text, str) else []
@@ -105,11 +110,11 @@ def _marked(text: str, entries: list[dict[str, Any]]) -> list[Piece]:
         start, end = entry["start"], entry["end"]
         if at <= start < end <= len(text):
             pieces += [
-                Piece(shown(text[at:start], MAX_TEXT)),
-                Piece(shown(text[start:end], MAX_TEXT), shown(entry["entity"], 40)),
+                Piece(display_text(text[at:start], MAX_TEXT)),
+                Piece(display_text(text[start:end], MAX_TEXT), display_text(entry["entity"], 40)),
             ]
             at = end
-    return [*pieces, Piece(shown(text[at:], MAX_TEXT))]
+    return [*pieces, Piece(display_text(text[at:], MAX_TEXT))]
 
 
 def _vectors(name: str, numbers: list[float], shape: list[int]) -> Part:
@@ -118,7 +123,7 @@ def _vectors(name: str, numbers: list[float], shape: list[int]) -> Part:
     note = f"{' × '.join(map(str, shape))} numbers"
     if len(drawn) < len(numbers) or len(shape) > 1:
         note += f"; the first {len(drawn)} are drawn"
-    return Part("vectors", name, marks=marks(drawn), text=f"[{first}{', …' if len(numbers) > 6 else ''}]", note=note)
+    return Part("vectors", name, marks=chart_bars(drawn), text=f"[{first}{', …' if len(numbers) > 6 else ''}]", note=note)
 
 
 def _numbers(value: Any) -> tuple[list[float], list[int]]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from steps.core.contract import Context, ModelT
 from steps.core.errors import SlipwayError
-from steps.core.text import shown
+from steps.core.text import display_text
 
 
 class Documents:
@@ -29,7 +29,7 @@ class Documents:
         except SlipwayError as error:
             if error.reason.retryable:
                 raise
-            self.unreadable.append(shown(error.message, 600))
+            self.unreadable.append(display_text(error.message, 600))
             return None
 
 

@@ -8,8 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from steps.core.progress import human_bytes
-from steps.core.text import shown
+from steps.core.text import display_text, format_bytes
 
 # What a file is, by its first bytes; "RIFF" and "ftyp" files say more behind their length.
 MAGIC = {
@@ -43,7 +42,7 @@ def medium(name: str, content: str) -> Medium:
         data = b""
     media_type = _media_type(data) if len(data) <= MAX_BYTES else ""
     uri = f"data:{media_type};base64,{base64.b64encode(data).decode()}" if media_type else ""
-    return Medium(shown(name, 60), media_type.partition("/")[0], uri)
+    return Medium(display_text(name, 60), media_type.partition("/")[0], uri)
 
 
 def media_in(name: str, value: Any) -> list[Medium]:
@@ -60,7 +59,7 @@ def media_in(name: str, value: Any) -> list[Medium]:
 def without_media(value: Any) -> Any:
     """The same value with each file inside it as a short text."""
     if _is_media(value):
-        return f"{value['media_type']}, {human_bytes(len(value['data']) * 3 // 4)}"
+        return f"{value['media_type']}, {format_bytes(len(value['data']) * 3 // 4)}"
     if isinstance(value, dict):
         return {key: without_media(item) for key, item in value.items()}
     return [without_media(item) for item in value] if isinstance(value, list) else value

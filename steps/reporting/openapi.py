@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
-from steps.core.text import shown
+from steps.core.text import display_text
 
 MAX_DEPTH = 5
 MAX_ROWS = 60
@@ -55,7 +55,7 @@ def _schema(document: dict[str, Any], *where: str) -> Schema | None:
     for media_type in content:
         rows = list(islice(_rows(document, _down(content, media_type, "schema"), "", MAX_DEPTH), MAX_ROWS))
         if rows:
-            return Schema(shown(media_type, 60), rows)
+            return Schema(display_text(media_type, 60), rows)
     return None
 
 
@@ -74,10 +74,14 @@ def _rows(document: dict[str, Any], schema: dict[str, Any], prefix: str, depth: 
             need = "required"
         else:
             need = (
-                shown(f"default {json.dumps(field['default'], ensure_ascii=False)}", 60) if "default" in field else "optional"
+                display_text(f"default {json.dumps(field['default'], ensure_ascii=False)}", 60)
+                if "default" in field
+                else "optional"
             )
         text = (value.get("description") if isinstance(value, dict) else "") or field.get("description") or ""
-        yield Row(shown(prefix + name, 120), shown(_type(document, field, depth), 160), need, shown(text, 300))
+        yield Row(
+            display_text(prefix + name, 120), display_text(_type(document, field, depth), 160), need, display_text(text, 300)
+        )
         if depth > 0:
             inner = _resolved(document, field.get("items")) if field.get("type") == "array" else field
             yield from _rows(document, inner, f"{prefix}{name}{'[]' if inner is not field else ''}.", depth - 1)

@@ -9,10 +9,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from steps.core.documents import BuildPlan, Facts, Golden, Rendered, Smoke
-from steps.core.progress import human_bytes
+from steps.core.documents import BuildPlan, GoldenRequest, ModelFacts, RenderedPackage, SmokeResult
 from steps.core.receipts import Receipt
-from steps.core.text import Mark, duration, latency, marks, shown
+from steps.core.text import ChartBar, chart_bars, display_text, format_bytes, format_duration, format_latency
 from steps.package.local_service import form_value
 from steps.reporting.answers import Part, parts
 from steps.reporting.documents import Documents, text_of
@@ -87,7 +86,7 @@ class ServiceView:
     state: str
     exchange: Exchange | None
     measured: list[Fact]
-    latencies: list[Mark]
+    latencies: list[ChartBar]
     request_schema: Schema | None
     response_schema: Schema | None
     archive: Archive | None
@@ -98,26 +97,26 @@ class ServiceView:
 
 
 def service_view(
-    name: str, number: int, branch: Mapping[str, Receipt], facts: Facts | None, documents: Documents
+    name: str, number: int, branch: Mapping[str, Receipt], facts: ModelFacts | None, documents: Documents
 ) -> ServiceView:
     """A service from the records of its branch, by step name."""
     outputs: dict[str, dict[str, Any]] = {step: branch[step].outputs if step in branch else {} for step in BRANCH}
     planned = branch[CLOUDBUILD].outputs if CLOUDBUILD in branch and not branch[CLOUDBUILD].failure else outputs["build"]
-    rendered = documents.read(outputs["render"].get("render"), Rendered)
+    rendered = documents.read(outputs["render"].get("render"), RenderedPackage)
     plan = documents.read(planned.get("plan"), BuildPlan)
-    smoke = documents.read(outputs["smoke"].get("smoke"), Smoke)
+    smoke = documents.read(outputs["smoke"].get("smoke"), SmokeResult)
     found = (("package", "render", rendered), ("build plan", "build", plan), ("smoke test", "smoke", smoke))
     tone, state = branch_state(branch)
     task = TASKS.get(name)
     return ServiceView(
-        name=shown(name, 80),
+        name=display_text(name, 80),
         title=task.title if task else "",
         anchor=f"service-{number}",
         tone=tone,
         state=state,
         exchange=_exchange(name, smoke, facts, rendered),
         measured=_measured(smoke) if smoke else [],
-        latencies=marks(smoke.latency_seconds[:MAX_LATENCIES]) if smoke and len(smoke.latency_seconds) > 1 else [],
+        latencies=chart_bars(smoke.latency_seconds[:MAX_LATENCIES]) if smoke and len(smoke.latency_seconds) > 1 else [],
         request_schema=request_schema(smoke.openapi) if smoke else None,
         response_schema=response_schema(smoke.openapi) if smoke else None,
         archive=_archive(outputs["archive"], rendered),
@@ -128,7 +127,9 @@ def service_view(
     )
 
 
-def _exchange(name: str, smoke: Smoke | None, facts: Facts | None, rendered: Rendered | None) -> Exchange | None:
+def _exchange(
+    name: str, smoke: SmokeResult | None, facts: ModelFacts | None, rendered: RenderedPackage | None
+) -> Exchange | None:
     expected = facts.expected.get(name) if facts else None
     told = smoke or expected
     if told is None:
@@ -136,7 +137,10 @@ def _exchange(name: str, smoke: Smoke | None, facts: Facts | None, rendered: Ren
     golden = told.golden
     return Exchange(
         request=[
-            Fact(shown(field, 60), shown(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False), 1000))
+            Fact(
+                display_text(field, 60),
+                display_text(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False), 1000),
+            )
             for field, value in golden.fields.items()
         ],
         files=[medium(field, _content(path, rendered)) for field, path in golden.files.items()],
@@ -146,13 +150,13 @@ def _exchange(name: str, smoke: Smoke | None, facts: Facts | None, rendered: Ren
     )
 
 
-def _content(path: str, rendered: Rendered | None) -> str:
+def _content(path: str, rendered: RenderedPackage | None) -> str:
     """A golden file as the package holds it, in base64."""
     binaries = rendered.binaries if rendered else {}
     return next((content for where, content in binaries.items() if where.endswith(path)), "")
 
 
-def curl(golden: Golden, binaries: Iterable[str]) -> str:
+def curl(golden: GoldenRequest, binaries: Iterable[str]) -> str:
     """The golden request for a shell, in the folder of the unpacked archive; ``binaries`` are paths there."""
     address = "http://127.0.0.1:3000/predict"
     if not golden.files:
@@ -168,7 +172,7 @@ def curl(golden: Golden, binaries: Iterable[str]) -> str:
     return " \\\n  ".join([f"curl {address}", *options])
 
 
-def _measured(smoke: Smoke) -> list[Fact]:
+def _measured(smoke: SmokeResult) -> list[Fact]:
     if smoke.largest_difference == 0:
         result = [Fact("Against the loader", "equal", "the same answer to the last digit")]
     else:
@@ -178,18 +182,18 @@ def _measured(smoke: Smoke) -> list[Fact]:
         result.append(
             Fact(
                 "Latency",
-                latency(statistics.median(warm)),
-                f"median of {len(warm)}; slowest {latency(max(warm))}, first {latency(cold)}",
+                format_latency(statistics.median(warm)),
+                f"median of {len(warm)}; slowest {format_latency(max(warm))}, first {format_latency(cold)}",
             )
         )
     elif smoke.latency_seconds:
-        result.append(Fact("Latency", latency(cold), "one request, cold"))
-    result.append(Fact("Memory", human_bytes(smoke.rss_bytes), "resident, after the requests"))
-    result.append(Fact("Boot", duration(smoke.boot_seconds), "from the start to ready"))
+        result.append(Fact("Latency", format_latency(cold), "one request, cold"))
+    result.append(Fact("Memory", format_bytes(smoke.rss_bytes), "resident, after the requests"))
+    result.append(Fact("Boot", format_duration(smoke.boot_seconds), "from the start to ready"))
     return result
 
 
-def _archive(outputs: Mapping[str, Any], rendered: Rendered | None) -> Archive | None:
+def _archive(outputs: Mapping[str, Any], rendered: RenderedPackage | None) -> Archive | None:
     key = text_of(outputs, "archive")
     if not key:
         return None
@@ -199,44 +203,45 @@ def _archive(outputs: Mapping[str, Any], rendered: Rendered | None) -> Archive |
     if rendered:
         commands.append(f"bentoml serve {shlex.quote(rendered.bento)} --port 3000")
     return Archive(
-        shown(key, 400),
-        shown(text_of(outputs, "archive_digest"), 80),
+        display_text(key, 400),
+        display_text(text_of(outputs, "archive_digest"), 80),
         size,
-        human_bytes(size),
-        shown("\n".join(commands), 1000),
+        format_bytes(size),
+        display_text("\n".join(commands), 1000),
     )
 
 
 def _image(plan: BuildPlan) -> Image:
-    digest = shown(plan.image_digest, 120)
+    digest = display_text(plan.image_digest, 120)
     return Image(
         digest=digest,
         facts=[
-            Fact("Name", shown(plan.image, 300)),
+            Fact("Name", display_text(plan.image, 300)),
             *([Fact("Digest", digest)] if digest else []),
-            Fact("Builder", shown(plan.builder, 60)),
-            Fact("Base image", shown(plan.base_image, 200)),
-            Fact("Build context", shown(plan.context, 300)),
-            Fact("Dockerfile", shown(plan.dockerfile, 200)),
+            Fact("Builder", display_text(plan.builder, 60)),
+            Fact("Base image", display_text(plan.base_image, 200)),
+            Fact("Build context", display_text(plan.context, 300)),
+            Fact("Dockerfile", display_text(plan.dockerfile, 200)),
         ],
         layers=[
             ImageLayer(
-                shown(layer.instruction, 200),
-                shown(layer.purpose, 200),
-                human_bytes(layer.bytes) if layer.bytes else "–",
+                display_text(layer.instruction, 200),
+                display_text(layer.purpose, 200),
+                format_bytes(layer.bytes) if layer.bytes else "–",
             )
             for layer in plan.layers[:60]
         ],
-        commands=shown("\n".join(plan.commands), 6000),
+        commands=display_text("\n".join(plan.commands), 6000),
     )
 
 
-def _package(rendered: Rendered) -> list[PackageFile]:
+def _package(rendered: RenderedPackage) -> list[PackageFile]:
     files = [
-        PackageFile(shown(path, 240), human_bytes(len(text.encode())), shown(text, MAX_FILE_TEXT))
+        PackageFile(display_text(path, 240), format_bytes(len(text.encode())), display_text(text, MAX_FILE_TEXT))
         for path, text in rendered.files.items()
     ]
     files += [
-        PackageFile(shown(path, 240), human_bytes(len(content) * 3 // 4), "") for path, content in rendered.binaries.items()
+        PackageFile(display_text(path, 240), format_bytes(len(content) * 3 // 4), "")
+        for path, content in rendered.binaries.items()
     ]
     return sorted(files, key=lambda file: file.path)

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from steps.core.lock import Lock
-from steps.core.progress import human_bytes
-from steps.core.text import percent, shown
+from steps.core.text import display_text, format_bytes, percent
 from steps.reporting.services import ServiceView
 
 MAX_LAYERS = 60
@@ -48,10 +47,10 @@ def sizes(fetched: Mapping[str, Any], lock: Lock | None, services: Sequence[Serv
         if service.plan:
             layers = [layer for layer in service.plan.layers if layer.bytes > 0]
             parts = [
-                ("layer", layer.bytes, f"{shown(layer.purpose, 80)}: {human_bytes(layer.bytes)}")
+                ("layer", layer.bytes, f"{display_text(layer.purpose, 80)}: {format_bytes(layer.bytes)}")
                 for layer in layers[:MAX_LAYERS]
             ]
-            total = human_bytes(sum(layer.bytes for layer in layers))
+            total = format_bytes(sum(layer.bytes for layer in layers))
             bars.append(_Bar(f"Image{suffix}", parts, f"{total} from the build context"))
     scale = max((sum(size for _, size, _ in bar.parts) for bar in bars), default=0)
     return [
@@ -64,9 +63,9 @@ def _source(fetched: Mapping[str, Any], lock: Lock | None) -> _Bar:
     taken, left = (value if isinstance(value := fetched.get(name), int) else 0 for name in ("bytes", "left_bytes"))
     weights = sum(file.size for file in lock.weights) if lock else 0
     parts = [
-        ("weights", weights, f"weights: {human_bytes(weights)}"),
-        ("other", taken - weights, f"other files: {human_bytes(taken - weights)}"),
-        ("left", left, f"left behind: {human_bytes(left)}"),
+        ("weights", weights, f"weights: {format_bytes(weights)}"),
+        ("other", taken - weights, f"other files: {format_bytes(taken - weights)}"),
+        ("left", left, f"left behind: {format_bytes(left)}"),
     ]
-    rest = f"{human_bytes(left)} left behind" if left else "all of it"
-    return _Bar("At the source", parts, f"{human_bytes(taken)} fetched, {rest}")
+    rest = f"{format_bytes(left)} left behind" if left else "all of it"
+    return _Bar("At the source", parts, f"{format_bytes(taken)} fetched, {rest}")

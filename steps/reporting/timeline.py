@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from itertools import pairwise
 
 from steps.core.receipts import Receipt
-from steps.core.text import duration, pause, percent
+from steps.core.text import format_duration, format_rough_duration, percent
 
 # Idle time is cut when it is long in itself and long beside the work: pods that start within seconds are one sitting.
 LONG_SECONDS = 15.0
@@ -90,8 +90,8 @@ def timeline(receipts: Sequence[Receipt]) -> Timeline:
             step=receipt.step,
             left=percent(place(begin), axis),
             width=percent(end - begin, axis),
-            wall=duration(receipt.seconds),
-            cpu=duration(receipt.cpu_seconds),
+            wall=format_duration(receipt.seconds),
+            cpu=format_duration(receipt.cpu_seconds),
             failed=receipt.failure is not None,
             began=utc(_began(receipt)),
         )
@@ -104,9 +104,9 @@ def timeline(receipts: Sequence[Receipt]) -> Timeline:
         cuts=[percent(sitting.left - gap / 2, axis) for sitting in sittings[1:]],
         began=utc(min(map(_began, receipts))),
         ended=utc(datetime.fromtimestamp(max(end for _, end in spans), UTC)),
-        wall=duration(sum(receipt.seconds for receipt in receipts)),
-        cpu=duration(sum(receipt.cpu_seconds for receipt in receipts)),
-        cut=", ".join(pause(seconds) for seconds in idle[:6]),
+        wall=format_duration(sum(receipt.seconds for receipt in receipts)),
+        cpu=format_duration(sum(receipt.cpu_seconds for receipt in receipts)),
+        cut=", ".join(format_rough_duration(seconds) for seconds in idle[:6]),
     )
 
 
@@ -144,4 +144,4 @@ def _ticks(sittings: Sequence[_Sitting], work: float, axis: float) -> list[Tick]
 
 
 def _round(seconds: float) -> str:
-    return pause(seconds) if seconds >= 60 else f"{seconds:.3g} s"
+    return format_rough_duration(seconds) if seconds >= 60 else f"{seconds:.3g} s"

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from steps.core.errors import ExitCode
 from steps.core.receipts import Failure, Receipt
-from steps.core.text import listed, shown
+from steps.core.text import display_text, join_words
 from steps.tasks.table import ALIASES, AUTO
 
 TRUNK = ("fetch", "load")  # the steps that a run has once
@@ -83,13 +83,13 @@ def missing_steps(branch: Mapping[str, Receipt]) -> list[str]:
 
 def verdict(status: str, receipts: Sequence[Receipt], branches: Branches) -> Verdict:
     """The verdict on a run; ``status`` is what a workflow engine says of it, or empty."""
-    working = [shown(name, 80) for name, branch in branches.items() if branch_state(branch)[0] == "good"]
+    working = [display_text(name, 80) for name, branch in branches.items() if branch_state(branch)[0] == "good"]
     missing = _missing(receipts, branches)
     failures = [(_node(receipt), receipt.failure) for receipt in receipts if receipt.failure]
-    works = f"{listed(working)} {'works' if len(working) == 1 else 'work'}. " if working else ""
-    said = f" The workflow ended as “{shown(status, 60)}”." if status else ""
+    works = f"{join_words(working)} {'works' if len(working) == 1 else 'work'}. " if working else ""
+    said = f" The workflow ended as “{display_text(status, 60)}”." if status else ""
     if failures:
-        where = listed([node for node, _ in failures])
+        where = join_words([node for node, _ in failures])
         stopped = all(_stopped(failure) for _, failure in failures)
         tone, title = ("open", f"Stopped in {where}") if stopped else ("bad", f"Failed at {where}")
         detail = works
@@ -101,7 +101,7 @@ def verdict(status: str, receipts: Sequence[Receipt], branches: Branches) -> Ver
         tone, title = "open", "Not finished"
         detail = f"{works}Not done: {'; '.join(missing)}."
     elif working:
-        tone, title = "good", f"Serves {listed(working)}"
+        tone, title = "good", f"Serves {join_words(working)}"
         detail = "Every byte was checked against the lock, and each package booted and gave the model's own answer."
     else:
         tone, title, detail = "good", "Fetched and loaded", "No service was asked for."
@@ -115,12 +115,14 @@ def _missing(receipts: Sequence[Receipt], branches: Branches) -> list[str]:
     for name, branch in branches.items():
         steps = missing_steps(branch)
         if steps:
-            missing.append(f"{listed(steps)} of {shown(name, 80)}")
+            missing.append(f"{join_words(steps)} of {display_text(name, 80)}")
     return missing
 
 
 def _trouble(node: str, failure: Failure) -> Trouble:
-    return Trouble(node, failure.reason, shown(failure.message, 4000), shown(failure.hint, 1000), failure.retryable)
+    return Trouble(
+        node, failure.reason, display_text(failure.message, 4000), display_text(failure.hint, 1000), failure.retryable
+    )
 
 
 def _stopped(failure: Failure) -> bool:
@@ -128,4 +130,4 @@ def _stopped(failure: Failure) -> bool:
 
 
 def _node(receipt: Receipt) -> str:
-    return f"{receipt.step} of {shown(receipt.service, 80)}" if receipt.service else receipt.step
+    return f"{receipt.step} of {display_text(receipt.service, 80)}" if receipt.service else receipt.step

@@ -19,7 +19,8 @@ from types import TracebackType
 from steps.core.contract import Context
 from steps.core.errors import Reason, SlipwayError
 from steps.core.lock import Lock, LockedFile, blob_key
-from steps.core.progress import Meter, human_bytes
+from steps.core.progress import Meter
+from steps.core.text import format_bytes
 from steps.gate.admit import INDEX_SUFFIX, admit, admit_together
 from steps.sources.choose import Choice, SourceFile, choose
 
@@ -95,13 +96,13 @@ class ModelSource(AbstractContextManager["ModelSource"], ABC):
         admit_together(names, survey.texts)
         self.context.progress.note(
             f"Taking {len(choice.taken)} files of {len(choice.taken) + len(choice.left)}: "
-            f"{human_bytes(choice.size)}, leaving {human_bytes(choice.left_size)}."
+            f"{format_bytes(choice.size)}, leaving {format_bytes(choice.left_size)}."
         )
         meter = self.context.progress.meter("fetching", choice.size)
         files = self.bring(choice.files, meter)
         late = [file for file in files if file.path.endswith(INDEX_SUFFIX) and file.path not in survey.texts]
         admit_together(names, {file.path: b"".join(self.context.store.read(file.key)) for file in late})
-        lock = Lock.of(files, source_kind=self.kind, source=self.request.source, revision=survey.revision)
+        lock = Lock.from_files(files, source_kind=self.kind, source=self.request.source, revision=survey.revision)
         return lock, survey
 
     def publish(self, file: SourceFile, path: Path, sha256: str) -> LockedFile:
@@ -122,7 +123,7 @@ class ModelSource(AbstractContextManager["ModelSource"], ABC):
         if size > free:
             raise SlipwayError(
                 Reason.DISK_FULL,
-                f"{human_bytes(size)} are needed in {self.context.scratch}, and {human_bytes(free)} are free.",
+                f"{format_bytes(size)} are needed in {self.context.scratch}, and {format_bytes(free)} are free.",
             )
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:

@@ -43,7 +43,7 @@ class GitLfsSource(ModelSource):
         self._tree: GitTree | None = None
         self._commit = ""
         self._private = contextlib.ExitStack()
-        self._folder = self._private.enter_context(context.private())
+        self._folder = self._private.enter_context(context.private_folder())
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._http.close()
@@ -128,7 +128,7 @@ class GitLfsSource(ModelSource):
     def _holds(self, file: SourceFile) -> bool:
         """Whether the store has the object. It passes the gate again: it may have come in under a more harmless name."""
         key = blob_key(file.ref)
-        if not self.context.holds(key, size=file.size, sha256=file.ref):
+        if not self.context.already_stored(key, size=file.size, sha256=file.ref):
             return False
         path = self._folder / "held"
         self.context.store.copy_to(key, path)

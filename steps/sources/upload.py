@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from steps.core.contract import Context
-from steps.core.digest import canonical_json, read_file, sha256_bytes
+from steps.core.digest import canonical_json, read_chunks, sha256_bytes
 from steps.core.errors import Reason, SlipwayError, from_os_error
 from steps.core.lock import LockedFile
 from steps.core.progress import Meter
@@ -53,7 +53,7 @@ class UploadSource(ModelSource):
 
     def bring(self, files: tuple[SourceFile, ...], meter: Meter) -> list[LockedFile]:
         self.require_space(sum(file.size for file in files))
-        with self.context.private() as folder:
+        with self.context.private_folder() as folder:
             return [self._bring(file, folder / "incoming", meter) for file in files]
 
     def _bring(self, file: SourceFile, path: Path, meter: Meter) -> LockedFile:
@@ -94,7 +94,7 @@ class Folder:
         return sorted(self._walk(), key=lambda file: file.path)
 
     def read(self, file: SourceFile) -> Iterator[bytes]:
-        return read_file(self._root / file.path)
+        return read_chunks(self._root / file.path)
 
     def is_still(self, file: SourceFile) -> bool:
         """Whether the file is as it was listed."""

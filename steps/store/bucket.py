@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Self
 
-from steps.core.digest import read_file
+from steps.core.digest import read_chunks
 from steps.core.errors import Reason, SlipwayError, from_os_error
-from steps.core.store import KEY, check_key, missing
+from steps.core.store import KEY, check_key, object_not_found
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,7 @@ class BucketStore(ABC):
         while True:
             found = self._prefix.find(check_key(key))
             if found is None:
-                raise missing(self.locate(key))
+                raise object_not_found(self.locate(key))
             parts = self._prefix.read(found)
             try:
                 first = next(parts, b"")
@@ -109,7 +109,7 @@ class BucketStore(ABC):
 
     def put_file(self, key: str, path: Path) -> bool:
         try:
-            return self.put(key, read_file(path))
+            return self.put(key, read_chunks(path))
         except OSError as error:
             raise from_os_error(error, f"Cannot store {self.locate(key)}") from error
 

@@ -15,7 +15,7 @@ from functools import cached_property
 from typing import Any
 
 from steps.core.errors import Reason, SlipwayError
-from steps.core.store import check_key, missing
+from steps.core.store import check_key, object_not_found
 from steps.net.retry import PATIENCE, TIMEOUT, TRANSIENT, Patience, seconds_asked
 from steps.store.bucket import BucketObject, BucketStore, Prefix, check_prefix, parse
 from steps.store.gcs_upload import Lost, Upload, crc32c_text
@@ -144,7 +144,7 @@ class GcsPrefix(Prefix):
             raise SlipwayError(Reason.DIGEST_MISMATCH, f"{where} was damaged on its way.") from error
         except api.NotFound as error:
             if exists and not _no_bucket(error):
-                raise missing(where) from error
+                raise object_not_found(where) from error
             raise SlipwayError(
                 Reason.STORE_UNREADABLE,
                 f"The bucket {self.bucket} does not exist.",

@@ -15,9 +15,9 @@ import stat
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from steps.core.digest import read_file
+from steps.core.digest import read_chunks
 from steps.core.errors import Reason, SlipwayError, from_os_error
-from steps.core.store import check_key, missing
+from steps.core.store import check_key, object_not_found
 
 
 class LocalStore:
@@ -49,9 +49,9 @@ class LocalStore:
 
     def read(self, key: str) -> Iterator[bytes]:
         try:
-            yield from read_file(self.path(key))
+            yield from read_chunks(self.path(key))
         except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
-            raise missing(self.locate(key)) from None
+            raise object_not_found(self.locate(key)) from None
         except OSError as error:
             raise from_os_error(error, f"Cannot read {self.locate(key)}") from error
 
@@ -81,7 +81,7 @@ class LocalStore:
         except OSError as error:
             if error.errno != errno.EXDEV:
                 raise from_os_error(error, f"Cannot store {self.locate(key)}") from error
-        return self.put(key, read_file(path))
+        return self.put(key, read_chunks(path))
 
     def write(self, key: str, data: bytes) -> None:
         target = self.path(key)
@@ -101,7 +101,7 @@ class LocalStore:
                     raise
                 self._copy(source, path)
         except FileNotFoundError:
-            raise missing(self.locate(key)) from None
+            raise object_not_found(self.locate(key)) from None
         except OSError as error:
             raise from_os_error(error, f"Cannot bring {self.locate(key)} to {path}") from error
 

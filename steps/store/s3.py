@@ -15,7 +15,7 @@ from functools import cached_property
 from typing import Any
 
 from steps.core.errors import Reason, SlipwayError
-from steps.core.store import check_key, missing
+from steps.core.store import check_key, object_not_found
 from steps.net.retry import PATIENCE, TIMEOUT, TRANSIENT, Patience, seconds_asked
 from steps.store.bucket import BucketObject, BucketStore, Prefix, check_prefix, parse
 from steps.store.ranged import WINDOW, read_ranges
@@ -188,7 +188,7 @@ class S3Prefix(Prefix):
         if code in _DAMAGED:
             return SlipwayError(Reason.DIGEST_MISMATCH, f"{where} was damaged on its way to the bucket: {said}")
         if status == 412 or (status == 404 and exists and code != "NoSuchBucket"):
-            return missing(where)  # this version of it, at least
+            return object_not_found(where)  # this version of it, at least
         if status == 404:
             return SlipwayError(
                 Reason.STORE_UNREADABLE,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from steps.core.documents import Golden
+from steps.core.documents import GoldenRequest
 from steps.tasks.base import FEATURE_EXTRACTOR, TOKENIZER, Task
 
 SOUND = "golden/sound.wav"
@@ -25,7 +25,7 @@ TASKS = (
         service="audio_classification",
         mappings=("AUDIO_CLASSIFICATION",),
         needs=(FEATURE_EXTRACTOR,),
-        golden=Golden(fields={"top_k": 5}, files={"audio": SOUND}),
+        golden=GoldenRequest(fields={"top_k": 5}, files={"audio": SOUND}),
     ),
     Task(
         name="automatic-speech-recognition",
@@ -35,7 +35,7 @@ TASKS = (
         mappings=("CTC", "TDT", "RNNT"),
         classes=LISTENERS,
         needs=(FEATURE_EXTRACTOR, TOKENIZER),
-        golden=Golden(fields={"return_timestamps": "word"}, files={"audio": SOUND}),
+        golden=GoldenRequest(fields={"return_timestamps": "word"}, files={"audio": SOUND}),
     ),
     Task(
         name="text-to-audio",
@@ -45,7 +45,7 @@ TASKS = (
         aliases=("text-to-speech",),
         classes=SPEAKERS,
         needs=(TOKENIZER,),
-        golden=Golden(fields={"text": "The harbour of Hamburg was busy.", "seed": 7}),
+        golden=GoldenRequest(fields={"text": "The harbour of Hamburg was busy.", "seed": 7}),
     ),
     Task(
         name="zero-shot-audio-classification",
@@ -54,7 +54,7 @@ TASKS = (
         service="zero_shot_audio_classification",
         classes=("ClapModel",),
         needs=(FEATURE_EXTRACTOR, TOKENIZER),
-        golden=Golden(
+        golden=GoldenRequest(
             fields={
                 "candidate_labels": ["a ship", "a busy harbour", "a crane"],
                 "hypothesis_template": "This sounds like {}.",

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
-from steps.core.documents import Golden
+from steps.core.documents import GoldenRequest
 from steps.gate.json_files import architectures
 from steps.tasks import optional_libraries as lacking
 from steps.tasks.architectures import classes_of, model_types_of
@@ -58,7 +58,7 @@ class Task:
     title: str
     family: str
     service: str
-    golden: Golden
+    golden: GoldenRequest
     mappings: tuple[str, ...] = ()
     classes: tuple[str, ...] = ()
     any_head: bool = False

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from steps.core.documents import Golden
+from steps.core.documents import GoldenRequest
 from steps.tasks.base import IMAGE_PROCESSOR, TOKENIZER, Task
 from steps.tasks.image import PICTURE
 
@@ -16,7 +16,7 @@ TASKS = (
         service="object_detection",
         mappings=("OBJECT_DETECTION",),
         needs=(IMAGE_PROCESSOR,),
-        golden=Golden(fields={"threshold": 0.2}, files={"image": PICTURE}),
+        golden=GoldenRequest(fields={"threshold": 0.2}, files={"image": PICTURE}),
     ),
     Task(
         name="zero-shot-object-detection",
@@ -27,7 +27,7 @@ TASKS = (
         # transformers' pipeline asks it in another model's way.
         classes=("OwlViTForObjectDetection", "GroundingDinoForObjectDetection", "MMGroundingDinoForObjectDetection"),
         needs=(IMAGE_PROCESSOR, TOKENIZER),
-        golden=Golden(fields={"candidate_labels": LABELS, "threshold": 0.1}, files={"image": PICTURE}),
+        golden=GoldenRequest(fields={"candidate_labels": LABELS, "threshold": 0.1}, files={"image": PICTURE}),
     ),
     Task(
         name="zero-shot-image-classification",
@@ -49,7 +49,7 @@ TASKS = (
             "Tipsv2Model",
         ),
         needs=(IMAGE_PROCESSOR, TOKENIZER),
-        golden=Golden(
+        golden=GoldenRequest(
             fields={"candidate_labels": LABELS, "hypothesis_template": "This is a photo of {}."}, files={"image": PICTURE}
         ),
     ),
@@ -60,6 +60,6 @@ TASKS = (
         service="keypoint_matching",
         mappings=("KEYPOINT_MATCHING",),
         needs=(IMAGE_PROCESSOR,),
-        golden=Golden(fields={"threshold": 0.0}, files={"image": PICTURE, "other": "golden/other-picture.png"}),
+        golden=GoldenRequest(fields={"threshold": 0.0}, files={"image": PICTURE, "other": "golden/other-picture.png"}),
     ),
 )

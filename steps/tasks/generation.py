@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from steps.core.documents import Golden
+from steps.core.documents import GoldenRequest
 from steps.tasks.architectures import classes_of
 from steps.tasks.base import TOKENIZER, Task
 from steps.tasks.text import SENTENCE
@@ -24,7 +24,7 @@ TASKS = (
         service="text_generation",
         mappings=("CAUSAL_LM",),
         needs=(TOKENIZER,),
-        golden=Golden(fields={"prompt": SENTENCE, "max_new_tokens": 24}),
+        golden=GoldenRequest(fields={"prompt": SENTENCE, "max_new_tokens": 24}),
         streams=True,
     ),
     Task(
@@ -34,7 +34,7 @@ TASKS = (
         service="summarization",
         classes=REWRITING,
         needs=(TOKENIZER,),
-        golden=Golden(fields={"text": SENTENCE, "max_new_tokens": 24}),
+        golden=GoldenRequest(fields={"text": SENTENCE, "max_new_tokens": 24}),
         batch=8,
     ),
     Task(
@@ -44,7 +44,7 @@ TASKS = (
         service="translation",
         classes=REWRITING,
         needs=(TOKENIZER,),
-        golden=Golden(fields={"text": SENTENCE, "max_new_tokens": 24}),
+        golden=GoldenRequest(fields={"text": SENTENCE, "max_new_tokens": 24}),
         batch=8,
     ),
     Task(
@@ -54,7 +54,7 @@ TASKS = (
         service="text2text_generation",
         classes=REWRITING,
         needs=(TOKENIZER,),
-        golden=Golden(fields={"text": SENTENCE, "max_new_tokens": 24}),
+        golden=GoldenRequest(fields={"text": SENTENCE, "max_new_tokens": 24}),
         batch=8,
     ),
 )

@@ -6,7 +6,7 @@ which the first would have to wait until the last is done (``python -m tests.ste
 
 from __future__ import annotations
 
-from steps.core.documents import Golden
+from steps.core.documents import GoldenRequest
 from steps.tasks.architectures import tables
 from steps.tasks.base import IMAGE_PROCESSOR, Task
 
@@ -32,7 +32,7 @@ TASKS = (
         service="image_classification",
         mappings=("IMAGE_CLASSIFICATION",),
         needs=(IMAGE_PROCESSOR,),
-        golden=Golden(fields={"top_k": 5}, files={"image": PICTURE}),
+        golden=GoldenRequest(fields={"top_k": 5}, files={"image": PICTURE}),
     ),
     Task(
         name="image-feature-extraction",
@@ -42,7 +42,7 @@ TASKS = (
         classes=_encoders(),
         any_head=True,
         needs=(IMAGE_PROCESSOR,),
-        golden=Golden(fields={"pooling": "none"}, files={"image": PICTURE}),
+        golden=GoldenRequest(fields={"pooling": "none"}, files={"image": PICTURE}),
     ),
     Task(
         name="image-segmentation",
@@ -51,7 +51,7 @@ TASKS = (
         service="image_segmentation",
         mappings=("IMAGE_SEGMENTATION", "SEMANTIC_SEGMENTATION", "INSTANCE_SEGMENTATION", "UNIVERSAL_SEGMENTATION"),
         needs=(IMAGE_PROCESSOR,),
-        golden=Golden(fields={"threshold": 0.5}, files={"image": PICTURE}),
+        golden=GoldenRequest(fields={"threshold": 0.5}, files={"image": PICTURE}),
     ),
     Task(
         name="depth-estimation",
@@ -60,7 +60,7 @@ TASKS = (
         service="depth_estimation",
         mappings=("DEPTH_ESTIMATION",),
         needs=(IMAGE_PROCESSOR,),
-        golden=Golden(files={"image": PICTURE}),
+        golden=GoldenRequest(files={"image": PICTURE}),
     ),
     Task(
         name="image-to-image",
@@ -69,7 +69,7 @@ TASKS = (
         service="image_to_image",
         mappings=("IMAGE_TO_IMAGE",),
         needs=(IMAGE_PROCESSOR,),
-        golden=Golden(files={"image": SMALL_PICTURE}),
+        golden=GoldenRequest(files={"image": SMALL_PICTURE}),
     ),
     Task(
         name="mask-generation",
@@ -79,6 +79,6 @@ TASKS = (
         # SAM 2, SAM 3 and EdgeTAM are in the table too, but their processors exist for torchvision alone.
         mappings=("MASK_GENERATION",),
         needs=(IMAGE_PROCESSOR,),
-        golden=Golden(fields={"points_per_side": 4}, files={"image": PICTURE}),
+        golden=GoldenRequest(fields={"points_per_side": 4}, files={"image": PICTURE}),
     ),
 )

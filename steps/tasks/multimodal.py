@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from steps.core.documents import Golden
+from steps.core.documents import GoldenRequest
 from steps.tasks.architectures import classes_of
 from steps.tasks.base import IMAGE_PROCESSOR, PROCESSOR, TEMPLATE_FILES, TOKENIZER, Task
 
@@ -39,7 +39,7 @@ TASKS = (
         service="image_text_to_text",
         classes=PROMPTED,
         needs=(TOKENIZER, PROCESSOR),
-        golden=Golden(fields={"prompt": "What does this picture show?", "max_new_tokens": 16}, files={"image": PICTURE}),
+        golden=GoldenRequest(fields={"prompt": "What does this picture show?", "max_new_tokens": 16}, files={"image": PICTURE}),
     ),
     Task(
         name="image-to-text",
@@ -54,7 +54,7 @@ TASKS = (
             "VisionEncoderDecoderModel",
         ),
         needs=(TOKENIZER, IMAGE_PROCESSOR),
-        golden=Golden(fields={"max_new_tokens": 16}, files={"image": PICTURE}),
+        golden=GoldenRequest(fields={"max_new_tokens": 16}, files={"image": PICTURE}),
     ),
     Task(
         name="visual-question-answering",
@@ -63,7 +63,7 @@ TASKS = (
         service="visual_question_answering",
         classes=("ViltForQuestionAnswering", "BlipForQuestionAnswering"),
         needs=(TOKENIZER, IMAGE_PROCESSOR),
-        golden=Golden(fields={"question": "What does this picture show?", "top_k": 5}, files={"image": PICTURE}),
+        golden=GoldenRequest(fields={"question": "What does this picture show?", "top_k": 5}, files={"image": PICTURE}),
     ),
     Task(
         name="document-question-answering",
@@ -75,7 +75,7 @@ TASKS = (
         # Donut. TrOCR and captioners are of the same class. (Whether a Donut was taught to answer is not in its files.)
         inside={"encoder": "donut-swin"},
         needs=(TOKENIZER,),
-        golden=Golden(
+        golden=GoldenRequest(
             fields={
                 "question": "What is the total?",
                 "words": [{"text": text, "box": list(box)} for text, box in DOCUMENT],
@@ -92,7 +92,7 @@ TASKS = (
         # transformers' table holds models that only hear as well; they could not answer the golden request.
         classes=PROMPTED,
         needs=(TOKENIZER, PROCESSOR),
-        golden=Golden(fields={"prompt": "What does this picture show?", "max_new_tokens": 16}, files={"image": PICTURE}),
+        golden=GoldenRequest(fields={"prompt": "What does this picture show?", "max_new_tokens": 16}, files={"image": PICTURE}),
     ),
     Task(
         name="decision",
@@ -102,7 +102,7 @@ TASKS = (
         mappings=("DECISION", "CAUSAL_LM"),
         needs=(TOKENIZER,),
         template=TEMPLATE_FILES | {"decision_template.jinja"},
-        golden=Golden(
+        golden=GoldenRequest(
             fields={
                 "state": "The harbour was busy when the crane stood still. I want my money back.",
                 "questions": [

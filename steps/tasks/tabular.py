@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from steps.core.documents import Golden
+from steps.core.documents import GoldenRequest
 from steps.tasks.base import TOKENIZER, Task
 
 TABLE = {
@@ -22,6 +22,6 @@ TASKS = (
         service="table_question_answering",
         mappings=("TABLE_QUESTION_ANSWERING",),
         needs=(TOKENIZER,),
-        golden=Golden(fields={"question": "How many ships are in the harbour of Hamburg?", "table": TABLE}),
+        golden=GoldenRequest(fields={"question": "How many ships are in the harbour of Hamburg?", "table": TABLE}),
     ),
 )

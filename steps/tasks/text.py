@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from steps.core.documents import Golden
+from steps.core.documents import GoldenRequest
 from steps.tasks.architectures import classes_of
 from steps.tasks.base import TOKENIZER, Task
 
@@ -37,7 +37,7 @@ TASKS = (
         mappings=("SEQUENCE_CLASSIFICATION",),
         never=PAGES,
         needs=(TOKENIZER,),
-        golden=Golden(fields={"text": SENTENCE, "top_k": 5}),
+        golden=GoldenRequest(fields={"text": SENTENCE, "top_k": 5}),
         batch=16,
     ),
     Task(
@@ -49,7 +49,7 @@ TASKS = (
         mappings=("TOKEN_CLASSIFICATION",),
         never=PAGES,
         needs=(TOKENIZER,),
-        golden=Golden(fields={"text": SENTENCE, "aggregation": "simple"}),
+        golden=GoldenRequest(fields={"text": SENTENCE, "aggregation": "simple"}),
         batch=16,
     ),
     Task(
@@ -61,7 +61,7 @@ TASKS = (
         any_head=True,
         never=PAGES,
         needs=(TOKENIZER,),
-        golden=Golden(fields={"text": SENTENCE, "pooling": "none"}),
+        golden=GoldenRequest(fields={"text": SENTENCE, "pooling": "none"}),
         batch=16,
     ),
     Task(
@@ -82,7 +82,7 @@ TASKS = (
             "MobileBertForPreTraining",
         ),
         needs=(TOKENIZER,),
-        golden=Golden(fields={"text": SENTENCE.replace("busy", "[MASK]"), "top_k": 5}),
+        golden=GoldenRequest(fields={"text": SENTENCE.replace("busy", "[MASK]"), "top_k": 5}),
         batch=8,  # each has scores for all tokens times all words of the vocabulary: more would take gigabytes
     ),
     Task(
@@ -94,7 +94,7 @@ TASKS = (
         never=PAGES,
         needs=(TOKENIZER,),
         labels=("entail",),
-        golden=Golden(fields={"text": SENTENCE, "candidate_labels": ["ship", "what she liked", "Hamburg"]}),
+        golden=GoldenRequest(fields={"text": SENTENCE, "candidate_labels": ["ship", "what she liked", "Hamburg"]}),
     ),
     Task(
         name="question-answering",
@@ -103,7 +103,7 @@ TASKS = (
         service="question_answering",
         classes=tuple(sorted(classes_of(("QUESTION_ANSWERING",)) - NO_PLAIN_TEXT)),
         needs=(TOKENIZER,),
-        golden=Golden(fields={"question": "What was busy when Ada arrived?", "context": STORY, "top_k": 3}),
+        golden=GoldenRequest(fields={"question": "What was busy when Ada arrived?", "context": STORY, "top_k": 3}),
         batch=8,
     ),
 )

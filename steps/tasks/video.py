@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from steps.core.documents import Golden
+from steps.core.documents import GoldenRequest
 from steps.tasks.base import PROCESSOR_FILES, Part, Task
 
 FILM = "golden/video.mp4"
@@ -15,6 +15,6 @@ TASKS = (
         service="video_classification",
         mappings=("VIDEO_CLASSIFICATION",),
         needs=(Part((), PROCESSOR_FILES | {"video_preprocessor_config.json"}),),
-        golden=Golden(fields={"top_k": 5, "frame_sampling_rate": 2}, files={"video": FILM}),
+        golden=GoldenRequest(fields={"top_k": 5, "frame_sampling_rate": 2}, files={"video": FILM}),
     ),
 )

@@ -27,7 +27,7 @@ from kubernetes.client import ApiClient
 
 from pipelines.demo.forge import Forge
 from pipelines.demo.repository import publish
-from steps.core.documents import Golden
+from steps.core.documents import GoldenRequest
 from steps.images.assembly.pip_layers import platforms
 from steps.images.description import ENTRYPOINT, HOME, PORT, PYTHON_VERSION
 from steps.package.local_service import ask
@@ -110,7 +110,7 @@ def place(kube: ApiClient, host: str, wheels: str, cloud_build: tuple[str, Path]
         "SLIPWAY_BASE_IMAGE": BASE,
         "SLIPWAY_PROJECT": "launch",
         "SLIPWAY_BUILD_ENDPOINT": endpoint,
-        "SLIPWAY_BUILD_PATIENCE": "10",
+        "SLIPWAY_BUILD_WAIT": "10",
         "GOOGLE_APPLICATION_CREDENTIALS": f"{CREDENTIALS}/credentials.json",
         "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH": f"{CREDENTIALS}/certificate.pem",
         "PIP_NO_INDEX": "1",
@@ -212,7 +212,7 @@ def test_a_model_becomes_an_image_that_runs_in_the_cluster(
         picture = tmp_path / "src/golden/picture.png"
         picture.parent.mkdir(parents=True)
         picture.write_bytes(bytes.fromhex(golden.pop("picture")))
-        answer, _ = ask(url, Golden.model_validate(golden), tmp_path)
+        answer, _ = ask(url, GoldenRequest.model_validate(golden), tmp_path)
     assert answer["labels"]
     place.kubectl("delete", "pod", name, "--grace-period=0", "--force")
 

@@ -19,7 +19,7 @@ from pipelines.demo.forge import Forge
 from pipelines.demo.repository import publish
 from pipelines.local import Observer, Outcome, State, run_model
 from steps.core.contract import Context
-from steps.core.progress import Event, Progress
+from steps.core.progress import Progress, ProgressEvent
 from steps.core.receipts import Receipt
 from steps.store.local import LocalStore
 from tests.tiny_models import classifier_folder, encoder_folder, tagger_folder, vit_folder
@@ -70,7 +70,7 @@ class Heard(Observer):
         heard = self
 
         class Sink(Progress):
-            def emit(self, event: Event) -> None:
+            def emit(self, event: ProgressEvent) -> None:
                 if event.kind == "note":
                     heard.notes.append((node, event.text))
 

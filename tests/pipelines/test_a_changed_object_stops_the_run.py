@@ -12,7 +12,7 @@ from pipelines.local import run_model
 from steps.core.documents import BuildPlan
 from steps.core.errors import ExitCode, Reason
 from steps.core.lock import Lock
-from steps.core.receipts import parse
+from steps.core.receipts import parse_receipt
 from tests.pipelines.conftest import Heard, Ingested, slipway
 
 BRANCH = "image-classification"
@@ -117,11 +117,11 @@ def test_a_damaged_receipt_counts_for_nothing_and_is_made_again(
 def test_no_flipped_bit_of_a_receipt_goes_unnoticed(vit_run: Ingested) -> None:
     (path,) = (vit_run.store / "receipts/fetch").glob("*.json")
     data = path.read_bytes()
-    assert parse(data) == vit_run.outcome.receipts["fetch"]
+    assert parse_receipt(data) == vit_run.outcome.receipts["fetch"]
     for at in range(len(data) - 1):  # the last byte is the newline
         damaged = bytearray(data)
         damaged[at] ^= 1
-        assert parse(bytes(damaged)) is None
+        assert parse_receipt(bytes(damaged)) is None
 
 
 def test_the_command_says_it_and_ends_with_the_code_of_broken_integrity(vit_run: Ingested, tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ NODES = ("fetch", "load", "ner/smoke")
 
 def receipt(node: str, reason: Reason | None = None) -> Receipt:
     service, _, step = node.rpartition("/")
-    failure = Failure.of(SlipwayError(reason, "Something is wrong.")) if reason else None
+    failure = Failure.from_error(SlipwayError(reason, "Something is wrong.")) if reason else None
     return Receipt(
         step=step,
         service=service,
@@ -151,7 +151,7 @@ def test_the_result_for_machines_has_prefixed_digests_and_places(classifier_run:
 )
 def test_a_failure_names_its_place_its_reason_and_what_to_do(reason: Reason, passes: bool) -> None:
     stream = io.StringIO()
-    failure = Failure.of(SlipwayError(reason, "Wrong: [bold]x[/bold].", hint="Do [this]."))
+    failure = Failure.from_error(SlipwayError(reason, "Wrong: [bold]x[/bold].", hint="Do [this]."))
     print_failure(failure, Console(file=stream, width=100), node="fetch")
     text = stream.getvalue()
     assert f"error in fetch: {reason}" in text

@@ -13,12 +13,12 @@ import pytest
 
 from pipelines.local import branch, run_name
 from steps.core.errors import ExitCode
-from steps.core.graph import BRANCH, REPORT, TRUNK, Node
+from steps.core.graph import MODEL_NODES, REPORT, SERVICE_NODES, Node
 from steps.images.builders.base import BuilderKind
 from tests.pipelines.conftest import Ingested
 from tests.servers.network_namespace import without_network
 
-NODES = (*TRUNK, *BRANCH, REPORT)
+NODES = (*MODEL_NODES, *SERVICE_NODES, REPORT)
 HEAVY = {
     "torch",
     "transformers",
@@ -110,7 +110,7 @@ def test_the_chain_by_hand_gives_what_the_runner_gives(vit_run: Ingested, tmp_pa
         "service": vit_run.model.spec.services[0],
         "report_run": run_name(vit_run.model),
     }
-    for node in (*TRUNK, *branch(BuilderKind.PLAN), REPORT):
+    for node in (*MODEL_NODES, *branch(BuilderKind.PLAN), REPORT):
         folder = tmp_path / "outputs" / node.name
         command = [sys.executable, "-m", f"steps.{node.name}", "--store", "store", "--outputs", str(folder)]
         command += ["--run", "" if node is REPORT else values["report_run"]]

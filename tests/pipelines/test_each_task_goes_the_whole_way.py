@@ -13,7 +13,7 @@ from pipelines.demo.forge import Forge
 from pipelines.demo.repository import publish, tip
 from pipelines.local import Outcome, run_model
 from steps.core.digest import sha256_file
-from steps.core.documents import BuildPlan, Smoke
+from steps.core.documents import BuildPlan, SmokeResult
 from steps.core.errors import Reason
 from steps.core.lock import Lock
 from steps.smoke import TOLERANCE, difference
@@ -62,7 +62,7 @@ def test_the_packaged_service_answers_as_the_library_does(
     runs: Mapping[str, Ingested], name: str, service: str, library: Callable[[str], Any]
 ) -> None:
     run = runs[name]
-    smoke = run.context.read_document(run.outcome.receipts[f"{service}/smoke"].outputs["smoke"], Smoke)
+    smoke = run.context.read_document(run.outcome.receipts[f"{service}/smoke"].outputs["smoke"], SmokeResult)
     assert difference(library(str(run.folder)), smoke.answer) <= TOLERANCE
     assert smoke.largest_difference <= TOLERANCE
     assert "/predict" in smoke.openapi["paths"]

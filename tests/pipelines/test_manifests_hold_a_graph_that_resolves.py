@@ -16,13 +16,13 @@ import yaml
 
 from crd.workflow import SPEC_PARAMETERS, TEMPLATE
 from pipelines.manifests import FOLDER
-from steps.command.main import parser
+from steps.command.main import make_parser
 from steps.core.contract import Step
 from steps.core.errors import Reason
-from steps.core.graph import BRANCH, REPORT, TRUNK
+from steps.core.graph import MODEL_NODES, REPORT, SERVICE_NODES
 
 REFERENCE = re.compile(r"\{\{(.*?)\}\}")
-STEPS: dict[str, Step[Any, Any]] = {node.name: node.step for node in (*TRUNK, *BRANCH, REPORT)}
+STEPS: dict[str, Step[Any, Any]] = {node.name: node.step for node in (*MODEL_NODES, *SERVICE_NODES, REPORT)}
 ALWAYS = {"workflow.name", "workflow.status"}
 
 
@@ -134,7 +134,7 @@ def test_nothing_else_holds_a_reference_but_the_name_of_the_lock() -> None:
 def test_every_flag_is_one_of_the_steps(template: dict[str, Any]) -> None:
     step = STEPS[template["name"]]
     given = {argument.partition("=")[0] for argument in template["container"]["args"]}
-    known = {option for action in parser(step)._actions for option in action.option_strings}
+    known = {option for action in make_parser(step)._actions for option in action.option_strings}
     assert given <= known
     required = {f"--{name.replace('_', '-')}" for name, field in step.inputs.model_fields.items() if field.is_required()}
     assert required <= given

@@ -14,7 +14,7 @@ import psutil
 import pytest
 import urllib3
 
-from steps.core.documents import Facts
+from steps.core.documents import ModelFacts
 from steps.core.errors import ExitCode
 from steps.smoke import TOLERANCE, difference
 from tests.pipelines.conftest import Ingested, command, slipway
@@ -79,7 +79,7 @@ def test_it_says_what_it_serves(serving: Serving, vit_run: Ingested) -> None:
 
 def test_the_line_that_it_prints_works_in_a_shell(serving: Serving, vit_run: Ingested) -> None:
     done = subprocess.run(["sh", "-c", serving.curl], check=True, capture_output=True, text=True)
-    facts = vit_run.context.read_document(vit_run.outcome.receipts["load"].outputs["facts"], Facts)
+    facts = vit_run.context.read_document(vit_run.outcome.receipts["load"].outputs["facts"], ModelFacts)
     assert difference(facts.expected[SERVICE].answer, json.loads(done.stdout)) <= TOLERANCE
 
 

@@ -12,7 +12,8 @@ from functools import partial
 from typing import Any
 
 from steps.core.digest import canonical_json
-from steps.core.progress import Meter, Progress, human_bytes
+from steps.core.progress import Meter, Progress
+from steps.core.text import format_bytes
 from steps.images import description as image
 from steps.images.assembly.base_image import Base
 from steps.images.assembly.layers import Layer
@@ -84,11 +85,11 @@ def push(assembled: Assembled, target: Reference, source: Repository, repository
         counted.settle(layer.blob.size)
         sent += moved
         known = "" if moved else ", there already"
-        progress.note(f"Layer of {layer.purpose}: {human_bytes(layer.blob.size)}, {layer.blob.digest}{known}.")
+        progress.note(f"Layer of {layer.purpose}: {format_bytes(layer.blob.size)}, {layer.blob.digest}{known}.")
     config = Descriptor(CONFIG, digest_of(assembled.config), len(assembled.config))
     sent += repository.upload(config, lambda: [assembled.config], what="configuration")
     digest = repository.push_manifest(target.tag, assembled.manifest)
-    progress.note(f"{target}: {digest}, {human_bytes(sent)} sent of {human_bytes(total)}.")
+    progress.note(f"{target}: {digest}, {format_bytes(sent)} sent of {format_bytes(total)}.")
     return digest
 
 

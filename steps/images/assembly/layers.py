@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from steps.core.digest import read_file
+from steps.core.digest import read_chunks
 from steps.core.errors import Reason, SlipwayError
 from steps.images.registry.repository import LAYER, Descriptor
 
@@ -85,7 +85,7 @@ def zipped_layer(files: Sequence[File], purpose: str, path: Path) -> Layer:
             file.write(chunk)
         size = file.tell()
     blob = Descriptor(f"{LAYER}+gzip", f"sha256:{outside.hexdigest()}", size)
-    return Layer(blob, f"sha256:{inside.hexdigest()}", purpose, lambda: read_file(path))
+    return Layer(blob, f"sha256:{inside.hexdigest()}", purpose, lambda: read_chunks(path))
 
 
 def tar(files: Iterable[File]) -> Iterator[bytes]:
@@ -98,7 +98,7 @@ def tar(files: Iterable[File]) -> Iterator[bytes]:
                 yield _header(f"{folder}/", 0, tarfile.DIRTYPE, 0o755)
         size = file.source.stat().st_size
         yield _header(file.path, size, tarfile.REGTYPE, 0o755 if file.executable else 0o644)
-        yield from read_file(file.source)
+        yield from read_chunks(file.source)
         yield b"\0" * (-size % tarfile.BLOCKSIZE)
     yield b"\0" * (2 * tarfile.BLOCKSIZE)
 

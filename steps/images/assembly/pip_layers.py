@@ -27,7 +27,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from steps.core.contract import Context, Document
-from steps.core.digest import canonical_json, sha256_bytes, verified
+from steps.core.digest import canonical_json, sha256_bytes, verified_chunks
 from steps.core.errors import Reason, SlipwayError
 from steps.core.lock import blob_key
 from steps.core.process import run_program
@@ -133,7 +133,7 @@ def _layer(kept: KeptLayer, context: Context) -> Layer:
     key = blob_key(kept.sha256)
 
     def chunks() -> Iterator[bytes]:
-        return verified(context.store.read(key), sha256=kept.sha256, size=kept.size, what=context.store.locate(key))
+        return verified_chunks(context.store.read(key), sha256=kept.sha256, size=kept.size, what=context.store.locate(key))
 
     return Layer(Descriptor(f"{LAYER}+gzip", f"sha256:{kept.sha256}", kept.size), kept.diff_id, kept.purpose, chunks)
 
@@ -179,9 +179,9 @@ def _install(requirements: Path, target: Path, python: str, architecture: str, s
     command += [f"--python-version={python}", "--implementation=cp", f"--target={target}", f"--requirement={requirements}"]
     environment = {**os.environ, "TMPDIR": str(scratch)}  # where it unpacks: on the disk that the step may fill
     ended = run_program(command, lambda line: _USERINFO.sub("//…@", line), environment)
-    if ended.code == 0:
+    if ended.exit_code == 0:
         return
-    said = ended.said
+    said = ended.last_lines
     if "No module named pip" in said:
         raise SlipwayError(Reason.MISSING_DEPENDENCY, "pip is missing.", hint=f"Run `{sys.executable} -m ensurepip`.")
     reason = Reason.BUILD_FAILED
@@ -191,6 +191,6 @@ def _install(requirements: Path, target: Path, python: str, architecture: str, s
         reason = Reason.NETWORK_UNREACHABLE
     raise SlipwayError(
         reason,
-        f"pip failed ({ended.code}):\n{said}",
+        f"pip failed ({ended.exit_code}):\n{said}",
         hint="pip takes its index or folder of wheels from PIP_INDEX_URL, PIP_EXTRA_INDEX_URL and PIP_FIND_LINKS.",
     )

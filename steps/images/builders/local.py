@@ -57,7 +57,7 @@ class LocalBuilder:
         if not request.registry:
             return self._digest(request.image)
         progress.note(f"Pushing {request.image}.")
-        with request.step.private() as scratch:
+        with request.step.private_folder() as scratch:
             kept = scratch / "digest"
             said = self._run(push_command(self.program, request.image, kept), progress)
             # The registry's digest: compressing the layers gives another one than this machine's storage has.
@@ -75,9 +75,9 @@ class LocalBuilder:
             return line
 
         ended = run_program(command, heard)
-        if ended.code != 0:
-            raise SlipwayError(Reason.BUILD_FAILED, f"{self.program} failed ({ended.code}):\n{ended.said}")
-        return ended.said
+        if ended.exit_code != 0:
+            raise SlipwayError(Reason.BUILD_FAILED, f"{self.program} failed ({ended.exit_code}):\n{ended.last_lines}")
+        return ended.last_lines
 
     def _digest(self, image: str) -> str:
         """The digest of the image's manifest; of its configuration where the program knows no manifest (docker)."""

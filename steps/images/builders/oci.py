@@ -35,7 +35,7 @@ class OciBuilder:
         step = request.step
         plain_http = read_settings().plain_http
         with (
-            step.private() as scratch,
+            step.private_folder() as scratch,
             Repository(found, plain_http=plain_http, clock=step.clock, tell=progress.note) as source,
             Repository(target, plain_http=plain_http, clock=step.clock, tell=progress.note, push=True) as repository,
         ):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from steps.core.errors import SlipwayError
-from steps.core.text import shown
+from steps.core.text import display_text
 from steps.images.cloud_build.client import Build
 from steps.net.retry import TIMEOUT
 from steps.store.gcs import GcsPrefix
@@ -36,4 +36,4 @@ def tail(build: Build) -> str:
     except SlipwayError as error:
         return f"Its log cannot be read: {error.message}"
     lines = [line.rstrip() for line in data.decode(errors="replace").splitlines() if line.strip()]
-    return "\n".join(shown(line, LINE) for line in lines[-LINES:])
+    return "\n".join(display_text(line, LINE) for line in lines[-LINES:])

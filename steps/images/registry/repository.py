@@ -20,7 +20,7 @@ from typing import TypeVar
 import urllib3
 
 from steps.core.clock import Clock
-from steps.core.digest import CHUNK, verified
+from steps.core.digest import CHUNK, verified_chunks
 from steps.core.errors import Reason, SlipwayError
 from steps.images.registry.reference import Reference
 from steps.images.registry.session import Body, RegistryBusy, Session, broken
@@ -115,7 +115,7 @@ class Repository(AbstractContextManager["Repository"]):
             "GET", self._path("blobs", blob.digest), what=what, rights=self._rights, expect=(200,)
         ) as response:
             try:
-                yield from verified(
+                yield from verified_chunks(
                     _bounded(response, blob.size, what, self.host), sha256=blob.digest[7:], size=blob.size, what=what
                 )
             except SlipwayError as error:
@@ -149,7 +149,7 @@ class Repository(AbstractContextManager["Repository"]):
                     return 0
                 location = response.headers.get("Location", "")
             location += ("&" if "?" in location else "?") + urllib.parse.urlencode({"digest": blob.digest})
-            body = Body(blob.size, lambda: verified(chunks(), sha256=blob.digest[7:], size=blob.size, what=what))
+            body = Body(blob.size, lambda: verified_chunks(chunks(), sha256=blob.digest[7:], size=blob.size, what=what))
             with self._session.exchange(
                 "PUT",
                 location,

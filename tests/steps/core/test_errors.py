@@ -10,7 +10,7 @@ import pytest
 import crd
 import pipelines
 import steps
-from steps.core.errors import REASONS, ExitCode, Reason, SlipwayError, from_os_error, named
+from steps.core.errors import REASONS, ExitCode, Reason, SlipwayError, from_os_error, to_slipway_error
 
 
 @pytest.mark.parametrize("reason", Reason)
@@ -78,10 +78,13 @@ def test_an_operating_systems_error_says_what_was_tried_and_where(code: int, rea
 
 def test_whatever_is_raised_gets_a_name_and_keeps_its_cause() -> None:
     mine = SlipwayError(Reason.TOO_LARGE, "It is too large.")
-    assert named(mine) is mine
-    assert named(KeyboardInterrupt()).reason is Reason.INTERRUPTED
-    assert named(MemoryError()).reason is Reason.OUT_OF_MEMORY
-    assert named(OSError(errno.ENOSPC, "full")).reason is Reason.DISK_FULL
+    assert to_slipway_error(mine) is mine
+    assert to_slipway_error(KeyboardInterrupt()).reason is Reason.INTERRUPTED
+    assert to_slipway_error(MemoryError()).reason is Reason.OUT_OF_MEMORY
+    assert to_slipway_error(OSError(errno.ENOSPC, "full")).reason is Reason.DISK_FULL
     bug = ZeroDivisionError("division by zero")
-    assert (named(bug).reason, named(bug).message) == (Reason.INTERNAL_ERROR, "ZeroDivisionError: division by zero")
-    assert named(bug).__cause__ is bug
+    assert (to_slipway_error(bug).reason, to_slipway_error(bug).message) == (
+        Reason.INTERNAL_ERROR,
+        "ZeroDivisionError: division by zero",
+    )
+    assert to_slipway_error(bug).__cause__ is bug

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from steps.core.digest import canonical_json, sha256_bytes, verified
+from steps.core.digest import canonical_json, sha256_bytes, verified_chunks
 from steps.core.errors import Reason, SlipwayError
 from steps.core.lock import Lock, LockedFile, blob_key, set_digest, verify_folder
 
@@ -27,7 +27,7 @@ def locked(path: str, content: bytes) -> LockedFile:
 
 def lock_over(files: dict[str, bytes]) -> Lock:
     entries = [locked(path, content) for path, content in files.items()]
-    return Lock.of(entries, source_kind="git_lfs", source="https://example.invalid/x", revision="f" * 40)
+    return Lock.from_files(entries, source_kind="git_lfs", source="https://example.invalid/x", revision="f" * 40)
 
 
 def write(folder: Path, files: dict[str, bytes]) -> Path:
@@ -211,7 +211,7 @@ def test_one_flipped_bit_in_any_file_is_found(data: st.DataObject, files: dict[s
 @given(st.binary(max_size=200), st.binary(max_size=200), st.integers(1, 50))
 def test_a_stream_ends_well_only_with_the_promised_bytes(promised: bytes, sent: bytes, part: int) -> None:
     chunks = (sent[begin : begin + part] for begin in range(0, len(sent), part))
-    stream = verified(chunks, sha256=sha256_bytes(promised), size=len(promised), what="The object")
+    stream = verified_chunks(chunks, sha256=sha256_bytes(promised), size=len(promised), what="The object")
     if promised == sent:
         assert b"".join(stream) == promised
     else:

@@ -6,7 +6,7 @@ import pytest
 
 from steps.core.contract import Context
 from steps.core.errors import Reason, SlipwayError
-from steps.core.receipts import execute, records
+from steps.core.receipts import execute, read_records
 from steps.fetch import STEP, FetchInputs
 from steps.sources.base import SourceKind
 
@@ -17,7 +17,7 @@ def test_a_password_in_a_refused_address_is_not_recorded(context: Context) -> No
         execute(STEP, inputs, context, run="r")
     assert raised.value.reason is Reason.INVALID_SOURCE
     assert "s3cret" not in raised.value.message
-    [record] = records(context, "r")
+    [record] = read_records(context, "r")
     assert record.failure is not None
     assert record.inputs["source"] == "https://…@example.org/model"
     for key in context.store.list(""):
@@ -26,4 +26,4 @@ def test_a_password_in_a_refused_address_is_not_recorded(context: Context) -> No
 
 def test_a_damaged_record_counts_as_none(context: Context) -> None:
     context.store.write("runs/r/fetch.json", b"{not json")
-    assert records(context, "r") == []
+    assert read_records(context, "r") == []

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from steps.build import BuildInputs
-from steps.command.main import parse_inputs, parser
+from steps.command.main import make_parser, parse_inputs
 from steps.core.errors import Reason, SlipwayError
 from steps.core.settings import Settings, read_settings, variable
 from steps.images.builders.base import BuilderKind
@@ -77,5 +77,5 @@ def test_help_is_there_beside_a_broken_file(
 
     monkeypatch.chdir(written(tmp_path, "registry = "))
     with pytest.raises(SystemExit, match="0"):
-        parser(STEP).parse_args(["--help"])
+        make_parser(STEP).parse_args(["--help"])
     assert "what the settings say" in capsys.readouterr().out

@@ -13,7 +13,7 @@ from typing import Any
 
 from steps.build import STEP, BuildInputs, BuildOutputs
 from steps.core.contract import Context
-from steps.core.documents import Facts
+from steps.core.documents import ModelFacts
 from steps.core.lock import Lock, LockedFile
 from steps.core.receipts import execute
 from steps.images.builders.base import BuilderKind
@@ -90,8 +90,8 @@ class Workshop:
         """The store's key and the sha256 of an archive whose service ends with ``code``."""
         model = {"config.json": b"{}\n", "model.safetensors": WEIGHTS}
         files = [LockedFile(path=path, size=len(data), sha256=hashlib.sha256(data).hexdigest()) for path, data in model.items()]
-        lock = Lock.of(files, source_kind="git_lfs", source="https://forge.example/tiny", revision="0" * 40)
-        facts = Facts(
+        lock = Lock.from_files(files, source_kind="git_lfs", source="https://forge.example/tiny", revision="0" * 40)
+        facts = ModelFacts(
             framework="transformers",
             architecture="Tiny",
             model_type="tiny",

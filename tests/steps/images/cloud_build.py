@@ -111,7 +111,7 @@ class Site:
             archive=f"archives/tiny-{digest[:16]}.tar.gz",
             archive_digest=digest,
             plan=context.publish_document("plans", plan),
-            patience=0,
+            wait=0,
         )
 
     def order(self, **changed: str) -> None:
@@ -120,14 +120,14 @@ class Site:
         plan = context.read_document(self.inputs.plan, BuildPlan).model_copy(update=changed)
         self.inputs = self.inputs.model_copy(update={"plan": context.publish_document("plans", plan)})
 
-    def run(self, *, patience: int = 0) -> CloudBuildOutputs:
-        """The step, as Argo runs it: once, with this patience."""
-        inputs = self.inputs.model_copy(update={"patience": patience})
+    def run(self, *, wait: int = 0) -> CloudBuildOutputs:
+        """The step, as Argo runs it: once, with this wait."""
+        inputs = self.inputs.model_copy(update={"wait": wait})
         return execute(STEP, inputs, self.context()).outputs
 
-    def fails(self, *, patience: int = 0) -> SlipwayError:
+    def fails(self, *, wait: int = 0) -> SlipwayError:
         with pytest.raises(SlipwayError) as caught:
-            self.run(patience=patience)
+            self.run(wait=wait)
         return caught.value
 
 

@@ -50,7 +50,7 @@ def test_on_a_laptop_the_step_waits(site: Site) -> None:
             site.server.work()
 
     site.clock.then = later
-    assert site.run(patience=60).image_digest == site.runner.pushed[IMAGE]
+    assert site.run(wait=60).image_digest == site.runner.pushed[IMAGE]
     assert site.clock.slept == [5.0] * 7
     assert site.server.calls.count("CreateBuild") == 1
 
@@ -62,7 +62,7 @@ def test_a_build_that_was_made_is_not_asked_for_again(site: Site) -> None:
     calls = len(site.server.calls)
     assert site.run() == first
     assert len(site.server.calls) == calls  # the receipt is enough
-    assert site.run(patience=1) == first  # where there is none, the build is found
+    assert site.run(wait=1) == first  # where there is none, the build is found
     assert len(site.server.builds) == 1
 
 

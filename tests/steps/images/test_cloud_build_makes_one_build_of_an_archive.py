@@ -172,7 +172,7 @@ def test_a_step_that_is_killed_before_it_hears_an_answer_goes_on(site: Site, met
     [(signal.SIGINT, ExitCode.INTERRUPTED, Status.CANCELLED), (signal.SIGTERM, ExitCode.TERMINATED, Status.QUEUED)],
 )
 def test_a_signal_in_the_middle_of_a_call_is_heard(site: Site, sent: signal.Signals, code: ExitCode, left: int) -> None:
-    with subprocess.Popen(command(site, patience=600), cwd=ROOT, stderr=subprocess.PIPE) as process:
+    with subprocess.Popen(command(site, wait=600), cwd=ROOT, stderr=subprocess.PIPE) as process:
 
         def send(method: str) -> None:
             if method == "GetBuild":
@@ -202,7 +202,7 @@ def stopped(site: Site, by: BaseException) -> None:
 
     site.clock.then = stop
     with pytest.raises(SlipwayError) as caught:
-        site.run(patience=600)
+        site.run(wait=600)
     site.clock.then = lambda: None
     assert caught.value.reason.exit_code in (ExitCode.INTERRUPTED, ExitCode.TERMINATED)
 
@@ -223,7 +223,7 @@ def test_ctrl_c_while_nobody_answers_says_that_the_build_may_go_on(site: Site) -
 
     site.clock.then = stop
     with pytest.raises(SlipwayError) as caught:
-        site.run(patience=600)
+        site.run(wait=600)
     assert caught.value.reason is Reason.INTERRUPTED
     assert any("may go on" in note for note in site.notes)
     site.clock.then = lambda: None

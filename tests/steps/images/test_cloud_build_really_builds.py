@@ -105,7 +105,7 @@ def test_both_sides_run_alone_and_know_each_other_by_settings(
         monkeypatch.setenv("GRPC_DEFAULT_SSL_ROOTS_FILE_PATH", str(tmp_path / "trust/certificate.pem"))
         monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(tmp_path / "trust/credentials.json"))
         command = [sys.executable, "-m", "steps.cloudbuild", "--store", STORE]
-        for name, value in {**real.inputs.model_dump(), "patience": 30}.items():
+        for name, value in {**real.inputs.model_dump(), "wait": 30}.items():
             command += [f"--{name.replace('_', '-')}", str(value)]
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
         server.terminate()

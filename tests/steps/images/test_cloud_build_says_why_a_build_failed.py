@@ -61,7 +61,7 @@ def test_whoever_watched_a_build_hears_of_its_failure_even_if_another_was_told(s
         assert site.fails().reason is Reason.BUILD_FAILED
 
     site.clock.then = other
-    failure = site.fails(patience=600)
+    failure = site.fails(wait=600)
     assert failure.reason is Reason.BUILD_FAILED
     assert "it would not" in failure.message
     assert len(site.server.builds) == 1

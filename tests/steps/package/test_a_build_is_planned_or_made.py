@@ -21,7 +21,7 @@ from steps.build import STEP, BuildInputs, BuildOutputs
 from steps.core.contract import Context
 from steps.core.documents import BuildPlan
 from steps.core.errors import ExitCode, Reason, SlipwayError, Terminated
-from steps.core.progress import Event
+from steps.core.progress import ProgressEvent
 from steps.core.receipts import execute
 from steps.images.builders.base import DOCKERFILE, BuilderKind, BuildRequest, open_builder
 from steps.images.builders.local import LocalBuilder, Program, build_command
@@ -291,7 +291,7 @@ def scripted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str],
 def test_a_stopped_build_stops_its_program(
     classifier: Made, scripted: Callable[[str], LocalBuilder], tmp_path: Path, progress: RecordedProgress
 ) -> None:
-    def stop(event: Event) -> None:
+    def stop(event: ProgressEvent) -> None:
         if event.text.startswith("STEP"):
             raise Terminated
 

@@ -15,7 +15,7 @@ import pytest
 import urllib3
 import yaml
 
-from steps.core.documents import Facts
+from steps.core.documents import ModelFacts
 from steps.package.local_service import free_port, stop
 from tests.steps.package.conftest import Made
 
@@ -77,7 +77,7 @@ def test_the_tag_is_the_one_that_render_wrote(tag: str, encoder: Made) -> None:
 
 
 def test_the_imported_bento_answers_as_the_model_does(url: str, encoder: Made) -> None:
-    expected = encoder.context.read_document(encoder.facts, Facts).expected[encoder.service]
+    expected = encoder.context.read_document(encoder.facts, ModelFacts).expected[encoder.service]
     status, answer = ask(url, json.dumps(expected.golden.fields).encode())
     assert status == 200
     vectors = expected.answer["features"]

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import urllib3
 
-from steps.core.documents import Facts
+from steps.core.documents import ModelFacts
 from steps.package.local_service import serve
 from steps.package.unpack import unpack
 from steps.smoke import difference
@@ -66,7 +66,7 @@ def up(classifier: Made, tmp_path_factory: pytest.TempPathFactory) -> Iterator[U
 
 
 def test_it_answers_as_the_model_did(up: Up, classifier: Made) -> None:
-    expected = classifier.context.read_document(classifier.facts, Facts).expected[classifier.service]
+    expected = classifier.context.read_document(classifier.facts, ModelFacts).expected[classifier.service]
     answer = up.post(json.dumps(expected.golden.fields).encode())
     assert answer.status == 200
     difference(expected.answer, answer.json())

@@ -22,7 +22,7 @@ from steps.archive import STEP as ARCHIVE
 from steps.archive import ArchiveInputs
 from steps.core.contract import Context
 from steps.core.digest import sha256_bytes, sha256_file
-from steps.core.documents import Facts, Rendered
+from steps.core.documents import ModelFacts, RenderedPackage
 from steps.core.lock import SAFE_PATH, Lock, LockedFile, blob_key
 from steps.core.receipts import execute
 from steps.fetch import STEP as FETCH
@@ -70,8 +70,8 @@ def archived(context: Context, contents: dict[str, bytes], texts: dict[str, str]
     for data in contents.values():
         context.publish(blob_key(sha256_bytes(data)), [data], size=len(data), sha256=sha256_bytes(data))
     files = [LockedFile(path=path, size=len(data), sha256=sha256_bytes(data)) for path, data in contents.items()]
-    lock = Lock.of(files, source_kind="upload", source="/somewhere", revision="")
-    rendered = Rendered(task="text-classification", bento="tiny:1", files=texts, binaries={})
+    lock = Lock.from_files(files, source_kind="upload", source="/somewhere", revision="")
+    rendered = RenderedPackage(task="text-classification", bento="tiny:1", files=texts, binaries={})
     inputs = ArchiveInputs(
         name="tiny",
         service="text-classification",
@@ -152,7 +152,7 @@ def test_another_folder_time_zone_locale_umask_and_file_order_change_nothing(
     source = tmp_path / "model"
     shutil.copytree(vit_folder, source)
     here = Context(store=LocalStore(tmp_path / "here"), scratch=tmp_path / "here/tmp")
-    facts = viewer.context.read_document(viewer.facts, Facts)
+    facts = viewer.context.read_document(viewer.facts, ModelFacts)
     fetch = FetchInputs(source_kind=SourceKind.UPLOAD, source=str(source))
     lock = execute(FETCH, fetch, here).outputs.lock
     names = {"name": "tiny", "service": viewer.service}

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from steps.core.documents import Facts
+from steps.core.documents import ModelFacts
 from steps.core.lock import Lock, LockedFile, set_digest
 from steps.package.pins import FAMILIES
 from steps.render import RenderInputs, render
@@ -42,7 +42,7 @@ task_of_each = pytest.mark.parametrize("task", TASKS.values(), ids=lambda task: 
 
 def rendered(task: Task, *, source: str = "x", revision: str = "", licence: str = "", other: str = "x") -> dict[str, str]:
     lock = Lock(source_kind="git_lfs", source=source, revision=revision, files=(FILE,), set_digest=set_digest([FILE]))
-    facts = Facts(
+    facts = ModelFacts(
         framework="transformers",
         architecture=other,
         model_type=other,

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from steps.core.contract import Context
 from steps.core.digest import canonical_json
-from steps.core.documents import Facts
+from steps.core.documents import ModelFacts
 from steps.core.errors import ExitCode, Reason, SlipwayError
 from steps.core.receipts import execute
 from steps.fetch import STEP as FETCH
@@ -33,18 +33,18 @@ from tests.tiny_models import LABELS, save_text_model
 GOLDEN_PICTURE = Path(__file__).parents[3] / "steps/tasks/golden/picture.png"
 
 
-def facts_of(made: Made) -> Facts:
-    return made.context.read_document(made.facts, Facts)
+def facts_of(made: Made) -> ModelFacts:
+    return made.context.read_document(made.facts, ModelFacts)
 
 
 def answer_of(made: Made) -> dict[str, Any]:
     return facts_of(made).expected[made.service].answer
 
 
-def load(folder: Path, context: Context, *services: str) -> Facts:
+def load(folder: Path, context: Context, *services: str) -> ModelFacts:
     """Fetch a folder without asking which tasks it can do, and load it."""
     lock = execute(FETCH, FetchInputs(source_kind=SourceKind.UPLOAD, source=str(folder)), context).outputs.lock
-    return context.read_document(execute(LOAD, LoadInputs(lock=lock, services=services), context).outputs.facts, Facts)
+    return context.read_document(execute(LOAD, LoadInputs(lock=lock, services=services), context).outputs.facts, ModelFacts)
 
 
 def reason(folder: Path, context: Context, *services: str) -> tuple[Reason, str]:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from steps.archive import STEP as ARCHIVE
 from steps.archive import ArchiveInputs
-from steps.core.documents import Facts, Rendered
+from steps.core.documents import ModelFacts, RenderedPackage
 from steps.core.errors import ExitCode, Reason, SlipwayError
 from steps.core.receipts import execute
 from steps.smoke import STEP, TOLERANCE, SmokeInputs, difference
@@ -37,7 +37,7 @@ def smoke_error(made: Made, facts: str) -> SlipwayError:
 def with_code(made: Made, root: Path, old: str, new: str) -> Made:
     """The same package with other code in it."""
     copy = made.copied_to(root)
-    rendered = copy.context.read_document(copy.render, Rendered)
+    rendered = copy.context.read_document(copy.render, RenderedPackage)
     service = rendered.files["src/service.py"]
     assert old in service
     files = rendered.files | {"src/service.py": service.replace(old, new)}
@@ -49,7 +49,7 @@ def with_code(made: Made, root: Path, old: str, new: str) -> Made:
 
 def test_a_service_that_answers_otherwise_than_its_model_does_not_pass(classifier: Made, tmp_path: Path) -> None:
     made = classifier.copied_to(tmp_path / "store")
-    facts = made.context.read_document(made.facts, Facts)
+    facts = made.context.read_document(made.facts, ModelFacts)
     expected = facts.expected[made.service]
     first, *others = expected.answer["labels"]
     answer = {"labels": [{**first, "score": first["score"] + 0.01}, *others]}

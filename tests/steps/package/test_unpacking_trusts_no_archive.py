@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from steps.core.digest import canonical_json, read_file, sha256_bytes, sha256_file
+from steps.core.digest import canonical_json, read_chunks, sha256_bytes, sha256_file
 from steps.core.errors import Reason, SlipwayError
 from steps.core.lock import Lock, LockedFile
 from steps.package.unpack import unpack
@@ -18,7 +18,7 @@ from tests.steps.package.conftest import Made
 
 WEIGHTS = b"weights"
 FILES = [LockedFile(path="model.safetensors", size=len(WEIGHTS), sha256=sha256_bytes(WEIGHTS))]
-LOCK = canonical_json(Lock.of(FILES, source_kind="upload", source="x", revision="").model_dump(mode="json"))
+LOCK = canonical_json(Lock.from_files(FILES, source_kind="upload", source="x", revision="").model_dump(mode="json"))
 Change = Callable[[tarfile.TarFile], None]
 
 
@@ -65,7 +65,7 @@ def refused(data: bytes, folder: Path, *, sha256: str = "", chunk: int = 100) ->
 
 
 def test_a_sound_package_comes_out_whole(made: Made, tmp_path: Path) -> None:
-    lock = unpack(read_file(made.path), tmp_path / "package", sha256=made.digest, what="it")
+    lock = unpack(read_chunks(made.path), tmp_path / "package", sha256=made.digest, what="it")
     assert lock == made.read_lock()
     with tarfile.open(made.path) as tar:
         for member in tar:

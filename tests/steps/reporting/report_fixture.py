@@ -10,9 +10,9 @@ from typing import Any
 
 from steps.core.contract import Context
 from steps.core.digest import sha256_bytes
-from steps.core.documents import BuildPlan, Expected, Facts, Golden, Layer, Rendered, Smoke
+from steps.core.documents import BuildPlan, GoldenAnswer, GoldenRequest, ModelFacts, PlannedLayer, RenderedPackage, SmokeResult
 from steps.core.lock import Lock, LockedFile
-from steps.core.receipts import Failure, Receipt, record
+from steps.core.receipts import Failure, Receipt, write_record
 
 BEGAN = datetime(2026, 11, 20, 14, 3, 11, tzinfo=UTC)
 SENTENCE = "The harbour of Hamburg was busy when Ada Lovelace arrived, and she liked what she saw."
@@ -21,10 +21,10 @@ COMMIT = "8c5f0c2d3a4b59687766554433221100ffeeddcc"
 RUN = "harbour-1"
 
 GOLDENS = {
-    "text-classification": Golden(fields={"text": SENTENCE, "top_k": 5}),
-    "token-classification": Golden(fields={"text": SENTENCE, "aggregation": "simple"}),
-    "feature-extraction": Golden(fields={"text": SENTENCE, "pooling": "mean"}),
-    "image-classification": Golden(fields={"top_k": 3}, files={"image": "golden/picture.png"}),
+    "text-classification": GoldenRequest(fields={"text": SENTENCE, "top_k": 5}),
+    "token-classification": GoldenRequest(fields={"text": SENTENCE, "aggregation": "simple"}),
+    "feature-extraction": GoldenRequest(fields={"text": SENTENCE, "pooling": "mean"}),
+    "image-classification": GoldenRequest(fields={"top_k": 3}, files={"image": "golden/picture.png"}),
 }
 ANSWERS: dict[str, dict[str, Any]] = {
     "text-classification": {"labels": [{"label": "POSITIVE", "score": 0.9312}, {"label": "NEGATIVE", "score": 0.0688}]},
@@ -70,10 +70,10 @@ def lock() -> Lock:
         "vocab.txt": 231_508,
     }
     files = [LockedFile(path=path, size=size, sha256=sha256_bytes(path.encode())) for path, size in sizes.items()]
-    return Lock.of(files, source_kind="git_lfs", source=SOURCE, revision=COMMIT)
+    return Lock.from_files(files, source_kind="git_lfs", source=SOURCE, revision=COMMIT)
 
 
-def facts(services: list[str], **changes: Any) -> Facts:
+def facts(services: list[str], **changes: Any) -> ModelFacts:
     values: dict[str, Any] = {
         "framework": "transformers",
         "architecture": "DistilBertForSequenceClassification",
@@ -85,12 +85,14 @@ def facts(services: list[str], **changes: Any) -> Facts:
         "versions": {"transformers": "5.23.0", "torch": "2.13.0", "safetensors": "0.8.0"},
         "load_seconds": 2.412,
         "peak_rss_bytes": 912_300_000,
-        "expected": {name: Expected(task=name, golden=GOLDENS[name], answer=ANSWERS[name], seconds=0.041) for name in services},
+        "expected": {
+            name: GoldenAnswer(task=name, golden=GOLDENS[name], answer=ANSWERS[name], seconds=0.041) for name in services
+        },
     }
-    return Facts(**{**values, **changes})
+    return ModelFacts(**{**values, **changes})
 
 
-def rendered(service: str) -> Rendered:
+def rendered(service: str) -> RenderedPackage:
     files = {
         "README.md": "# A service that Slipway packaged\n",
         "bento.yaml": f"service: service:Service\nname: harbour-{service}\n",
@@ -99,7 +101,7 @@ def rendered(service: str) -> Rendered:
         "src/service.py": 'import bentoml\n\n\n@bentoml.service(name="service")\nclass Service:\n    ...\n',
     }
     binaries = {"src/golden/picture.png": base64.b64encode(png()).decode()} if service.startswith("image") else {}
-    return Rendered(task=service, bento=f"harbour-{service}:3f2a9c01d4e5b677", files=files, binaries=binaries)
+    return RenderedPackage(task=service, bento=f"harbour-{service}:3f2a9c01d4e5b677", files=files, binaries=binaries)
 
 
 def plan(service: str, **changes: Any) -> BuildPlan:
@@ -115,11 +117,11 @@ def plan(service: str, **changes: Any) -> BuildPlan:
             "docker build -f context/env/docker/Dockerfile -t harbour context",
         ],
         "layers": [
-            Layer(instruction="FROM python:3.11-slim-bookworm", purpose="Debian and Python", bytes=0),
-            Layer(instruction="COPY env/python/requirements.txt", purpose="the locked requirements", bytes=48_211),
-            Layer(instruction="RUN python -m pip install", purpose="torch, transformers, BentoML", bytes=0),
-            Layer(instruction="COPY src/model", purpose="the weights", bytes=268_781_806),
-            Layer(instruction="COPY src/service.py src/serving", purpose="the code", bytes=9_311),
+            PlannedLayer(instruction="FROM python:3.11-slim-bookworm", purpose="Debian and Python", bytes=0),
+            PlannedLayer(instruction="COPY env/python/requirements.txt", purpose="the locked requirements", bytes=48_211),
+            PlannedLayer(instruction="RUN python -m pip install", purpose="torch, transformers, BentoML", bytes=0),
+            PlannedLayer(instruction="COPY src/model", purpose="the weights", bytes=268_781_806),
+            PlannedLayer(instruction="COPY src/service.py src/serving", purpose="the code", bytes=9_311),
         ],
         "image_digest": "",
     }
@@ -171,7 +173,7 @@ def openapi(service: str) -> dict[str, Any]:
     }
 
 
-def smoke(service: str, **changes: Any) -> Smoke:
+def smoke(service: str, **changes: Any) -> SmokeResult:
     values: dict[str, Any] = {
         "task": service,
         "boot_seconds": 6.81,
@@ -182,7 +184,7 @@ def smoke(service: str, **changes: Any) -> Smoke:
         "largest_difference": 2.4e-7,
         "openapi": openapi(service),
     }
-    return Smoke(**{**values, **changes})
+    return SmokeResult(**{**values, **changes})
 
 
 class SampleRun:
@@ -219,7 +221,7 @@ class SampleRun:
             cpu_seconds=round(seconds * 0.8, 3),
             failure=failure,
         )
-        record(self.context, self.run, receipt)
+        write_record(self.context, self.run, receipt)
         self.now += timedelta(seconds=seconds + 0.2)
 
     def fetch(self) -> None:
@@ -239,7 +241,7 @@ class SampleRun:
             },
         )
 
-    def load(self, document: Facts | None = None) -> None:
+    def load(self, document: ModelFacts | None = None) -> None:
         key = self.context.publish_document("facts", document or facts(self.services))
         self.step("load", seconds=6.2, inputs={"services": self.services}, outputs={"facts": key})
 
@@ -261,7 +263,7 @@ class SampleRun:
         outputs = {"plan": key, "image": made.image, "image_digest": made.image_digest}
         self.step("build", service, seconds=1.2, outputs=outputs)
 
-    def smoke(self, service: str, document: Smoke | None = None) -> None:
+    def smoke(self, service: str, document: SmokeResult | None = None) -> None:
         key = self.context.publish_document("smokes", document or smoke(service))
         self.step("smoke", service, seconds=11.5, outputs={"smoke": key, "boot_seconds": "6.81"})
 

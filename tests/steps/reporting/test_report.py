@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 from steps.command.main import main, parse_inputs
 from steps.core.contract import Context
 from steps.core.digest import sha256_bytes
-from steps.core.documents import Layer
+from steps.core.documents import PlannedLayer
 from steps.core.errors import Reason, SlipwayError
-from steps.core.receipts import Failure, execute, record, records
+from steps.core.receipts import Failure, execute, read_records, write_record
 from steps.report import STEP, ReportInputs
 from steps.reporting.answers import parts
 from steps.reporting.openapi import request_schema, response_schema
@@ -116,7 +116,7 @@ def path(context: Context, key: str) -> Path:
 
 
 def failure(reason: Reason, message: str = "It broke.") -> Failure:
-    return Failure.of(SlipwayError(reason, message))
+    return Failure.from_error(SlipwayError(reason, message))
 
 
 def test_a_finished_run_shows_its_model_its_services_and_every_digest(context: Context) -> None:
@@ -216,7 +216,7 @@ def test_hostile_texts_stay_texts_wherever_they_come_from(context: Context) -> N
     package = package.model_copy(update={"files": {HOSTILE: HOSTILE}, "bento": HOSTILE})
     run.step("render", TEXT, inputs={"name": HOSTILE}, outputs={"render": context.publish_document("renders", package)})
     run.archive(TEXT)
-    layer = Layer(instruction=HOSTILE, purpose=HOSTILE, bytes=7)
+    layer = PlannedLayer(instruction=HOSTILE, purpose=HOSTILE, bytes=7)
     run.build(TEXT, plan(TEXT, image=HOSTILE, image_digest=HOSTILE, commands=[HOSTILE], layers=[layer], context=HOSTILE))
     document = openapi(TEXT)
     document["components"]["schemas"]["Label"]["properties"][HOSTILE] = {"type": HOSTILE, "description": HOSTILE}
@@ -400,11 +400,11 @@ def test_an_unchanged_run_is_reported_once(context: Context) -> None:
 
 def test_a_run_that_goes_back_and_forth_always_has_the_report_of_its_state(context: Context) -> None:
     run = SampleRun(context, [TEXT]).all()
-    (good,) = [receipt for receipt in records(context, RUN) if receipt.step == "smoke"]
+    (good,) = [receipt for receipt in read_records(context, RUN) if receipt.step == "smoke"]
     bad = good.model_copy(update={"outputs": {}, "failure": failure(Reason.BOOT_FAILED)})
     for _ in range(3):
         for receipt, tone in ((good, "good"), (bad, "bad")):
-            record(context, run.run, receipt)
+            write_record(context, run.run, receipt)
             assert report(context).verdict()[0] == tone
             assert execute(STEP, ReportInputs(report_run=RUN), context).skipped
 
@@ -441,7 +441,7 @@ def test_idle_time_between_sittings_is_cut_out_of_the_timeline(context: Context)
     run.load()
     run.pause(5)
     run.render(TEXT)
-    found = timeline(records(context, RUN))
+    found = timeline(read_records(context, RUN))
     fetch, load, render = found.rows
     assert found.cut == "3 h"
     assert fetch.left == 0

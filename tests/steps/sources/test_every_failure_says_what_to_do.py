@@ -19,7 +19,7 @@ import pytest
 
 from pipelines.demo.forge import Forge, ForgeHandler, Reply
 from pipelines.demo.repository import GIT_ENVIRONMENT, LFS_PATTERNS, publish
-from steps.command.main import guarded
+from steps.command.main import run_to_exit_code
 from steps.core.contract import Context
 from steps.core.errors import REASONS, Reason
 from steps.core.receipts import execute
@@ -318,7 +318,7 @@ def test_a_network_that_is_not_there_is_worth_another_try(
         free.bind(("127.0.0.1", 0))
         host = host.format(port=free.getsockname()[1])  # nobody listens there
         inputs = FetchInputs(source_kind="git_lfs", source=f"http://{host}/x/y")
-        assert guarded(lambda: bool(execute(STEP, inputs, context))) == 75
+        assert run_to_exit_code(lambda: bool(execute(STEP, inputs, context))) == 75
     stdout, stderr = capsys.readouterr()
     assert stdout == ""
     error, hint = stderr.splitlines()

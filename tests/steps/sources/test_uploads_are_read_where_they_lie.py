@@ -14,7 +14,7 @@ from pipelines.demo.forge import Forge
 from pipelines.demo.repository import publish
 from steps.core.contract import Context
 from steps.core.errors import Reason, SlipwayError
-from steps.core.progress import Event
+from steps.core.progress import ProgressEvent
 from steps.fetch import FetchInputs, FetchOutputs, pin, run
 from tests.conftest import RecordedProgress
 from tests.model_trees import add_copies, model_tree, safetensors
@@ -95,7 +95,7 @@ def test_a_file_that_changes_while_it_is_read_is_noticed(
     weights = tree / "model.safetensors"
     size = weights.stat().st_size
 
-    def change(event: Event) -> None:
+    def change(event: ProgressEvent) -> None:
         if event.kind != "progress":
             return
         if how in ("longer", "as long as before"):
@@ -193,7 +193,7 @@ def test_a_new_version_in_the_bucket_is_a_new_pin(context: Context, bucket: Buck
 def test_an_object_that_is_replaced_while_it_is_read_is_noticed(
     context: Context, bucket: Bucket, progress: RecordedProgress
 ) -> None:
-    def replace(event: Event) -> None:
+    def replace(event: ProgressEvent) -> None:
         if event.kind == "progress" and event.done == 0:
             bucket.store("team/bert/model.safetensors", b"other")
 

@@ -11,7 +11,7 @@ from random import Random
 
 import pytest
 
-from steps.core.digest import sha256_bytes, verified
+from steps.core.digest import sha256_bytes, verified_chunks
 from steps.core.errors import Reason, SlipwayError
 from steps.core.store import Store
 from steps.store.gcs_upload import PART
@@ -121,7 +121,7 @@ def test_nothing_is_visible_before_the_stream_has_ended(place: Place) -> None:
 
 @pytest.mark.parametrize("promised", [b"other bytes", b"some", b"some bytes and more"])
 def test_bytes_that_are_not_those_promised_are_not_published(place: Place, promised: bytes) -> None:
-    stream = verified([b"some ", b"bytes"], sha256=sha256_bytes(promised), size=len(promised), what="a file")
+    stream = verified_chunks([b"some ", b"bytes"], sha256=sha256_bytes(promised), size=len(promised), what="a file")
     with pytest.raises(SlipwayError) as caught:
         place.store.put(KEY, stream)
     assert caught.value.reason is Reason.DIGEST_MISMATCH

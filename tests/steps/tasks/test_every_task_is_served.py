@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
-from steps.core.documents import Facts
+from steps.core.documents import ModelFacts
 from steps.core.lock import set_digest
 from steps.smoke import difference
 from steps.tasks.table import TASKS
@@ -57,7 +57,7 @@ def test_it_answers_as_the_library_does(case: Case, model: Path, made: Made, cli
     assert answer.status_code == 200, answer.text
     said = case.library(model)
     difference(said, answer.json())
-    difference(said, made.context.read_document(made.facts, Facts).expected[case.task].answer)
+    difference(said, made.context.read_document(made.facts, ModelFacts).expected[case.task].answer)
 
 
 def test_it_refuses_bad_requests_and_says_which_field(case: Case, client: TestClient) -> None:

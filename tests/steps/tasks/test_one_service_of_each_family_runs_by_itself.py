@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from steps.core.documents import Smoke
+from steps.core.documents import SmokeResult
 from steps.core.errors import ExitCode
 from steps.frameworks.transformers import OFFLINE
 from steps.package.pins import CORE, FAMILIES, canonical, requirements
@@ -65,7 +65,7 @@ def test_a_real_service_answers_as_the_library_does(family: str, tmp_path: Path)
     flags = ["--store", str(made.root), "--service", task, "--facts", made.facts, "--outputs", "outputs"]
     package = ["--archive", made.archive, "--archive-digest", made.digest]
     run([str(python), "-m", "steps.smoke", *flags, *package], tmp_path, tmp_path / "smoke")
-    seen = made.context.read_document((tmp_path / "outputs" / "smoke").read_text(), Smoke)
+    seen = made.context.read_document((tmp_path / "outputs" / "smoke").read_text(), SmokeResult)
     difference(CASES[task].library(model), seen.answer)
 
 
