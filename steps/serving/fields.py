@@ -11,7 +11,7 @@ from pydantic import BaseModel, Field, WithJsonSchema
 
 
 @dataclass(frozen=True)
-class Upload:
+class FileField:
     """Marks a field that holds a file's bytes. ``media_type`` is what clients are told: ``image/*``."""
 
     media_type: str
@@ -21,17 +21,17 @@ def _schema(media_type: str) -> WithJsonSchema:
     return WithJsonSchema({"type": "string", "format": "binary", "contentMediaType": media_type})
 
 
-Picture = Annotated[bytes, Upload("image/*"), _schema("image/*")]
-Sound = Annotated[bytes, Upload("audio/*"), _schema("audio/*")]
-Film = Annotated[bytes, Upload("video/*"), _schema("video/*")]
-OptionalPicture = Annotated[bytes | None, Upload("image/*"), _schema("image/*")]
-OptionalSound = Annotated[bytes | None, Upload("audio/*"), _schema("audio/*")]
+Picture = Annotated[bytes, FileField("image/*"), _schema("image/*")]
+Sound = Annotated[bytes, FileField("audio/*"), _schema("audio/*")]
+Video = Annotated[bytes, FileField("video/*"), _schema("video/*")]
+OptionalPicture = Annotated[bytes | None, FileField("image/*"), _schema("image/*")]
+OptionalSound = Annotated[bytes | None, FileField("audio/*"), _schema("audio/*")]
 
 Text = Annotated[str, Field(min_length=1, max_length=100_000)]
-Name = Annotated[str, Field(min_length=1, max_length=500)]
-Names = Annotated[list[Name], Field(min_length=1, max_length=100)]
+ShortText = Annotated[str, Field(min_length=1, max_length=500)]
+ShortTexts = Annotated[list[ShortText], Field(min_length=1, max_length=100)]
 TopK = Annotated[int, Field(ge=1, le=1000)]
-Share = Annotated[float, Field(ge=0, le=1)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
 
 
 class Media(BaseModel):
@@ -53,11 +53,11 @@ class Label(BaseModel):
 
 
 @functools.cache
-def uploads(model: type[BaseModel]) -> dict[str, str]:
+def file_fields(model: type[BaseModel]) -> dict[str, str]:
     """The fields of a request that hold files, with their media types."""
     return {
         name: mark.media_type
         for name, field in model.model_fields.items()
         for mark in field.metadata
-        if isinstance(mark, Upload)
+        if isinstance(mark, FileField)
     }

@@ -40,8 +40,8 @@ class Answer(BaseModel):
         raise NotImplementedError
 
 
-class Piece(Answer):
-    """The next part of an answer that is given in pieces."""
+class Chunk(Answer):
+    """The next part of an answer that is given in chunks."""
 
 
 RequestT = TypeVar("RequestT", bound=Request)
@@ -64,8 +64,8 @@ class Runner(ABC, Generic[RequestT, AnswerT]):
 
 
 class StreamingRunner(Runner[RequestT, AnswerT]):
-    """A runner that can also give its answer in pieces."""
+    """A runner that can also give its answer in chunks."""
 
     @abstractmethod
-    def stream(self, request: RequestT) -> Iterator[Piece | AnswerT]:
-        """The pieces of the answer as they come, and the whole answer last. Closing it early stops the model."""
+    def stream(self, request: RequestT) -> Iterator[Chunk | AnswerT]:
+        """The chunks of the answer as they come, and the whole answer last. Closing it early stops the model."""

@@ -47,7 +47,7 @@ def read_picture(data: bytes, field: str = "image") -> Any:
         raise BadInput(f"{field}: this is no picture that can be read (JPEG, PNG, WebP, GIF, BMP, TIFF)") from None
 
 
-def most_pixels(processor: Any) -> int:
+def max_input_pixels(processor: Any) -> int:
     """How large a picture this image processor can be given: any, unless what it hands the model grows with the picture."""
     from PIL import Image
 
@@ -58,7 +58,7 @@ def most_pixels(processor: Any) -> int:
     return MAX_PIXELS if len(shapes) == 1 else MODEL_PIXELS
 
 
-def shrunk(image: Any, pixels: int) -> Any:
+def shrink(image: Any, pixels: int) -> Any:
     """The picture itself if it has at most so many pixels, else a smaller one of the same shape."""
     from PIL import Image
 
@@ -69,7 +69,7 @@ def shrunk(image: Any, pixels: int) -> Any:
 
 
 @contextlib.contextmanager
-def takes_size_of(image: Any) -> Iterator[None]:
+def refuse_size_errors(image: Any) -> Iterator[None]:
     """Around calls of processor and model, which have done others: what they complain of is this picture's size.
 
     Some round sides down to a multiple and are left with nothing, some are fixed to one size and have nothing that scales.
@@ -82,7 +82,7 @@ def takes_size_of(image: Any) -> Iterator[None]:
         raise BadInput(f"image: this model cannot work with {image.width}x{image.height} pixels; send another size") from error
 
 
-def png(image: Any) -> bytes:
+def encode_png(image: Any) -> bytes:
     """A PIL image as the bytes of a PNG file."""
     buffer = io.BytesIO()
     image.save(buffer, "PNG")
@@ -94,10 +94,10 @@ def mask(inside: Any, size: tuple[int, int]) -> Media:
     from PIL import Image
 
     image = Image.fromarray(inside)
-    return Media.of(PNG, png(image if image.size == size else image.resize(size, Image.Resampling.NEAREST)))
+    return Media.of(PNG, encode_png(image if image.size == size else image.resize(size, Image.Resampling.NEAREST)))
 
 
-def map_of(masks: Sequence[Media], size: tuple[int, int]) -> bytes:
+def label_map(masks: Sequence[Media], size: tuple[int, int]) -> bytes:
     """One PNG of this width and height for all masks: a pixel's grey value is its mask's place in the list, counted from 1.
 
     Where masks overlap, the smaller one lies on top; 0 is in no mask. It has 16 bits a pixel where there are over 255 masks.
@@ -111,4 +111,4 @@ def map_of(masks: Sequence[Media], size: tuple[int, int]) -> bytes:
     places = np.zeros((size[1], size[0]), np.uint8 if len(masks) < 256 else np.uint16)
     for index in sorted(range(len(masks)), key=lambda index: -int(inside(index).sum())):
         places[inside(index)] = index + 1
-    return png(Image.fromarray(places))
+    return encode_png(Image.fromarray(places))

@@ -57,7 +57,7 @@ def _check_head(file: Any, field: str) -> None:
         raise BadInput(f"{field}: {file.channels} channels; up to {MAX_CHANNELS} are read")
 
 
-def wav(samples: Any, rate: int) -> bytes:
+def encode_wav(samples: Any, rate: int) -> bytes:
     """Samples, of shape (n,) or (channels, n), as a WAV file of 16 bits. Full scale is 1; what is louder is cut off."""
     import numpy as np
 

@@ -8,7 +8,7 @@ from typing import Any
 from ..runner import BadInput
 
 
-def check_lengths(opened: Any, texts: Sequence[str], field: str = "candidate_labels") -> None:
+def check_label_lengths(opened: Any, texts: Sequence[str], field: str = "candidate_labels") -> None:
     """Raise ``BadInput`` if a text has more tokens than the pipeline's model has positions for."""
     config = opened.model.config
     sources = [config, getattr(config, "text_config", None)]

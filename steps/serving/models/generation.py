@@ -14,8 +14,8 @@ MAX_NEW_TOKENS = 4096
 GREEDY_BELOW = 0.01  # dividing by a smaller temperature overflows, and draws the most likely token anyway
 # What a model's generation_config.json may say. Left out is what would start another way of writing (other models, compiled
 # code, answers of another kind), and how tokens are drawn: the request says that.
-TOKENS = ("bos_token_id", "eos_token_id", "pad_token_id", "decoder_start_token_id", "bad_words_ids", "suppress_tokens")
-HABITS = (
+TOKEN_SETTINGS = ("bos_token_id", "eos_token_id", "pad_token_id", "decoder_start_token_id", "bad_words_ids", "suppress_tokens")
+GENERATION_SETTINGS = (
     *("forced_bos_token_id", "forced_eos_token_id", "begin_suppress_tokens", "min_length", "max_length", "max_new_tokens"),
     *("num_beams", "early_stopping", "length_penalty", "no_repeat_ngram_size", "encoder_no_repeat_ngram_size"),
     *("repetition_penalty", "renormalize_logits"),
@@ -42,7 +42,7 @@ class Sampling(runner.Request):
         return {"do_sample": self.sampled(), "repetition_penalty": self.repetition_penalty, **drawn}
 
 
-class Written(runner.Answer):
+class GeneratedText(runner.Answer):
     """A text that a model wrote."""
 
     text: str = Field(description="what the model wrote")
@@ -53,16 +53,16 @@ class Written(runner.Answer):
     new_tokens: int = Field(description="how many tokens the model wrote, the one that ends a text counted in")
 
 
-def take_habits(model: Any) -> dict[str, Any]:
-    """Those of ``HABITS`` that a model's own settings have; of the settings, only ``TOKENS`` are left with the model."""
+def extract_generation_settings(model: Any) -> dict[str, Any]:
+    """Return the author's ``GENERATION_SETTINGS`` and leave the model only its ``TOKEN_SETTINGS``."""
     from transformers import GenerationConfig
 
     own = {name: value for name, value in model.generation_config.to_dict().items() if value is not None}
-    model.generation_config = GenerationConfig(**{name: own[name] for name in TOKENS if name in own})
-    return {name: own[name] for name in HABITS if name in own}
+    model.generation_config = GenerationConfig(**{name: own[name] for name in TOKEN_SETTINGS if name in own})
+    return {name: own[name] for name in GENERATION_SETTINGS if name in own}
 
 
-def run(model: Any, inputs: Mapping[str, Any], seed: int, settings: Mapping[str, Any]) -> list[list[int]]:
+def generate_token_ids(model: Any, inputs: Mapping[str, Any], seed: int, settings: Mapping[str, Any]) -> list[list[int]]:
     """The tokens that a model writes, for each row of ``inputs``: for a decoder alone, behind those of the prompt."""
     check_tokens(model, inputs["input_ids"].flatten().tolist(), "body")
     rows: list[list[int]] = generate(model, inputs, seed, settings).tolist()
@@ -84,7 +84,7 @@ def check_tokens(model: Any, tokens: Iterable[int], field: str) -> None:
         raise BadInput(f"{field}: a token in it is not one of the model's; leave out what is written like <this> or [this]")
 
 
-def ends(model: Any) -> set[int]:
+def end_tokens(model: Any) -> set[int]:
     """The tokens that end a text."""
     value = model.generation_config.eos_token_id
     return set() if value is None else set(value) if isinstance(value, Sequence) else {value}

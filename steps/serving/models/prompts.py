@@ -15,22 +15,22 @@ from typing import Annotated, Any, ClassVar
 from pydantic import Field
 
 from ..runner import BadInput
-from .generation import check_tokens, generate, take_habits
-from .opening import open_model
-from .positions import positions
+from .generation import check_tokens, extract_generation_settings, generate
+from .loading import load_model
+from .max_length import max_length
 
 Prompt = Annotated[str, Field(min_length=1, max_length=20_000)]
 NewTokens = Annotated[int, Field(ge=1, le=1024)]
 
 
-class Prompter:
+class PromptedModel:
     """A model that writes, and its processor. ``auto`` is the auto class of transformers that opens the model."""
 
     def __init__(self, folder: Path, auto: str) -> None:
-        self.processor = open_processor(folder)
-        self.model = open_model(folder, auto)
-        take_habits(self.model)  # how to write, the request says
-        self._positions = positions(self.model, "decoder")
+        self.processor = load_processor(folder)
+        self.model = load_model(folder, auto)
+        extract_generation_settings(self.model)  # how to write, the request says
+        self._positions = max_length(self.model, "decoder")
         known = self.processor.tokenizer.added_tokens_decoder.values()
         self._marks = sorted(token.content for token in known if token.special and not token.content.isspace())
 
@@ -91,7 +91,7 @@ class Prompter:
         return text.removeprefix(before)
 
 
-def open_processor(folder: Path) -> Any:
+def load_processor(folder: Path) -> Any:
     """The processor in ``folder``; without its part for films, if it has one, because that part needs torchvision."""
     import transformers
 

@@ -16,14 +16,22 @@ from pydantic import Field
 from .. import runner
 from ..fields import Text
 from ..runner import BadInput
-from .generation import HABITS, MAX_NEW_TOKENS, Sampling, Written, ends, run, take_habits
-from .opening import open_model
-from .positions import positions
+from .generation import (
+    GENERATION_SETTINGS,
+    MAX_NEW_TOKENS,
+    GeneratedText,
+    Sampling,
+    end_tokens,
+    extract_generation_settings,
+    generate_token_ids,
+)
+from .loading import load_model
+from .max_length import max_length
 
 MAX_BEAMS = 8
 
 
-class Rewriting(runner.Request):
+class TextToTextRequest(runner.Request):
     text: Text = Field(description="the text; what the model cannot hold of it is cut off at the end")
     max_new_tokens: int | None = Field(
         None,
@@ -39,11 +47,11 @@ class Rewriting(runner.Request):
     )
 
 
-class Rewritten(Written):
+class TextToTextAnswer(GeneratedText):
     truncated: bool = Field(description="whether the text was too long for the model and its end was not read")
 
 
-RewrittenT = TypeVar("RewrittenT", bound=Rewritten)
+TextToTextAnswerT = TypeVar("TextToTextAnswerT", bound=TextToTextAnswer)
 
 
 @dataclass(frozen=True)
@@ -60,18 +68,18 @@ class Plan:
         return not self.settings["do_sample"] and self.settings == other.settings
 
 
-class Rewriter:
+class TextToTextModel:
     """The model in ``folder``, an encoder with a decoder, and its tokenizer."""
 
     def __init__(self, folder: Path) -> None:
         from transformers import AutoTokenizer
 
         self.tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
-        self.model = open_model(folder, "AutoModelForSeq2SeqLM")
-        self._habits = take_habits(self.model)
-        self._reads = min(self.tokenizer.model_max_length, positions(self.model, "encoder"))
-        self._writes = positions(self.model, "decoder") - 1  # before the first token stands the one to start with
-        self._ends = ends(self.model)
+        self.model = load_model(folder, "AutoModelForSeq2SeqLM")
+        self._habits = extract_generation_settings(self.model)
+        self._reads = min(self.tokenizer.model_max_length, max_length(self.model, "encoder"))
+        self._writes = max_length(self.model, "decoder") - 1  # before the first token stands the one to start with
+        self._ends = end_tokens(self.model)
 
     def tasks(self) -> dict[str, dict[str, Any]]:
         """What T5's ``config.json`` has for tasks by their names: settings, and the ``prefix`` of the texts."""
@@ -82,13 +90,13 @@ class Rewriter:
         """One of the author's settings, by its name in ``generation_config.json``."""
         return self._habits.get(name, getattr(self.model.generation_config, name))
 
-    def plan(self, request: Rewriting, *, task: str = "", mark: str = "", **settings: Any) -> Plan:
+    def plan(self, request: TextToTextRequest, *, task: str = "", mark: str = "", **settings: Any) -> Plan:
         """How to answer a request: as the author set it, also for ``task``, then as the request and ``settings`` say.
 
         The model gets ``mark`` in front of the text. Raises ``BadInput``.
         """
         own = self.tasks().get(task, {})
-        habits = {**self._habits, **{name: value for name, value in own.items() if name in HABITS}}
+        habits = {**self._habits, **{name: value for name, value in own.items() if name in GENERATION_SETTINGS}}
         length = habits.pop("max_length", 257) - 1
         most = habits.pop("max_new_tokens", length) if request.max_new_tokens is None else request.max_new_tokens
         most = max(1, min(most, self._writes, MAX_NEW_TOKENS))
@@ -105,9 +113,9 @@ class Rewriter:
         settings = {"do_sample": False, **habits, "max_new_tokens": most, "num_beams": beams, **settings}
         return Plan(tokens, truncated, settings, seed)
 
-    def write(self, plans: Sequence[Plan], kind: type[RewrittenT]) -> list[RewrittenT]:
+    def write(self, plans: Sequence[Plan], kind: type[TextToTextAnswerT]) -> list[TextToTextAnswerT]:
         """Answer, in one go of the model where plans go together; in order."""
-        answers: dict[int, RewrittenT] = {}
+        answers: dict[int, TextToTextAnswerT] = {}
         waiting = list(range(len(plans)))
         while waiting:
             first = waiting[0]
@@ -116,7 +124,7 @@ class Rewriter:
             waiting = [at for at in waiting if at not in answers]
         return [answers[at] for at in range(len(plans))]
 
-    def _write(self, plans: Sequence[Plan], kind: type[RewrittenT]) -> list[RewrittenT]:
+    def _write(self, plans: Sequence[Plan], kind: type[TextToTextAnswerT]) -> list[TextToTextAnswerT]:
         import torch
 
         longest = max(len(plan.tokens) for plan in plans)
@@ -126,10 +134,10 @@ class Rewriter:
             "input_ids": torch.tensor([plan.tokens + [padding] * gap for plan, gap in zip(plans, missing, strict=True)]),
             "attention_mask": torch.tensor([[1] * (longest - gap) + [0] * gap for gap in missing]),
         }
-        rows = run(self.model, inputs, plans[0].seed, plans[0].settings)
+        rows = generate_token_ids(self.model, inputs, plans[0].seed, plans[0].settings)
         return [self._answer(plan, row[1:], kind) for plan, row in zip(plans, rows, strict=True)]
 
-    def _answer(self, plan: Plan, row: list[int], kind: type[RewrittenT]) -> RewrittenT:
+    def _answer(self, plan: Plan, row: list[int], kind: type[TextToTextAnswerT]) -> TextToTextAnswerT:
         most = plan.settings["max_new_tokens"]
         end = next((at for at, token in enumerate(row) if token in self._ends), None)
         written = row[:most] if end is None else row[: end + 1]  # behind the end, a row is filled up to the longest

@@ -12,7 +12,7 @@ from ..fields import OptionalPicture, OptionalSound
 from ..media.pictures import read_picture
 from ..media.sounds import read_sound
 from ..models.generation import Sampling
-from ..models.prompts import NewTokens, Prompt, Prompter
+from ..models.prompts import NewTokens, Prompt, PromptedModel
 
 
 class Request(Sampling):
@@ -28,7 +28,7 @@ class Answer(runner.Answer):
 
 class Runner(runner.Runner[Request, Answer]):
     def __init__(self, folder: Path) -> None:
-        self._prompter = Prompter(folder, "AutoModelForMultimodalLM")
+        self._prompter = PromptedModel(folder, "AutoModelForMultimodalLM")
 
     def predict(self, request: Request) -> Answer:
         text = self._prompter.ask(

@@ -9,7 +9,7 @@ from pydantic import Field
 from .. import runner
 from ..fields import Label, Sound, TopK
 from ..media.sounds import read_sound
-from ..models.opening import open_pipeline
+from ..models.loading import load_pipeline
 
 
 class Request(runner.Request):
@@ -23,7 +23,7 @@ class Answer(runner.Answer):
 
 class Runner(runner.Runner[Request, Answer]):
     def __init__(self, folder: Path) -> None:
-        self._pipeline = open_pipeline("audio-classification", folder)
+        self._pipeline = load_pipeline("audio-classification", folder)
 
     def predict(self, request: Request) -> Answer:
         sound = read_sound(request.audio, self._pipeline.feature_extractor.sampling_rate)

@@ -1,7 +1,7 @@
 """automatic-speech-recognition: speech in, its text out, with times where the model has them.
 
 Long speech is taken in pieces: most models that label each moment (CTC) get overlapping ones, Whisper moves its window of 30
-seconds by itself, and for all others the speech is cut where it is quietest.
+seconds by itself, and for all others the speech is split_speech where it is quietest.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from typing import Any, Literal
 from pydantic import BaseModel, Field
 
 from .. import runner
-from ..fields import Name, Sound
+from ..fields import ShortText, Sound
 from ..media.sounds import read_sound
-from ..models.opening import open_pipeline
+from ..models.loading import load_pipeline
 
 MAX_SECONDS = 1800.0
-PIECE_SECONDS = 30  # as long as Whisper's window, and as what most others were trained with
+CHUNK_SECONDS = 30  # as long as Whisper's window, and as what most others were trained with
 MAX_NEW_TOKENS = 256  # for a piece, as in transformers' pipeline
 STEPS_A_SECOND = 125  # of a transducer at most: ten for each of its moments, as in the library
 PROMPT_TOKENS = 8  # a decoder's first tokens, which say language and task
@@ -31,13 +31,13 @@ class Request(runner.Request):
     return_timestamps: Times = Field(
         "none", description="times of words (models with CTC, most Whispers) or of segments (Whisper); others have none"
     )
-    language: Name | None = Field(
+    language: ShortText | None = Field(
         None, description="the language that is spoken, as a name or code (Whisper of many languages); left out: found out"
     )
     translate: bool = Field(False, description="write English, whatever is spoken (Whisper of many languages)")
 
 
-class Chunk(BaseModel):
+class TimedText(BaseModel):
     """A word or a segment."""
 
     text: str
@@ -47,16 +47,16 @@ class Chunk(BaseModel):
 
 class Answer(runner.Answer):
     text: str
-    chunks: list[Chunk] = Field(description="words or segments with their times; empty where none are asked for")
+    chunks: list[TimedText] = Field(description="words or segments with their times; empty where none are asked for")
 
 
 class Runner(runner.Runner[Request, Answer]):
     def __init__(self, folder: Path) -> None:
-        self._pipeline = open_pipeline("automatic-speech-recognition", folder)
+        self._pipeline = load_pipeline("automatic-speech-recognition", folder)
         self._kind: str = self._pipeline.type
         hearing = self._pipeline.feature_extractor
         self._rate: int = hearing.sampling_rate
-        self._piece: int = hearing.n_samples if self._kind == "seq2seq_whisper" else PIECE_SECONDS * self._rate
+        self._piece: int = hearing.n_samples if self._kind == "seq2seq_whisper" else CHUNK_SECONDS * self._rate
 
     def predict(self, request: Request) -> Answer:
         sound = read_sound(request.audio, self._rate, seconds=MAX_SECONDS)
@@ -65,17 +65,17 @@ class Runner(runner.Runner[Request, Answer]):
         if len(sound) <= self._piece:
             found = self._pipeline(sound, **options)
         elif self._kind == "ctc" and self._pipeline._align_to > 1:
-            found = self._pipeline(sound, chunk_length_s=PIECE_SECONDS, **options)
+            found = self._pipeline(sound, chunk_length_s=CHUNK_SECONDS, **options)
         elif "segment" in self._able():
             found = self._pipeline(sound, **{"return_timestamps": True, **options})  # it moves its window by them
         else:
-            texts = [self._pipeline(piece, **options)["text"].strip() for piece in cut(sound, self._piece)]
+            texts = [self._pipeline(piece, **options)["text"].strip() for piece in split_speech(sound, self._piece)]
             found = {"text": " ".join(texts)}
         chunks = found.get("chunks", []) if request.return_timestamps != "none" else []
         return Answer(
             text=found["text"],
             chunks=[
-                Chunk(text=each["text"], start=_seconds(each["timestamp"][0]), end=_seconds(each["timestamp"][1]))
+                TimedText(text=each["text"], start=_seconds(each["timestamp"][0]), end=_seconds(each["timestamp"][1]))
                 for each in chunks
             ],
         )
@@ -137,8 +137,8 @@ class Runner(runner.Runner[Request, Answer]):
         return chosen
 
 
-def cut(sound: Any, most: int) -> list[Any]:
-    """Pieces of at most ``most`` samples, each cut in the middle of the quietest stretch of its last sixth."""
+def split_speech(sound: Any, most: int) -> list[Any]:
+    """Pieces of at most ``most`` samples, each split_speech in the middle of the quietest stretch of its last sixth."""
     import numpy as np
 
     pieces, window, start = [], max(1, most // 600), most * 5 // 6

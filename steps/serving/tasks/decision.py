@@ -16,8 +16,8 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, field_validator
 from .. import runner
 from ..fields import Text
 from ..models.generation import check_tokens
-from ..models.opening import open_pipeline
-from ..models.positions import positions
+from ..models.loading import load_pipeline
+from ..models.max_length import max_length
 
 MAX_STATE = 100_000  # characters of its JSON
 MAX_DEPTH = 20
@@ -101,8 +101,8 @@ class Answer(runner.Answer):
 
 class Runner(runner.Runner[Request, Answer]):
     def __init__(self, folder: Path) -> None:
-        self._pipeline = open_pipeline("decision", folder)
-        self._positions = positions(self._pipeline.model, "decoder")
+        self._pipeline = load_pipeline("decision", folder)
+        self._positions = max_length(self._pipeline.model, "decoder")
 
     def predict(self, request: Request) -> Answer:
         self._check_options(request.questions)

@@ -10,8 +10,8 @@ from pydantic import Field
 
 from .. import runner
 from ..fields import Media, Picture
-from ..media.pictures import PNG, most_pixels, png, read_picture, shrunk, takes_size_of
-from ..models.opening import open_pipeline
+from ..media.pictures import PNG, encode_png, max_input_pixels, read_picture, refuse_size_errors, shrink
+from ..models.loading import load_pipeline
 
 LEVELS = (1 << 16) - 1
 
@@ -40,16 +40,16 @@ class Answer(runner.Answer):
 
 class Runner(runner.Runner[Request, Answer]):
     def __init__(self, folder: Path) -> None:
-        self._pipeline = open_pipeline("depth-estimation", folder)
-        self._pixels = most_pixels(self._pipeline.image_processor)
+        self._pipeline = load_pipeline("depth-estimation", folder)
+        self._pixels = max_input_pixels(self._pipeline.image_processor)
 
     def predict(self, request: Request) -> Answer:
         import torch
 
         image = read_picture(request.image)
         # The pipeline's own steps; but its map has 8 bits a pixel, and it would not look at a smaller picture than it maps.
-        with takes_size_of(image):
-            inputs = self._pipeline.preprocess(shrunk(image, self._pixels))
+        with refuse_size_errors(image):
+            inputs = self._pipeline.preprocess(shrink(image, self._pixels))
             inputs["target_size"] = image.size[::-1]
             outputs = self._pipeline.forward(inputs)
         processor = self._pipeline.image_processor
@@ -81,5 +81,5 @@ def answer(values: Any) -> Answer:
     low, high = float(depth.min()), float(depth.max())
     grey = np.rint((depth - low) * (LEVELS / (high - low) if high > low else 0)).astype(np.uint16)
     return Answer(
-        width=depth.shape[1], height=depth.shape[0], min=low, max=high, depth=Media.of(PNG, png(Image.fromarray(grey)))
+        width=depth.shape[1], height=depth.shape[0], min=low, max=high, depth=Media.of(PNG, encode_png(Image.fromarray(grey)))
     )

@@ -14,8 +14,8 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from .. import runner
 from ..fields import OptionalPicture
 from ..media.pictures import read_picture
-from ..models.opening import open_pipeline
-from ..models.positions import positions
+from ..models.loading import load_pipeline
+from ..models.max_length import max_length
 
 Place = Annotated[int, Field(ge=0, le=1000)]
 
@@ -71,10 +71,10 @@ class Runner(runner.Runner[Request, Answer]):
                 # Behind the words' tokens come those of the picture, which are no answers.
                 return {**found, **{name: found[name][:, : len(mask)] for name in ("start_logits", "end_logits")}}
 
-        self._pipeline = open_pipeline("document-question-answering", folder, pipeline_class=Pipeline)
+        self._pipeline = load_pipeline("document-question-answering", folder, pipeline_class=Pipeline)
         self._reads = self._pipeline.model_type == "vision_encoder_decoder"
         if self._reads:  # half of what the model can hold is for the question, and half for the answer
-            self._most = positions(self._pipeline.model, "decoder") // 2
+            self._most = max_length(self._pipeline.model, "decoder") // 2
             self._pipeline.model.generation_config.max_new_tokens = min(256, self._most)
         else:  # the words get the rest, in pieces that overlap by a half
             self._most = self._pipeline.tokenizer.model_max_length // 4

@@ -12,8 +12,8 @@ from typing import Any
 from pydantic import BaseModel, Field
 
 from .. import runner
-from ..fields import Names, Text
-from ..models.opening import open_pipeline
+from ..fields import ShortTexts, Text
+from ..models.loading import load_pipeline
 
 MASK = "[MASK]"
 MAX_MASKS = 16
@@ -24,7 +24,7 @@ class Request(runner.Request):
         description=f"the text with 1 to {MAX_MASKS} gaps, each written {MASK}; what the model cannot hold is cut off"
     )
     top_k: int = Field(5, ge=1, le=100, description="how many tokens to return for each gap")
-    targets: Names | None = Field(
+    targets: ShortTexts | None = Field(
         None, description="only these may fill a gap; each must be one token of the model, where a leading space may count"
     )
 
@@ -44,7 +44,7 @@ class Answer(runner.Answer):
 
 class Runner(runner.Runner[Request, Answer]):
     def __init__(self, folder: Path) -> None:
-        opened = open_pipeline("fill-mask", folder)  # raises for a tokenizer without a mask
+        opened = load_pipeline("fill-mask", folder)  # raises for a tokenizer without a mask
         self._model, self._tokenizer = opened.model, opened.tokenizer
 
     def predict(self, request: Request) -> Answer:

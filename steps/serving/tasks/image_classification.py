@@ -8,8 +8,8 @@ from pydantic import Field
 
 from .. import runner
 from ..fields import Label, Picture, TopK
-from ..media.pictures import most_pixels, read_picture, shrunk, takes_size_of
-from ..models.opening import open_pipeline
+from ..media.pictures import max_input_pixels, read_picture, refuse_size_errors, shrink
+from ..models.loading import load_pipeline
 
 
 class Request(runner.Request):
@@ -23,11 +23,11 @@ class Answer(runner.Answer):
 
 class Runner(runner.Runner[Request, Answer]):
     def __init__(self, folder: Path) -> None:
-        self._pipeline = open_pipeline("image-classification", folder)
-        self._pixels = most_pixels(self._pipeline.image_processor)
+        self._pipeline = load_pipeline("image-classification", folder)
+        self._pixels = max_input_pixels(self._pipeline.image_processor)
 
     def predict(self, request: Request) -> Answer:
-        image = shrunk(read_picture(request.image), self._pixels)
-        with takes_size_of(image):
+        image = shrink(read_picture(request.image), self._pixels)
+        with refuse_size_errors(image):
             found = self._pipeline(image, top_k=request.top_k)
         return Answer(labels=[Label(label=entry["label"], score=min(1.0, entry["score"])) for entry in found])

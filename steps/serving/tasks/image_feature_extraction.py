@@ -12,8 +12,8 @@ from pydantic import Field
 
 from .. import runner
 from ..fields import Picture
-from ..media.pictures import most_pixels, read_picture, shrunk, takes_size_of
-from ..models.opening import open_model
+from ..media.pictures import max_input_pixels, read_picture, refuse_size_errors, shrink
+from ..models.loading import load_model
 
 
 class Request(runner.Request):
@@ -36,16 +36,16 @@ class Runner(runner.Runner[Request, Answer]):
         from transformers import AutoImageProcessor
 
         self._processor = AutoImageProcessor.from_pretrained(folder, trust_remote_code=False)
-        self._model, loading = open_model(folder, "AutoModel", output_loading_info=True)
+        self._model, loading = load_model(folder, "AutoModel", output_loading_info=True)
         # A pooler that was not saved, as with most classifiers, is there all the same: with weights drawn at random.
         self._pooler = not any("pooler" in name for name in loading["missing_keys"])
-        self._pixels = most_pixels(self._processor)
+        self._pixels = max_input_pixels(self._processor)
 
     def predict(self, request: Request) -> Answer:
         import torch
 
-        image = shrunk(read_picture(request.image), self._pixels)
-        with torch.inference_mode(), takes_size_of(image):
+        image = shrink(read_picture(request.image), self._pixels)
+        with torch.inference_mode(), refuse_size_errors(image):
             outputs = self._model(**self._processor(image, return_tensors="pt").to(self._model.dtype))
         vectors = outputs[0][0].float()
         if vectors.dim() == 3:  # convolutional: channels, rows, columns

@@ -8,9 +8,9 @@ from typing import Any, Literal
 from pydantic import BaseModel, Field
 
 from .. import runner
-from ..fields import Media, Picture, Share
-from ..media.pictures import PNG, map_of, mask, most_pixels, read_picture, shrunk, takes_size_of
-from ..models.opening import open_pipeline
+from ..fields import Fraction, Media, Picture
+from ..media.pictures import PNG, label_map, mask, max_input_pixels, read_picture, refuse_size_errors, shrink
+from ..models.loading import load_pipeline
 
 SUBTASKS = ("panoptic", "instance", "semantic")
 # Each class, or each query of a model that has them, gets a map of floats as large as the picture: half a gigabyte of them at
@@ -24,9 +24,9 @@ class Request(runner.Request):
     subtask: Literal["panoptic", "instance", "semantic"] | None = Field(
         None, description="what a segment is; null takes the first of panoptic, instance, semantic that the model can do"
     )
-    threshold: Share = Field(0.9, description="a segment's lowest score; not for semantic, which has none")
-    mask_threshold: Share = Field(0.5, description="from which probability on a pixel is part of a mask; not for semantic")
-    overlap_mask_area_threshold: Share = Field(
+    threshold: Fraction = Field(0.9, description="a segment's lowest score; not for semantic, which has none")
+    mask_threshold: Fraction = Field(0.5, description="from which probability on a pixel is part of a mask; not for semantic")
+    overlap_mask_area_threshold: Fraction = Field(
         0.5, description="how much of a mask must be left where others lie on top; for panoptic"
     )
 
@@ -47,25 +47,25 @@ class Answer(runner.Answer):
     )
 
     def file(self) -> bytes:
-        return map_of([segment.mask for segment in self.segments], (self.width, self.height))
+        return label_map([segment.mask for segment in self.segments], (self.width, self.height))
 
 
 class Runner(runner.Runner[Request, Answer]):
     def __init__(self, folder: Path) -> None:
-        self._pipeline = pipeline = open_pipeline("image-segmentation", folder)
+        self._pipeline = pipeline = load_pipeline("image-segmentation", folder)
         self._subtasks = [each for each in SUBTASKS if hasattr(pipeline.image_processor, f"post_process_{each}_segmentation")]
         config = pipeline.model.config
         parts = (config, getattr(config, "decoder_config", None))  # MaskFormer's queries are its decoder's
         maps = max(FEWEST_MAPS, config.num_labels, *(getattr(part, "num_queries", 0) for part in parts))
-        self._pixels = min(most_pixels(pipeline.image_processor), MAX_VALUES // maps)
+        self._pixels = min(max_input_pixels(pipeline.image_processor), MAX_VALUES // maps)
 
     def predict(self, request: Request) -> Answer:
         if request.subtask not in (None, *self._subtasks):
             raise runner.BadInput(f"subtask: this model can do {' or '.join(self._subtasks)}, not {request.subtask}")
         image = read_picture(request.image)
-        with takes_size_of(image):
+        with refuse_size_errors(image):
             found = self._pipeline(
-                shrunk(image, self._pixels),
+                shrink(image, self._pixels),
                 subtask=request.subtask,
                 threshold=request.threshold,
                 mask_threshold=request.mask_threshold,

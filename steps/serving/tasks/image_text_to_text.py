@@ -10,7 +10,7 @@ from .. import runner
 from ..fields import Picture
 from ..media.pictures import read_picture
 from ..models.generation import Sampling
-from ..models.prompts import NewTokens, Prompt, Prompter
+from ..models.prompts import NewTokens, Prompt, PromptedModel
 
 
 class Request(Sampling):
@@ -27,7 +27,7 @@ class Answer(runner.Answer):
 
 class Runner(runner.Runner[Request, Answer]):
     def __init__(self, folder: Path) -> None:
-        self._prompter = Prompter(folder, "AutoModelForImageTextToText")
+        self._prompter = PromptedModel(folder, "AutoModelForImageTextToText")
 
     def predict(self, request: Request) -> Answer:
         text = self._prompter.ask(

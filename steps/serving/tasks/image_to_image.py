@@ -12,8 +12,8 @@ from pydantic import Field
 
 from .. import runner
 from ..fields import Media, Picture
-from ..media.pictures import PNG, png, read_picture, takes_size_of
-from ..models.opening import open_model
+from ..media.pictures import PNG, encode_png, read_picture, refuse_size_errors
+from ..models.loading import load_model
 
 # These models work on all pixels at full depth: about 18 kB of memory a pixel, and milliseconds.
 MAX_PIXELS = 512 * 512
@@ -42,7 +42,7 @@ class Runner(runner.Runner[Request, Answer]):
         from transformers import AutoImageProcessor
 
         self._processor = AutoImageProcessor.from_pretrained(folder, trust_remote_code=False)
-        self._model = open_model(folder, "AutoModelForImageToImage")
+        self._model = load_model(folder, "AutoModelForImageToImage")
 
     def predict(self, request: Request) -> Answer:
         import torch
@@ -51,7 +51,7 @@ class Runner(runner.Runner[Request, Answer]):
         image = read_picture(request.image)
         if image.width * image.height > MAX_PIXELS:
             raise runner.BadInput(f"image: {image.width}x{image.height} pixels; this model takes up to {MAX_PIXELS}")
-        with torch.inference_mode(), takes_size_of(image):
+        with torch.inference_mode(), refuse_size_errors(image):
             inputs = self._processor(images=image, return_tensors="pt").to(self._model.dtype)
             made = self._model(**inputs).reconstruction[0].float()
         # The processor fills the picture up to whole windows, at the right and below; that is taken away again.
@@ -59,4 +59,4 @@ class Runner(runner.Runner[Request, Answer]):
         width, height = round(image.width * scale), round(image.height * scale)
         pixels = (made[:, :height, :width].clamp(0, 1) * 255).round().byte()
         picture = Image.fromarray(pixels.permute(1, 2, 0).numpy())
-        return Answer(width=width, height=height, image=Media.of(PNG, png(picture)))
+        return Answer(width=width, height=height, image=Media.of(PNG, encode_png(picture)))

@@ -13,9 +13,9 @@ from pydantic import Field
 from .. import runner
 from ..fields import Picture
 from ..media.pictures import read_picture
-from ..models.generation import generate, take_habits
-from ..models.opening import open_model
-from ..models.positions import positions
+from ..models.generation import extract_generation_settings, generate
+from ..models.loading import load_model
+from ..models.max_length import max_length
 
 
 class Request(runner.Request):
@@ -33,11 +33,11 @@ class Runner(runner.Runner[Request, Answer]):
 
         self._processor = AutoImageProcessor.from_pretrained(folder, trust_remote_code=False)
         self._tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
-        self._model = open_model(folder, "AutoModelForImageTextToText")
+        self._model = load_model(folder, "AutoModelForImageTextToText")
         # As its author meant it to write: in which language, how many ways at once.
-        self._settings = {"do_sample": False, **take_habits(self._model)}
+        self._settings = {"do_sample": False, **extract_generation_settings(self._model)}
         self._settings.pop("max_length", None)
-        self._most = positions(self._model, "decoder") - 2  # a model begins with one or two tokens of its own
+        self._most = max_length(self._model, "decoder") - 2  # a model begins with one or two tokens of its own
 
     def predict(self, request: Request) -> Answer:
         inputs = self._processor(read_picture(request.image), return_tensors="pt").to(dtype=self._model.dtype)

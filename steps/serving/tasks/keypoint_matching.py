@@ -7,9 +7,9 @@ from pathlib import Path
 from pydantic import BaseModel, Field
 
 from .. import runner
-from ..fields import Picture, Share, TopK
+from ..fields import Fraction, Picture, TopK
 from ..media.pictures import read_picture
-from ..models.opening import open_pipeline
+from ..models.loading import load_pipeline
 
 
 class Point(BaseModel):
@@ -30,7 +30,7 @@ class Match(BaseModel):
 class Request(runner.Request):
     image: Picture = Field(description="a picture: JPEG, PNG, WebP, GIF, BMP or TIFF")
     other: Picture = Field(description="the picture to compare it with")
-    threshold: Share = Field(0.0, description="matches with a lower score are left out")
+    threshold: Fraction = Field(0.0, description="matches with a lower score are left out")
     top_k: TopK = Field(1000, description="how many matches to return at most")
 
 
@@ -40,7 +40,7 @@ class Answer(runner.Answer):
 
 class Runner(runner.Runner[Request, Answer]):
     def __init__(self, folder: Path) -> None:
-        opened = open_pipeline("keypoint-matching", folder)
+        opened = load_pipeline("keypoint-matching", folder)
         self._model, self._processor = opened.model, opened.image_processor
 
     def predict(self, request: Request) -> Answer:

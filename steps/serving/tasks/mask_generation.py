@@ -13,9 +13,9 @@ from typing import Annotated, Any
 from pydantic import BaseModel, Field
 
 from .. import runner
-from ..fields import Media, Picture, Share
-from ..media.pictures import PNG, map_of, mask, read_picture, shrunk, takes_size_of
-from ..models.opening import open_pipeline
+from ..fields import Fraction, Media, Picture
+from ..media.pictures import PNG, label_map, mask, read_picture, refuse_size_errors, shrink
+from ..models.loading import load_pipeline
 
 # Masks are made in the picture's size, three for each point. The model itself looks at 1024x1024 pixels.
 WORK_PIXELS = 1024 * 1024
@@ -39,11 +39,11 @@ class Request(runner.Request):
     points_per_side: int = Field(
         32, ge=1, le=32, description="with neither points nor boxes: the model is asked about so many points in each direction"
     )
-    score_threshold: Share = Field(0.88, description="with neither: the lowest score, the overlap that the model expects")
-    stability_threshold: Share = Field(
+    score_threshold: Fraction = Field(0.88, description="with neither: the lowest score, the overlap that the model expects")
+    stability_threshold: Fraction = Field(
         0.95, description="with neither: how little a mask must change where the model is a bit stricter or laxer"
     )
-    overlap_threshold: Share = Field(
+    overlap_threshold: Fraction = Field(
         0.7, description="with neither: of two masks whose boxes overlap more, the better one stays"
     )
     max_masks: int = Field(100, ge=1, le=200, description="with neither: only so many of the best masks are returned")
@@ -68,14 +68,14 @@ class Answer(runner.Answer):
     )
 
     def file(self) -> bytes:
-        return map_of([each.mask for each in self.masks], (self.width, self.height))
+        return label_map([each.mask for each in self.masks], (self.width, self.height))
 
 
 class Runner(runner.Runner[Request, Answer]):
     def __init__(self, folder: Path) -> None:
         from transformers import SamProcessor
 
-        self._pipeline = open_pipeline("mask-generation", folder)
+        self._pipeline = load_pipeline("mask-generation", folder)
         self._processor = SamProcessor(self._pipeline.image_processor)
 
     def predict(self, request: Request) -> Answer:
@@ -91,10 +91,12 @@ class Runner(runner.Runner[Request, Answer]):
         for left, top, right, bottom in request.boxes:
             if left >= right or top >= bottom:
                 raise runner.BadInput("boxes: a box is [left, top, right, bottom], with left < right and top < bottom")
-        with torch.inference_mode(), takes_size_of(image):
+        with torch.inference_mode(), refuse_size_errors(image):
             pointed = request.points or request.boxes
             found = self._pointed_at(image, request) if pointed else self._all(image, request)
-        masks = [Mask(score=score, box=box_of(inside, image.size), mask=mask(inside, image.size)) for score, inside in found]
+        masks = [
+            Mask(score=score, box=bounding_box(inside, image.size), mask=mask(inside, image.size)) for score, inside in found
+        ]
         return Answer(width=image.width, height=image.height, masks=masks)
 
     def _all(self, image: Any, request: Request) -> list[tuple[float, Any]]:
@@ -103,7 +105,7 @@ class Runner(runner.Runner[Request, Answer]):
 
         pipeline, scores, boxes, runs = self._pipeline, [], [], []
         for inputs in pipeline.preprocess(
-            shrunk(image, WORK_PIXELS), points_per_batch=POINTS_AT_ONCE, points_per_crop=request.points_per_side
+            shrink(image, WORK_PIXELS), points_per_batch=POINTS_AT_ONCE, points_per_crop=request.points_per_side
         ):
             outputs = pipeline.forward(
                 inputs, pred_iou_thresh=request.score_threshold, stability_score_thresh=request.stability_threshold
@@ -112,12 +114,12 @@ class Runner(runner.Runner[Request, Answer]):
             boxes.append(outputs["boxes"].float())
             runs.extend(outputs["masks"])
         every = torch.cat(scores)
-        best = without_doubles(torch.cat(boxes), every, request.overlap_threshold)[: request.max_masks]
-        return [(float(every[index]), filled(runs[index])) for index in best]
+        best = non_maximum_suppression(torch.cat(boxes), every, request.overlap_threshold)[: request.max_masks]
+        return [(float(every[index]), decode_run_lengths(runs[index])) for index in best]
 
     def _pointed_at(self, image: Any, request: Request) -> list[tuple[float, Any]]:
         """For each point and then for each box the mask that the model expects the most of, with its score."""
-        model, seen = self._pipeline.model, shrunk(image, WORK_PIXELS)
+        model, seen = self._pipeline.model, shrink(image, WORK_PIXELS)
         across, down = seen.width / image.width, seen.height / image.height
         inputs = self._processor(
             seen,
@@ -143,7 +145,7 @@ class Runner(runner.Runner[Request, Answer]):
         return found
 
 
-def without_doubles(boxes: Any, scores: Any, overlap: float) -> list[int]:
+def non_maximum_suppression(boxes: Any, scores: Any, overlap: float) -> list[int]:
     """Which of the boxes stay, best first: those that overlap no better one by more (intersection over union).
 
     Non-maximum suppression as ``torchvision.ops.nms`` does it. ``boxes`` has the shape (n, 4): left, top, right, bottom.
@@ -162,7 +164,7 @@ def without_doubles(boxes: Any, scores: Any, overlap: float) -> list[int]:
     return kept
 
 
-def filled(runs: dict[str, Any]) -> Any:
+def decode_run_lengths(runs: dict[str, Any]) -> Any:
     """The mask, of shape (height, width), of runs along its columns, not in the mask and in it by turns."""
     import numpy as np
 
@@ -171,7 +173,7 @@ def filled(runs: dict[str, Any]) -> Any:
     return np.ascontiguousarray(inside.reshape(width, height).T)
 
 
-def box_of(inside: Any, size: tuple[int, int]) -> Sequence[int]:
+def bounding_box(inside: Any, size: tuple[int, int]) -> Sequence[int]:
     """The box around a mask that is to be shown in this width and height."""
     import numpy as np
 

@@ -7,9 +7,9 @@ from pathlib import Path
 from pydantic import BaseModel, Field
 
 from .. import runner
-from ..fields import Picture, Share, TopK
+from ..fields import Fraction, Picture, TopK
 from ..media.pictures import read_picture
-from ..models.opening import open_pipeline
+from ..models.loading import load_pipeline
 
 
 class Box(BaseModel):
@@ -21,7 +21,7 @@ class Box(BaseModel):
     ymax: int
 
 
-class Found(BaseModel):
+class DetectedObject(BaseModel):
     """One object."""
 
     label: str = Field(description="what it is")
@@ -31,19 +31,19 @@ class Found(BaseModel):
 
 class Request(runner.Request):
     image: Picture = Field(description="the picture: JPEG, PNG, WebP, GIF, BMP or TIFF")
-    threshold: Share = Field(0.5, description="objects with a lower score are left out")
+    threshold: Fraction = Field(0.5, description="objects with a lower score are left out")
     top_k: TopK = Field(100, description="how many objects to return at most")
 
 
 class Answer(runner.Answer):
-    objects: list[Found] = Field(description="what was found, best first; labels are names of the model's id2label")
+    objects: list[DetectedObject] = Field(description="what was found, best first; labels are names of the model's id2label")
 
 
 class Runner(runner.Runner[Request, Answer]):
     def __init__(self, folder: Path) -> None:
-        self._pipeline = open_pipeline("object-detection", folder)
+        self._pipeline = load_pipeline("object-detection", folder)
 
     def predict(self, request: Request) -> Answer:
         found = self._pipeline(read_picture(request.image), threshold=request.threshold)
         best = sorted(found, key=lambda entry: -entry["score"])
-        return Answer(objects=[Found.model_validate(entry) for entry in best[: request.top_k]])
+        return Answer(objects=[DetectedObject.model_validate(entry) for entry in best[: request.top_k]])

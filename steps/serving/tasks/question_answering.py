@@ -16,8 +16,8 @@ from pydantic import BaseModel, Field
 
 from .. import runner
 from ..fields import Text
-from ..models.opening import open_model
-from ..models.positions import positions
+from ..models.loading import load_model
+from ..models.max_length import max_length
 
 WINDOW = 384  # tokens, the question's included: the length that such models are trained with
 MAX_WINDOWS = 512
@@ -59,8 +59,8 @@ class Runner(runner.Runner[Request, Answer]):
             raise ValueError("its tokenizer does not tell from which characters of the text a token comes")
         if tokenizer.pad_token is None:
             tokenizer.pad_token = tokenizer.eos_token  # masked out, so any token will do
-        self._model = open_model(folder, "AutoModelForQuestionAnswering")
-        self._length = min(WINDOW, tokenizer.model_max_length, positions(self._model, "encoder"))
+        self._model = load_model(folder, "AutoModelForQuestionAnswering")
+        self._length = min(WINDOW, tokenizer.model_max_length, max_length(self._model, "encoder"))
         # A third of a window may be the question, and a third is read again in the next one.
         self._stride = self._length // 3
         # Models that pad on the left (XLNet) have learned to read the text before the question.

@@ -8,20 +8,20 @@ from pathlib import Path
 from pydantic import Field
 
 from .. import runner
-from ..models.text_to_text import Rewriter, Rewriting, Rewritten
+from ..models.text_to_text import TextToTextAnswer, TextToTextModel, TextToTextRequest
 
 
-class Request(Rewriting):
+class Request(TextToTextRequest):
     pass
 
 
-class Answer(Rewritten):
+class Answer(TextToTextAnswer):
     text: str = Field(description="the summary")
 
 
 class Runner(runner.Runner[Request, Answer]):
     def __init__(self, folder: Path) -> None:
-        self._rewriter = Rewriter(folder)
+        self._rewriter = TextToTextModel(folder)
 
     def predict(self, request: Request) -> Answer:
         return self.predict_all([request])[0]

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, field_validator, model_validator
 
 from .. import runner
-from ..models.opening import open_pipeline
+from ..models.loading import load_pipeline
 
 MAX_COLUMNS = 64
 MAX_ROWS = 1000
@@ -74,7 +74,7 @@ class Request(runner.Request):
         return names, [[_text(cell) for cell in row] for row in rows]
 
 
-class Found(BaseModel):
+class AnswerCell(BaseModel):
     """One cell of the table."""
 
     text: str
@@ -86,7 +86,7 @@ class Answer(runner.Answer):
     answer: str = Field(
         description="the cells' texts; behind what is to be done with them, as in SUM > 3, 4. Empty if none fits"
     )
-    cells: list[Found] = Field(description="the cells that the answer is made of, in the order of the table")
+    cells: list[AnswerCell] = Field(description="the cells that the answer is made of, in the order of the table")
     aggregator: str | None = Field(
         description="what is to be done with the cells, NONE for nothing; null if the model has no such"
     )
@@ -95,7 +95,7 @@ class Answer(runner.Answer):
 
 class Runner(runner.Runner[Request, Answer]):
     def __init__(self, folder: Path) -> None:
-        self._pipeline = open_pipeline("table-question-answering", folder)
+        self._pipeline = load_pipeline("table-question-answering", folder)
         # The tokenizer counts rows and columns up to any number, and ranks cells within a column; the model does not.
         tokenizer, (_, columns, rows, _, ranks, inverse, *_) = (
             self._pipeline.tokenizer,
@@ -117,7 +117,7 @@ class Runner(runner.Runner[Request, Answer]):
         found = self._pipeline.postprocess(self._pipeline.forward(inputs))
         return Answer(
             answer=found["answer"],
-            cells=[Found(text=rows[row][column], row=row, column=column) for row, column in found["coordinates"]],
+            cells=[AnswerCell(text=rows[row][column], row=row, column=column) for row, column in found["coordinates"]],
             aggregator=found.get("aggregator"),
             rows_read=read,
         )

@@ -7,20 +7,20 @@ from pathlib import Path
 
 from .. import runner
 from ..models.generation import Sampling
-from ..models.text_to_text import Rewriter, Rewriting, Rewritten
+from ..models.text_to_text import TextToTextAnswer, TextToTextModel, TextToTextRequest
 
 
-class Request(Rewriting, Sampling):
+class Request(TextToTextRequest, Sampling):
     pass
 
 
-class Answer(Rewritten):
+class Answer(TextToTextAnswer):
     pass
 
 
 class Runner(runner.Runner[Request, Answer]):
     def __init__(self, folder: Path) -> None:
-        self._rewriter = Rewriter(folder)
+        self._rewriter = TextToTextModel(folder)
 
     def predict(self, request: Request) -> Answer:
         return self.predict_all([request])[0]

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from .. import runner
 from ..fields import Label, Text, TopK
-from ..models.opening import open_pipeline
+from ..models.loading import load_pipeline
 
 
 class Request(runner.Request):
@@ -23,7 +23,7 @@ class Answer(runner.Answer):
 
 class Runner(runner.Runner[Request, Answer]):
     def __init__(self, folder: Path) -> None:
-        self._pipeline = open_pipeline("text-classification", folder)
+        self._pipeline = load_pipeline("text-classification", folder)
 
     def predict(self, request: Request) -> Answer:
         return self.predict_all([request])[0]

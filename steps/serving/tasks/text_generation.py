@@ -1,4 +1,4 @@
-"""text-generation: a text or a conversation in, what the model goes on with out, whole or in pieces as they are written."""
+"""text-generation: a text or a conversation in, what the model goes on with out, whole or in chunks as they are written."""
 
 from __future__ import annotations
 
@@ -12,9 +12,16 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from .. import runner
 from ..fields import Text
-from ..models.generation import MAX_NEW_TOKENS, Sampling, Written, ends, run, take_habits
-from ..models.opening import open_pipeline
-from ..models.positions import positions
+from ..models.generation import (
+    MAX_NEW_TOKENS,
+    GeneratedText,
+    Sampling,
+    end_tokens,
+    extract_generation_settings,
+    generate_token_ids,
+)
+from ..models.loading import load_pipeline
+from ..models.max_length import max_length
 from ..runner import BadInput
 
 MAX_CHARACTERS = 100_000  # of a conversation
@@ -39,44 +46,44 @@ class Request(Sampling):
     )
 
 
-class Piece(runner.Piece):
+class TextChunk(runner.Chunk):
     text: str = Field(description="the next characters of the text")
 
 
-class Answer(Written):
+class Answer(GeneratedText):
     text: str = Field(description="what the model wrote, without the prompt")
 
 
 class Runner(runner.StreamingRunner[Request, Answer]):
     def __init__(self, folder: Path) -> None:
-        opened = open_pipeline("text-generation", folder)
+        opened = load_pipeline("text-generation", folder)
         self._model, self._tokenizer = opened.model, opened.tokenizer
-        take_habits(self._model)  # how to write, the request says
-        self._positions, self._ends = positions(self._model, "decoder"), ends(self._model)
+        extract_generation_settings(self._model)  # how to write, the request says
+        self._positions, self._ends = max_length(self._model, "decoder"), end_tokens(self._model)
 
     def predict(self, request: Request) -> Answer:
-        return self._write(request, self._read(request), lambda piece: None, threading.Event())
+        return self._write(request, self._read(request), lambda chunk: None, threading.Event())
 
-    def stream(self, request: Request) -> Iterator[Piece | Answer]:
+    def stream(self, request: Request) -> Iterator[TextChunk | Answer]:
         inputs = self._read(request)
-        pieces: SimpleQueue[Piece | Answer | BaseException] = SimpleQueue()
+        chunks: SimpleQueue[TextChunk | Answer | BaseException] = SimpleQueue()
         left = threading.Event()
 
         def work() -> None:
             try:
-                pieces.put(self._write(request, inputs, pieces.put, left))
+                chunks.put(self._write(request, inputs, chunks.put, left))
             except BaseException as error:  # raised below, for whoever waits there
-                pieces.put(error)
+                chunks.put(error)
 
         # The model does not return before it is done, so what it writes meanwhile is handed over by a thread of its own.
         thread = threading.Thread(target=work, name="writer", daemon=True)
         thread.start()
         try:
-            while not isinstance(piece := pieces.get(), Answer):
-                if isinstance(piece, BaseException):
-                    raise piece
-                yield piece
-            yield piece
+            while not isinstance(chunk := chunks.get(), Answer):
+                if isinstance(chunk, BaseException):
+                    raise chunk
+                yield chunk
+            yield chunk
         finally:
             left.set()
             thread.join()
@@ -111,8 +118,10 @@ class Runner(runner.StreamingRunner[Request, Answer]):
             said = " ".join(str(error).split())[:200]
             raise BadInput(f"prompt: the model's chat template does not take these messages: {said}") from None
 
-    def _write(self, request: Request, inputs: dict[str, Any], tell: Callable[[Piece], None], left: threading.Event) -> Answer:
-        """Go on with the prompt until the end, or until ``left`` is set; each piece is told as soon as it is certain."""
+    def _write(
+        self, request: Request, inputs: dict[str, Any], tell: Callable[[TextChunk], None], left: threading.Event
+    ) -> Answer:
+        """Go on with the prompt until the end, or until ``left`` is set; each chunk is told as soon as it is certain."""
         import torch
 
         length = inputs["input_ids"].shape[-1]
@@ -120,15 +129,15 @@ class Runner(runner.StreamingRunner[Request, Answer]):
 
         def watch(rows: Any, scores: Any, **_: Any) -> Any:
             """Called by ``generate`` after each token; says whether that was the last."""
-            if piece := text.grow(rows[0, length:].tolist()):
-                tell(Piece(text=piece))
+            if chunk := text.grow(rows[0, length:].tolist()):
+                tell(TextChunk(text=chunk))
             return torch.full((len(rows),), text.ended or left.is_set(), device=rows.device)
 
         most = min(request.max_new_tokens, self._positions - length)
         settings = {**request.settings(), "max_new_tokens": most, "stopping_criteria": [watch]}
-        [row] = run(self._model, inputs, request.seed, settings)
+        [row] = generate_token_ids(self._model, inputs, request.seed, settings)
         if rest := text.finish(row[length:]):
-            tell(Piece(text=rest))
+            tell(TextChunk(text=rest))
         stopped = text.ended or row[-1] in self._ends
         return Answer(
             text=text.given,

@@ -10,8 +10,8 @@ from pydantic import Field
 
 from .. import runner
 from ..fields import Media
-from ..media.sounds import wav
-from ..models.opening import open_pipeline
+from ..media.sounds import encode_wav
+from ..models.loading import load_pipeline
 
 MUSIC_SECONDS = 10.0
 
@@ -43,7 +43,7 @@ class Answer(runner.Answer):
 
 class Runner(runner.Runner[Request, Answer]):
     def __init__(self, folder: Path) -> None:
-        self._pipeline = open_pipeline("text-to-audio", folder)
+        self._pipeline = load_pipeline("text-to-audio", folder)
         self._kind: str = self._pipeline.model.config.model_type
 
     def predict(self, request: Request) -> Answer:
@@ -56,7 +56,9 @@ class Runner(runner.Runner[Request, Answer]):
             torch.manual_seed(request.seed)
             found = self._pipeline(request.text, **options)
         samples, rate = found["audio"], int(found["sampling_rate"])
-        return Answer(audio=Media.of("audio/wav", wav(samples, rate)), sampling_rate=rate, seconds=samples.shape[-1] / rate)
+        return Answer(
+            audio=Media.of("audio/wav", encode_wav(samples, rate)), sampling_rate=rate, seconds=samples.shape[-1] / rate
+        )
 
     def _options(self, request: Request) -> dict[str, Any]:
         """What the pipeline is told. Raises ``BadInput`` for what this model cannot do."""

@@ -10,7 +10,7 @@ from pydantic import BaseModel, Field
 
 from .. import runner
 from ..fields import Text
-from ..models.opening import open_pipeline
+from ..models.loading import load_pipeline
 
 
 class Request(runner.Request):
@@ -34,7 +34,7 @@ class Answer(runner.Answer):
 
 class Runner(runner.Runner[Request, Answer]):
     def __init__(self, folder: Path) -> None:
-        self._pipeline = open_pipeline("token-classification", folder)
+        self._pipeline = load_pipeline("token-classification", folder)
 
     def predict(self, request: Request) -> Answer:
         return self.predict_all([request])[0]

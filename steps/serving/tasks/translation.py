@@ -16,14 +16,14 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from .. import runner
-from ..models.text_to_text import Plan, Rewriter, Rewriting, Rewritten
+from ..models.text_to_text import Plan, TextToTextAnswer, TextToTextModel, TextToTextRequest
 from ..runner import BadInput
 
 Language = Annotated[str, Field(min_length=1, max_length=50)]
 USUAL = ("deu", "de", "fra", "fr")  # what is translated into where nothing says it: the first of these that a model knows
 
 
-class Request(Rewriting):
+class Request(TextToTextRequest):
     source_language: Language | None = Field(
         None, description="the text's language as the model names it: eng_Latn, en_XX or en; null: the model's usual one"
     )
@@ -32,13 +32,13 @@ class Request(Rewriting):
     )
 
 
-class Answer(Rewritten):
+class Answer(TextToTextAnswer):
     text: str = Field(description="the translation")
 
 
 class Runner(runner.Runner[Request, Answer]):
     def __init__(self, folder: Path) -> None:
-        self._rewriter = Rewriter(folder)
+        self._rewriter = TextToTextModel(folder)
         tokenizer = self._rewriter.tokenizer
         self._tokens = language_tokens(tokenizer)
         self._usual_source: str | None = getattr(tokenizer, "src_lang", None)

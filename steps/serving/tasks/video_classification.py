@@ -13,13 +13,13 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from .. import runner
-from ..fields import Film, Label, TopK
+from ..fields import Label, TopK, Video
 from ..media.videos import read_frames
-from ..models.opening import open_model
+from ..models.loading import load_model
 
 
 class Request(runner.Request):
-    video: Film = Field(description="the film: MP4, WebM, MKV, AVI, MPEG, FLV, WMV or OGV")
+    video: Video = Field(description="the film: MP4, WebM, MKV, AVI, MPEG, FLV, WMV or OGV")
     top_k: TopK = Field(5, description="how many classes to return")
     frame_sampling_rate: Annotated[int, Field(ge=1, le=100)] | None = Field(
         None, description="look at every n-th frame from the start on; left out: at frames spread evenly over the whole film"
@@ -32,10 +32,10 @@ class Answer(runner.Answer):
 
 class Runner(runner.Runner[Request, Answer]):
     def __init__(self, folder: Path) -> None:
-        self._model = open_model(folder, "AutoModelForVideoClassification")
+        self._model = load_model(folder, "AutoModelForVideoClassification")
         config = self._model.config
         self._frames: int = config.frames_per_clip if config.model_type == "vjepa2" else config.num_frames
-        self._processor = open_processor(folder, config.model_type)
+        self._processor = load_frame_processor(folder, config.model_type)
 
     def predict(self, request: Request) -> Answer:
         import torch
@@ -61,7 +61,7 @@ class Runner(runner.Runner[Request, Answer]):
         return Answer(labels=[Label(label=model.config.id2label[index], score=score) for index, score in pairs])
 
 
-def open_processor(folder: Path, model_type: str) -> Any:
+def load_frame_processor(folder: Path, model_type: str) -> Any:
     """What makes frames of any size into the model's input, on Pillow, with the settings of the model's own processor.
 
     For three of the five kinds of models transformers has a class on torchvision only, though all do the same: resize, crop,

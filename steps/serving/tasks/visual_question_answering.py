@@ -14,9 +14,9 @@ from pydantic import BaseModel, Field
 from .. import runner
 from ..fields import Picture, TopK
 from ..media.pictures import read_picture
-from ..models.generation import check_tokens, generate, take_habits
-from ..models.opening import open_model
-from ..models.positions import positions
+from ..models.generation import check_tokens, extract_generation_settings, generate
+from ..models.loading import load_model
+from ..models.max_length import max_length
 
 
 class Request(runner.Request):
@@ -40,10 +40,10 @@ class Runner(runner.Runner[Request, Answer]):
 
         self._processor = AutoImageProcessor.from_pretrained(folder, trust_remote_code=False)
         self._tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
-        self._model = open_model(folder, "AutoModelForVisualQuestionAnswering")
-        self._positions = positions(self._model, "decoder")
+        self._model = load_model(folder, "AutoModelForVisualQuestionAnswering")
+        self._positions = max_length(self._model, "decoder")
         if self._model.can_generate():
-            take_habits(self._model)  # an answer of a word or two needs none
+            extract_generation_settings(self._model)  # an answer of a word or two needs none
 
     def predict(self, request: Request) -> Answer:
         words = self._tokenizer(request.question, return_tensors="pt")

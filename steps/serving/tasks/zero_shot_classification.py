@@ -9,19 +9,19 @@ from typing import Any
 from pydantic import Field, field_validator
 
 from .. import runner
-from ..fields import Label, Name, Names, Text
-from ..models.opening import open_pipeline
+from ..fields import Label, ShortText, ShortTexts, Text
+from ..models.loading import load_pipeline
 
 BATCH = 8  # labels in one go of the model
 
 
 class Request(runner.Request):
     text: Text = Field(description="the text; what the model cannot hold of it is cut off at the end")
-    candidate_labels: Names = Field(description="what the text may be about, a name or a few words each")
+    candidate_labels: ShortTexts = Field(description="what the text may be about, a name or a few words each")
     multi_label: bool = Field(
         False, description="whether several labels may be true: each gets a probability of its own; else they share one"
     )
-    hypothesis_template: Name = Field(
+    hypothesis_template: ShortText = Field(
         "This example is {}.", description="the sentence whose truth the model judges; {} stands for the label"
     )
 
@@ -41,7 +41,7 @@ class Answer(runner.Answer):
 class Runner(runner.Runner[Request, Answer]):
     def __init__(self, folder: Path) -> None:
         # The zero-shot pipeline looks for "entailment" in label2id, which need not be there; id2label is what the gate checked.
-        opened = open_pipeline("text-classification", folder)
+        opened = load_pipeline("text-classification", folder)
         self._model, self._tokenizer, config = opened.model, opened.tokenizer, opened.model.config
         names = {index: name.lower() for index, name in config.id2label.items()}
         self._entailment = next(index for index, name in names.items() if name.startswith("entail"))

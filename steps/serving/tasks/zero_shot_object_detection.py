@@ -8,37 +8,37 @@ from typing import Annotated
 from pydantic import Field
 
 from .. import runner
-from ..fields import Name, Picture, Share, TopK
+from ..fields import Fraction, Picture, ShortText, TopK
 from ..media.pictures import read_picture
-from ..models.candidate_labels import check_lengths
-from ..models.opening import open_pipeline
-from .object_detection import Found
+from ..models.candidate_labels import check_label_lengths
+from ..models.loading import load_pipeline
+from .object_detection import DetectedObject
 
 # The library runs the whole model once a label.
-Labels = Annotated[list[Name], Field(min_length=1, max_length=20)]
+Labels = Annotated[list[ShortText], Field(min_length=1, max_length=20)]
 
 
 class Request(runner.Request):
     image: Picture = Field(description="the picture: JPEG, PNG, WebP, GIF, BMP or TIFF")
     candidate_labels: Labels = Field(description="what to look for, a name or a few words each; time grows with their number")
-    threshold: Share = Field(0.1, description="objects with a lower score are left out")
+    threshold: Fraction = Field(0.1, description="objects with a lower score are left out")
     top_k: TopK = Field(100, description="how many objects to return at most")
 
 
 class Answer(runner.Answer):
-    objects: list[Found] = Field(description="what was found, best first; labels are those of the request")
+    objects: list[DetectedObject] = Field(description="what was found, best first; labels are those of the request")
 
 
 class Runner(runner.Runner[Request, Answer]):
     def __init__(self, folder: Path) -> None:
-        self._pipeline = open_pipeline("zero-shot-object-detection", folder)
+        self._pipeline = load_pipeline("zero-shot-object-detection", folder)
 
     def predict(self, request: Request) -> Answer:
-        check_lengths(self._pipeline, request.candidate_labels)
+        check_label_lengths(self._pipeline, request.candidate_labels)
         found = self._pipeline(
             read_picture(request.image),
             candidate_labels=request.candidate_labels,
             threshold=request.threshold,
             top_k=request.top_k,
         )
-        return Answer(objects=[Found.model_validate(entry) for entry in found])
+        return Answer(objects=[DetectedObject.model_validate(entry) for entry in found])

@@ -150,11 +150,11 @@ def test_a_tokenizer_that_names_no_limit_still_cuts_off_what_the_model_cannot_ho
 def test_roberta_has_fewer_places_than_positions(tmp_path: Path) -> None:
     from transformers import RobertaConfig, RobertaForSequenceClassification
 
-    from steps.serving.models.positions import positions
+    from steps.serving.models.max_length import max_length
 
     sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
     config = RobertaConfig(vocab_size=20, max_position_embeddings=34, pad_token_id=1, **sizes)
-    assert positions(RobertaForSequenceClassification(config), "encoder") == 32
+    assert max_length(RobertaForSequenceClassification(config), "encoder") == 32
 
 
 def test_half_precision_weights_alone_are_found_by_their_variant(tmp_path: Path, context: Context) -> None:

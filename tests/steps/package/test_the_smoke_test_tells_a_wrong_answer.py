@@ -63,8 +63,8 @@ def test_a_service_that_answers_otherwise_than_its_model_does_not_pass(classifie
     ("old", "new", "said"),
     [
         ("import bentoml\n", "import bentoml\nraise RuntimeError('broken at import')\n", "broken at import"),
-        ("self.desk = ", "raise RuntimeError('broken at start')\n        self.desk = ", "broken at start"),
-        ("self.desk = ", "import os; print('all gone', flush=True); os._exit(9)\n        self.desk = ", "all gone"),
+        ("self.queue = ", "raise RuntimeError('broken at start')\n        self.queue = ", "broken at start"),
+        ("self.queue = ", "import os; print('all gone', flush=True); os._exit(9)\n        self.queue = ", "all gone"),
     ],
     ids=["import", "start", "killed"],
 )

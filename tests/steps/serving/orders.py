@@ -14,9 +14,9 @@ from starlette.testclient import TestClient
 
 from steps.serving import runner
 from steps.serving.about import About
-from steps.serving.fields import Names, OptionalPicture, Picture
-from steps.serving.http import Refusal, read, respond
-from steps.serving.queue import Desk
+from steps.serving.fields import OptionalPicture, Picture, ShortTexts
+from steps.serving.http import HttpError, make_response, read
+from steps.serving.queue import RequestQueue
 
 
 class TextRequest(runner.Request):
@@ -25,7 +25,7 @@ class TextRequest(runner.Request):
     share: float | None = Field(None, ge=0, le=1)
     mode: Literal["quiet", "2024", "true"] = "quiet"
     exact: bool = False
-    labels: Names | None = None
+    labels: ShortTexts | None = None
     boxes: list[list[int]] = Field([], max_length=10)
 
 
@@ -62,13 +62,13 @@ class Echo(runner.Runner[runner.Request, Answer]):
 
 def service(model: type[runner.Request], folder: Path | None = None) -> TestClient:
     """A client of ``POST /predict``; with ``folder``, of ``/info`` and ``/schema`` too. An exception in it is raised here."""
-    desk = Desk(Echo(), batch=4)
+    queue = RequestQueue(Echo(), batch=4)
 
     async def predict(request: Http) -> Response:
         try:
-            return await respond(desk, await read(request, model))
-        except Refusal as refusal:
-            return await respond(desk, refusal)
+            return await make_response(queue, await read(request, model))
+        except HttpError as refusal:
+            return await make_response(queue, refusal)
 
     app: Any = Starlette(routes=[Route("/predict", predict, methods=["POST"])])
     if folder is not None:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from steps.serving import runner
-from steps.serving.queue import LONG, MAX_WAITING, NEAR, Busy, Desk
+from steps.serving.queue import MAX_BATCHED_LENGTH, MAX_LENGTH_DIFFERENCE, MAX_WAITING, QueueFull, RequestQueue
 
 
 class Request(runner.Request):
@@ -22,7 +22,7 @@ class Answer(runner.Answer):
     number: int
 
 
-class Piece(runner.Piece):
+class Chunk(runner.Chunk):
     number: int
 
 
@@ -51,12 +51,12 @@ class Doubler(runner.StreamingRunner[Request, Answer]):
             raise runner.BadInput("number: it is negative")
         return [Answer(number=2 * request.number) for request in requests]
 
-    def stream(self, request: Request) -> Iterator[Piece | Answer]:
+    def stream(self, request: Request) -> Iterator[Chunk | Answer]:
         try:
             if request.number < 0:
                 raise runner.BadInput("number: it is negative")
             for number in range(request.number):
-                yield Piece(number=number)
+                yield Chunk(number=number)
                 if number == 1:
                     self.begun.release()
                     assert self.gate.wait(20)
@@ -78,10 +78,10 @@ async def until(semaphore: threading.Semaphore) -> None:
 def test_a_lone_request_goes_at_once_and_those_that_came_meanwhile_go_together() -> None:
     async def scene() -> None:
         doubler = Doubler()
-        desk = Desk(doubler, batch=4)
-        answers = [asyncio.create_task(desk.answer(Request(number=0)))]
+        queue = RequestQueue(doubler, batch=4)
+        answers = [asyncio.create_task(queue.answer(Request(number=0)))]
         await until(doubler.begun)
-        answers += [asyncio.create_task(desk.answer(Request(number=number))) for number in range(1, 7)]
+        answers += [asyncio.create_task(queue.answer(Request(number=number))) for number in range(1, 7)]
         await asyncio.sleep(0)
         doubler.gate.set()
         assert [answer.number for answer in await asyncio.gather(*answers)] == [0, 2, 4, 6, 8, 10, 12]
@@ -102,10 +102,18 @@ class Writing(TextRequest):
 @pytest.mark.parametrize(
     ("kind", "lengths", "asked"),
     [
-        (TextRequest, [80, 80 + NEAR, 81 + NEAR, 80 - NEAR, 90], [[1, 2, 4, 5], [3]]),
+        (
+            TextRequest,
+            [80, 80 + MAX_LENGTH_DIFFERENCE, 81 + MAX_LENGTH_DIFFERENCE, 80 - MAX_LENGTH_DIFFERENCE, 90],
+            [[1, 2, 4, 5], [3]],
+        ),
         (TextRequest, [400, 10, 400, 20, 400, 30, 400], [[1, 3, 5, 7], [2, 4, 6]]),
-        (TextRequest, [LONG, LONG, LONG - 1, LONG - 1], [[1], [2], [3, 4]]),
-        (Writing, [10, LONG, 3 * NEAR, 10 * LONG, 20], [[1, 2, 3, 4], [5]]),
+        (
+            TextRequest,
+            [MAX_BATCHED_LENGTH, MAX_BATCHED_LENGTH, MAX_BATCHED_LENGTH - 1, MAX_BATCHED_LENGTH - 1],
+            [[1], [2], [3, 4]],
+        ),
+        (Writing, [10, MAX_BATCHED_LENGTH, 3 * MAX_LENGTH_DIFFERENCE, 10 * MAX_BATCHED_LENGTH, 20], [[1, 2, 3, 4], [5]]),
     ],
     ids=["near", "the oldest first", "long", "writing"],
 )
@@ -114,11 +122,11 @@ def test_texts_go_together_where_a_model_does_not_lose_by_it(
 ) -> None:
     async def scene() -> None:
         doubler = Doubler()
-        desk = Desk(doubler, batch=4)
-        answers = [asyncio.create_task(desk.answer(Request(number=0)))]
+        queue = RequestQueue(doubler, batch=4)
+        answers = [asyncio.create_task(queue.answer(Request(number=0)))]
         await until(doubler.begun)
         for number, length in enumerate(lengths, 1):
-            answers.append(asyncio.create_task(desk.answer(kind(number=number, text="a" * length))))
+            answers.append(asyncio.create_task(queue.answer(kind(number=number, text="a" * length))))
         await asyncio.sleep(0)
         doubler.gate.set()
         assert [answer.number for answer in await asyncio.gather(*answers)] == [2 * number for number in range(len(answers))]
@@ -131,8 +139,8 @@ def test_one_at_a_time_where_a_task_gains_nothing() -> None:
     async def scene() -> None:
         doubler = Doubler()
         doubler.gate.set()
-        desk = Desk(doubler, batch=1)
-        answers = await asyncio.gather(*(desk.answer(Request(number=number)) for number in range(50)))
+        queue = RequestQueue(doubler, batch=1)
+        answers = await asyncio.gather(*(queue.answer(Request(number=number)) for number in range(50)))
         assert [answer.number for answer in answers] == [2 * number for number in range(50)]
         assert doubler.asked == [[number] for number in range(50)]
 
@@ -142,10 +150,10 @@ def test_one_at_a_time_where_a_task_gains_nothing() -> None:
 def test_a_request_that_fails_takes_no_other_with_it() -> None:
     async def scene() -> None:
         doubler = Doubler()
-        desk = Desk(doubler, batch=8)
-        first = asyncio.create_task(desk.answer(Request(number=0)))
+        queue = RequestQueue(doubler, batch=8)
+        first = asyncio.create_task(queue.answer(Request(number=0)))
         await until(doubler.begun)
-        rest = [asyncio.create_task(desk.answer(Request(number=number))) for number in (1, -2, 3)]
+        rest = [asyncio.create_task(queue.answer(Request(number=number))) for number in (1, -2, 3)]
         await asyncio.sleep(0)
         doubler.gate.set()
         await first
@@ -153,7 +161,7 @@ def test_a_request_that_fails_takes_no_other_with_it() -> None:
         assert (good, other) == (Answer(number=2), Answer(number=6))
         assert isinstance(bad, runner.BadInput)
         assert doubler.asked == [[0], [1, -2, 3], [1], [-2], [3]]
-        assert (await desk.answer(Request(number=5))).number == 10
+        assert (await queue.answer(Request(number=5))).number == 10
 
     run(scene())
 
@@ -161,10 +169,10 @@ def test_a_request_that_fails_takes_no_other_with_it() -> None:
 def test_a_client_that_leaves_the_queue_is_not_answered_and_the_others_are() -> None:
     async def scene() -> None:
         doubler = Doubler()
-        desk = Desk(doubler, batch=8)
-        first = asyncio.create_task(desk.answer(Request(number=0)))
+        queue = RequestQueue(doubler, batch=8)
+        first = asyncio.create_task(queue.answer(Request(number=0)))
         await until(doubler.begun)
-        rest = [asyncio.create_task(desk.answer(Request(number=number))) for number in (1, 2, 3)]
+        rest = [asyncio.create_task(queue.answer(Request(number=number))) for number in (1, 2, 3)]
         await asyncio.sleep(0)
         rest[1].cancel()
         await asyncio.sleep(0)
@@ -179,10 +187,10 @@ def test_a_client_that_leaves_the_queue_is_not_answered_and_the_others_are() -> 
 def test_a_client_that_leaves_a_running_batch_does_not_lose_the_others_answers() -> None:
     async def scene() -> None:
         doubler = Doubler()
-        desk = Desk(doubler, batch=8)
-        first = asyncio.create_task(desk.answer(Request(number=0)))
+        queue = RequestQueue(doubler, batch=8)
+        first = asyncio.create_task(queue.answer(Request(number=0)))
         await until(doubler.begun)
-        second = asyncio.create_task(desk.answer(Request(number=1)))
+        second = asyncio.create_task(queue.answer(Request(number=1)))
         await asyncio.sleep(0)
         first.cancel()
         await asyncio.sleep(0)
@@ -196,23 +204,23 @@ def test_a_client_that_leaves_a_running_batch_does_not_lose_the_others_answers()
 def test_too_many_are_turned_away_and_room_is_made_by_those_who_leave() -> None:
     async def scene() -> None:
         doubler = Doubler()
-        desk = Desk(doubler, batch=64)
-        first = asyncio.create_task(desk.answer(Request(number=0)))
+        queue = RequestQueue(doubler, batch=64)
+        first = asyncio.create_task(queue.answer(Request(number=0)))
         await until(doubler.begun)
-        waiting = [asyncio.create_task(desk.answer(Request(number=number))) for number in range(MAX_WAITING)]
+        waiting = [asyncio.create_task(queue.answer(Request(number=number))) for number in range(MAX_WAITING)]
         await asyncio.sleep(0)
-        with pytest.raises(Busy):
-            await desk.answer(Request(number=1))
-        with pytest.raises(Busy):
-            await anext(desk.stream(Request(number=1)))
+        with pytest.raises(QueueFull):
+            await queue.answer(Request(number=1))
+        with pytest.raises(QueueFull):
+            await anext(queue.stream(Request(number=1)))
         waiting[7].cancel()
         await asyncio.sleep(0)
-        late = asyncio.create_task(desk.answer(Request(number=1000)))
+        late = asyncio.create_task(queue.answer(Request(number=1000)))
         await asyncio.sleep(0)
         doubler.gate.set()
         assert (await late).number == 2000
         await asyncio.gather(first, *waiting, return_exceptions=True)
-        assert (await desk.answer(Request(number=1))).number == 2
+        assert (await queue.answer(Request(number=1))).number == 2
 
     run(scene())
 
@@ -231,8 +239,8 @@ def test_a_runner_that_breaks_the_rules_leaves_nobody_waiting() -> None:
     async def scene() -> None:
         wrong = Wrong()
         wrong.gate.set()
-        desk = Desk(wrong, batch=4)
-        answers = await asyncio.gather(*(desk.answer(Request(number=1)) for _ in range(5)), return_exceptions=True)
+        queue = RequestQueue(wrong, batch=4)
+        answers = await asyncio.gather(*(queue.answer(Request(number=1)) for _ in range(5)), return_exceptions=True)
         assert [type(answer) for answer in answers] == [RuntimeError] * 5
 
     run(scene())
@@ -241,16 +249,16 @@ def test_a_runner_that_breaks_the_rules_leaves_nobody_waiting() -> None:
 def test_a_stream_goes_alone_and_in_its_turn() -> None:
     async def scene() -> None:
         doubler = Doubler()
-        desk = Desk(doubler, batch=8)
+        queue = RequestQueue(doubler, batch=8)
 
         async def pieces() -> list[int]:
-            return [piece.number async for piece in desk.stream(Request(number=3)) if isinstance(piece, Piece | Answer)]
+            return [piece.number async for piece in queue.stream(Request(number=3)) if isinstance(piece, Chunk | Answer)]
 
-        first = asyncio.create_task(desk.answer(Request(number=0)))
+        first = asyncio.create_task(queue.answer(Request(number=0)))
         await until(doubler.begun)
-        before = asyncio.create_task(desk.answer(Request(number=1)))
+        before = asyncio.create_task(queue.answer(Request(number=1)))
         streamed = asyncio.create_task(pieces())
-        after = asyncio.create_task(desk.answer(Request(number=2)))
+        after = asyncio.create_task(queue.answer(Request(number=2)))
         await asyncio.sleep(0)
         doubler.gate.set()
         assert await streamed == [0, 1, 2, 6]
@@ -263,12 +271,12 @@ def test_a_stream_goes_alone_and_in_its_turn() -> None:
 def test_pieces_come_while_the_model_still_writes() -> None:
     async def scene() -> None:
         doubler = Doubler()
-        pieces = Desk(doubler, batch=1).stream(Request(number=4))
-        assert await anext(pieces) == Piece(number=0)
-        assert await anext(pieces) == Piece(number=1)
+        pieces = RequestQueue(doubler, batch=1).stream(Request(number=4))
+        assert await anext(pieces) == Chunk(number=0)
+        assert await anext(pieces) == Chunk(number=1)
         await until(doubler.begun)  # it cannot go on
         doubler.gate.set()
-        assert [piece async for piece in pieces] == [Piece(number=2), Piece(number=3), Answer(number=8)]
+        assert [piece async for piece in pieces] == [Chunk(number=2), Chunk(number=3), Answer(number=8)]
 
     run(scene())
 
@@ -277,11 +285,11 @@ def test_a_reader_who_stands_still_holds_nobody_up() -> None:
     async def scene() -> None:
         doubler = Doubler()
         doubler.gate.set()
-        desk = Desk(doubler, batch=1)
-        pieces = desk.stream(Request(number=3))
-        assert await anext(pieces) == Piece(number=0)
-        assert (await desk.answer(Request(number=5))).number == 10
-        assert [piece async for piece in pieces] == [Piece(number=1), Piece(number=2), Answer(number=6)]
+        queue = RequestQueue(doubler, batch=1)
+        pieces = queue.stream(Request(number=3))
+        assert await anext(pieces) == Chunk(number=0)
+        assert (await queue.answer(Request(number=5))).number == 10
+        assert [piece async for piece in pieces] == [Chunk(number=1), Chunk(number=2), Answer(number=6)]
 
     run(scene())
 
@@ -289,14 +297,14 @@ def test_a_reader_who_stands_still_holds_nobody_up() -> None:
 def test_a_reader_who_leaves_stops_the_model() -> None:
     async def scene() -> None:
         doubler = Doubler()
-        desk = Desk(doubler, batch=1)
-        pieces = desk.stream(Request(number=10**9))
-        assert await anext(pieces) == Piece(number=0)
+        queue = RequestQueue(doubler, batch=1)
+        pieces = queue.stream(Request(number=10**9))
+        assert await anext(pieces) == Chunk(number=0)
         await until(doubler.begun)
         await pieces.aclose()
         doubler.gate.set()
         assert await asyncio.to_thread(doubler.closed.wait, 20)
-        assert (await desk.answer(Request(number=5))).number == 10
+        assert (await queue.answer(Request(number=5))).number == 10
 
     run(scene())
 
@@ -306,9 +314,9 @@ def test_what_goes_wrong_in_a_stream_reaches_its_reader_only(number: int, error:
     async def scene() -> None:
         doubler = Doubler()
         doubler.gate.set()
-        desk = Desk(doubler, batch=1)
+        queue = RequestQueue(doubler, batch=1)
         with pytest.raises(error):
-            [piece async for piece in desk.stream(Request(number=number))]
-        assert (await desk.answer(Request(number=5))).number == 10
+            [piece async for piece in queue.stream(Request(number=number))]
+        assert (await queue.answer(Request(number=5))).number == 10
 
     run(scene())

@@ -1,4 +1,4 @@
-"""Server-sent events over the desk: what is sent, in which order, and what becomes of the model when nobody listens."""
+"""Server-sent events over the queue: what is sent, in which order, and what becomes of the model when nobody listens."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from steps.serving import runner
-from steps.serving.http import Order, respond_in_pieces
-from steps.serving.queue import MAX_WAITING, Desk
+from steps.serving.http import ParsedRequest, stream_response
+from steps.serving.queue import MAX_WAITING, RequestQueue
 
 
 class Request(runner.Request):
@@ -24,7 +24,7 @@ class Answer(runner.Answer):
     number: int
 
 
-class Piece(runner.Piece):
+class Chunk(runner.Chunk):
     number: int
 
 
@@ -38,12 +38,12 @@ class Counter(runner.StreamingRunner[Request, Answer]):
     def predict(self, request: Request) -> Answer:
         return Answer(number=request.number)
 
-    def stream(self, request: Request) -> Iterator[Piece | Answer]:
+    def stream(self, request: Request) -> Iterator[Chunk | Answer]:
         try:
             for number in range(request.number):
                 if self.fail and number == self.late:
                     raise self.fail
-                yield Piece(number=number)
+                yield Chunk(number=number)
             yield Answer(number=request.number)
         finally:
             self.closed.set()
@@ -80,8 +80,8 @@ def read(event: str) -> tuple[str, Any]:
     return fields.get("event", "message"), json.loads(fields["data"])
 
 
-async def call(desk: Desk, number: int, client: Client) -> int:
-    response = await respond_in_pieces(desk, Order([Request(number=number)], False, ""))
+async def call(queue: RequestQueue, number: int, client: Client) -> int:
+    response = await stream_response(queue, ParsedRequest([Request(number=number)], False, ""))
     await response(client.scope, client.receive, client.send)
     return response.status_code
 
@@ -89,7 +89,7 @@ async def call(desk: Desk, number: int, client: Client) -> int:
 def test_pieces_are_events_and_the_whole_answer_is_the_last_one() -> None:
     async def scene() -> None:
         client = Client()
-        assert await call(Desk(Counter(), batch=1), 3, client) == 200
+        assert await call(RequestQueue(Counter(), batch=1), 3, client) == 200
         headers = dict(client.messages[0]["headers"])
         assert headers[b"content-type"] == b"text/event-stream; charset=utf-8"
         assert headers[b"cache-control"] == b"no-store"
@@ -104,12 +104,12 @@ def test_pieces_are_events_and_the_whole_answer_is_the_last_one() -> None:
 def test_a_client_that_leaves_stops_the_model(stays: int, spec_version: str) -> None:
     async def scene() -> None:
         counter = Counter()
-        desk = Desk(counter, batch=1)
+        queue = RequestQueue(counter, batch=1)
         client = Client(stays, spec_version)
-        await asyncio.gather(call(desk, 10**9, client), return_exceptions=True)
+        await asyncio.gather(call(queue, 10**9, client), return_exceptions=True)
         assert await asyncio.to_thread(counter.closed.wait, 20)
         assert len(client.events) == stays
-        assert (await desk.answer(Request(number=1))).number == 1
+        assert (await queue.answer(Request(number=1))).number == 1
 
     asyncio.run(asyncio.wait_for(scene(), 20))
 
@@ -124,7 +124,7 @@ def test_a_client_that_leaves_stops_the_model(stays: int, spec_version: str) -> 
 def test_what_is_wrong_from_the_start_is_said_by_the_status(error: Exception, status: int, said: str) -> None:
     async def scene() -> None:
         client = Client()
-        assert await call(Desk(Counter(fail=error), batch=1), 3, client) == status
+        assert await call(RequestQueue(Counter(fail=error), batch=1), 3, client) == status
         assert json.loads(client.messages[-1]["body"])["error"] == said
 
     asyncio.run(asyncio.wait_for(scene(), 20))
@@ -134,7 +134,7 @@ def test_a_failure_later_on_ends_the_stream_without_its_last_event() -> None:
     async def scene() -> None:
         client = Client()
         with pytest.raises(ZeroDivisionError):
-            await call(Desk(Counter(fail=ZeroDivisionError(), late=True), batch=1), 3, client)
+            await call(RequestQueue(Counter(fail=ZeroDivisionError(), late=True), batch=1), 3, client)
         assert not client.messages[-1].get("body") or client.messages[-1]["more_body"]
         assert "done" not in [name for name, _ in client.events]
 
@@ -143,11 +143,11 @@ def test_a_failure_later_on_ends_the_stream_without_its_last_event() -> None:
 
 def test_a_stream_is_turned_away_when_too_many_wait() -> None:
     async def scene() -> None:
-        desk = Desk(Counter(), batch=1)
-        waiting = [asyncio.create_task(desk.answer(Request(number=number))) for number in range(MAX_WAITING)]
+        queue = RequestQueue(Counter(), batch=1)
+        waiting = [asyncio.create_task(queue.answer(Request(number=number))) for number in range(MAX_WAITING)]
         await asyncio.sleep(0)
         client = Client()
-        assert await call(desk, 3, client) == 503
+        assert await call(queue, 3, client) == 503
         assert len(await asyncio.gather(*waiting)) == MAX_WAITING
 
     asyncio.run(asyncio.wait_for(scene(), 20))
@@ -155,7 +155,7 @@ def test_a_stream_is_turned_away_when_too_many_wait() -> None:
 
 def test_several_at_once_cannot_be_streamed() -> None:
     async def scene() -> None:
-        response = await respond_in_pieces(Desk(Counter(), batch=1), Order([Request(number=1)], True, ""))
+        response = await stream_response(RequestQueue(Counter(), batch=1), ParsedRequest([Request(number=1)], True, ""))
         assert response.status_code == 400
 
     asyncio.run(asyncio.wait_for(scene(), 20))

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from starlette.testclient import TestClient
 
-from steps.serving.http import wants_file
+from steps.serving.http import prefers_file
 from tests.steps.serving.orders import Answer, TextRequest, service
 
 TEXTS = service(TextRequest)
@@ -41,7 +41,7 @@ TEXTS = service(TextRequest)
 )
 @pytest.mark.parametrize("first", [False, True])
 def test_the_kind_of_answer_that_is_preferred_is_given(accept: str, file: bool, first: bool) -> None:
-    assert wants_file(accept, "image/png", first) is file
+    assert prefers_file(accept, "image/png", first) is file
 
 
 @pytest.mark.parametrize(
@@ -49,7 +49,7 @@ def test_the_kind_of_answer_that_is_preferred_is_given(accept: str, file: bool, 
 )
 @pytest.mark.parametrize("first", [False, True])
 def test_without_a_preference_the_task_decides(accept: str, first: bool) -> None:
-    assert wants_file(accept, "image/png", first) is first
+    assert prefers_file(accept, "image/png", first) is first
 
 
 PIECES = [*"*/;=,q.01 x", "image/png", "application/json", "inf", "nan"]
@@ -57,7 +57,7 @@ PIECES = [*"*/;=,q.01 x", "image/png", "application/json", "inf", "nan"]
 
 @given(accept=st.lists(st.sampled_from(PIECES), max_size=40).map("".join))
 def test_any_header_is_decided(accept: str) -> None:
-    assert wants_file(accept, "image/png", True) in (True, False)
+    assert prefers_file(accept, "image/png", True) in (True, False)
 
 
 def ask(body: Any, *accept: str, client: TestClient = TEXTS) -> Any:

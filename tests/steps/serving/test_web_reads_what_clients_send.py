@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from starlette.requests import Request as Http
 
 from steps.serving import http as web
-from steps.serving.http import MAX_AT_ONCE, Order, Refusal, read
+from steps.serving.http import MAX_REQUESTS, HttpError, ParsedRequest, read
 from tests.steps.serving.orders import PictureRequest, TextRequest, service
 
 TEXTS, PICTURES = service(TextRequest), service(PictureRequest)
@@ -47,13 +47,13 @@ def test_one_request_gets_one_answer_and_a_list_a_list_in_order() -> None:
     given = {"text": "a", "number": 7, "labels": ["x"], "boxes": [[1, 2]]}
     defaults = {"share": None, "mode": "quiet", "exact": False}
     assert seen(send(json.dumps(given).encode())) == {**given, **defaults}
-    status, answers = send(json.dumps([{"text": str(number)} for number in range(MAX_AT_ONCE)]).encode())
+    status, answers = send(json.dumps([{"text": str(number)} for number in range(MAX_REQUESTS)]).encode())
     assert status == 200
-    assert [answer["seen"]["text"] for answer in answers] == [str(number) for number in range(MAX_AT_ONCE)]
+    assert [answer["seen"]["text"] for answer in answers] == [str(number) for number in range(MAX_REQUESTS)]
     assert len(send(b'[{"text": "a"}]')[1]) == 1
 
 
-@pytest.mark.parametrize("count", [0, MAX_AT_ONCE + 1])
+@pytest.mark.parametrize("count", [0, MAX_REQUESTS + 1])
 def test_a_list_of_none_or_of_too_many_is_refused(count: int) -> None:
     assert refused(send(json.dumps([{"text": "a"}] * count).encode())) == f"body: {count} requests at once; send 1 to 32"
 
@@ -145,10 +145,10 @@ def test_a_file_field_given_more_than_once_gets_a_list_with_the_same_parameters(
 
 
 def test_as_many_pairs_of_files_are_taken_as_single_files() -> None:
-    status, answers = form(*[("image", b"1"), ("other", b"2")] * MAX_AT_ONCE)
-    assert (status, len(answers)) == (200, MAX_AT_ONCE)
-    assert refused(form(*[("image", b"1"), ("other", b"2")] * (MAX_AT_ONCE + 1))).startswith("body: ")
-    assert refused(form(*[("image", b"1")] * (MAX_AT_ONCE + 1))).startswith("body: 33 requests at once")
+    status, answers = form(*[("image", b"1"), ("other", b"2")] * MAX_REQUESTS)
+    assert (status, len(answers)) == (200, MAX_REQUESTS)
+    assert refused(form(*[("image", b"1"), ("other", b"2")] * (MAX_REQUESTS + 1))).startswith("body: ")
+    assert refused(form(*[("image", b"1")] * (MAX_REQUESTS + 1))).startswith("body: 33 requests at once")
 
 
 def test_unequal_numbers_of_files_are_refused_by_both_names() -> None:
@@ -256,7 +256,9 @@ def test_a_form_of_thousands_of_fields_is_refused() -> None:
     assert refused(form(*[("number", "1")] * 1001)).startswith("body: Too many fields")
 
 
-def arriving(chunks: list[bytes], limit: int, content_type: bytes = b"application/json") -> tuple[Order | Refusal, int]:
+def arriving(
+    chunks: list[bytes], limit: int, content_type: bytes = b"application/json"
+) -> tuple[ParsedRequest | HttpError, int]:
     """A body read piece by piece, and how many pieces were left when that ended."""
     scope = {"type": "http", "method": "POST", "path": "/predict", "headers": [(b"content-type", content_type)]}
     left = list(chunks)
@@ -268,29 +270,29 @@ def arriving(chunks: list[bytes], limit: int, content_type: bytes = b"applicatio
 
     try:
         return asyncio.run(read(Http(scope, receive), TextRequest)), len(left)
-    except Refusal as refusal:
+    except HttpError as refusal:
         return refusal, len(left)
 
 
 def test_a_body_that_is_too_large_is_refused_while_it_arrives(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(web, "MAX_JSON", 1000)
     refusal, left = arriving([b" " * 300] * 10, 1000)
-    assert isinstance(refusal, Refusal)
+    assert isinstance(refusal, HttpError)
     assert (refusal.status, refusal.error, left) == (413, "body: larger than 1000 bytes", 6)
     order, left = arriving([b'{"text": "a"}'.ljust(500), b" " * 500], 1000)
-    assert isinstance(order, Order)
+    assert isinstance(order, ParsedRequest)
     assert left == 0
 
 
 def test_a_body_of_another_media_type_is_not_read_at_all() -> None:
     refusal, left = arriving([b"x"] * 5, 1, b"text/csv")
-    assert isinstance(refusal, Refusal)
+    assert isinstance(refusal, HttpError)
     assert (refusal.status, left) == (415, 5)
 
 
 def test_a_client_that_leaves_in_the_middle_is_no_failure() -> None:
     refusal, _ = arriving([b'{"text":'], 0)
-    assert isinstance(refusal, Refusal)
+    assert isinstance(refusal, HttpError)
     assert (refusal.status, refusal.error.startswith("body: the connection ended")) == (400, True)
 
 

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from steps.serving import runner
-from steps.serving.queue import Desk
+from steps.serving.queue import RequestQueue
 from steps.smoke import difference
 from steps.tasks.table import TASKS
 from tests.steps.tasks.cases import golden
@@ -177,14 +177,14 @@ TRIALS = (
 
 
 def batched(loaded: Any, requests: Sequence[Any]) -> Callable[[int], object]:
-    """Answers all requests as the desk does, at most so many at once; what is answered must not depend on how many."""
-    desks = {size: Desk(loaded, size) for size in SIZES}
+    """Answers all requests as the queue does, at most so many at once; what is answered must not depend on how many."""
+    queues = {size: RequestQueue(loaded, size) for size in SIZES}
 
-    async def ask(desk: Desk) -> list[Any]:
-        return await asyncio.gather(*(desk.answer(request) for request in requests))
+    async def ask(queue: RequestQueue) -> list[Any]:
+        return await asyncio.gather(*(queue.answer(request) for request in requests))
 
     def answer(size: int) -> list[Any]:
-        return asyncio.run(ask(desks[size]))
+        return asyncio.run(ask(queues[size]))
 
     for one, other in zip(answer(1), answer(REQUESTS), strict=True):
         difference(one.model_dump(mode="json"), other.model_dump(mode="json"))
@@ -248,7 +248,7 @@ def main(names: Sequence[str]) -> None:
             if alone and len(set(map(len, map(str, given)))) > 1:
                 continue  # repeating one says nothing of padding
             times = measure(repeated(loaded, requests[0]) if alone else batched(loaded, requests))
-            cells = [trial.task, trial.model, words, "the model" if alone else "the desk"]
+            cells = [trial.task, trial.model, words, "the model" if alone else "the queue"]
             cells += [f"{cpu:.1f}" for cpu, _ in times.values()]
             cells += [f"{times[1][0] / times[8][0]:.2f}", *(f"{times[size][1]:.1f}" for size in (1, 8))]
             print(f"| {' | '.join(cells)} |", flush=True)

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from steps.serving.runner import BadInput
-from steps.serving.tasks.text_generation import Answer, Growing, Piece, Request, Runner
+from steps.serving.tasks.text_generation import Answer, Growing, Request, Runner, TextChunk
 from tests.steps.tasks.generation_cases import save_writer
 
 LENGTH = 12  # tokens of an answer
@@ -121,7 +121,7 @@ def test_what_is_streamed_is_what_is_answered(writer: Runner, fields: dict[str, 
     assert last == writer.predict(request)
     assert len(pieces) > 3
     assert "".join(piece.text for piece in pieces) == last.text
-    assert all(isinstance(piece, Piece) and piece.text for piece in pieces)
+    assert all(isinstance(piece, TextChunk) and piece.text for piece in pieces)
     assert isinstance(last, Answer)
     assert (last.new_tokens, last.finish_reason) == (LENGTH, "length")
 

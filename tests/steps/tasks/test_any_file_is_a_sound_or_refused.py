@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from steps.serving.media.sounds import MAX_CHANNELS, read_sound, wav
+from steps.serving.media.sounds import MAX_CHANNELS, encode_wav, read_sound
 from steps.serving.runner import BadInput
 
 RATE = 16_000
@@ -66,13 +66,13 @@ def test_channels_are_mixed_into_one(channels: int) -> None:
 
 def test_what_the_channels_have_apart_is_halved() -> None:
     left = np.sin(np.arange(RATE) / 10)
-    mixed = read_sound(wav(np.stack([left, np.zeros(RATE)]), RATE), RATE)
+    mixed = read_sound(encode_wav(np.stack([left, np.zeros(RATE)]), RATE), RATE)
     assert np.allclose(mixed, left / 2, atol=1e-4)
 
 
 def test_a_sound_at_the_models_rate_is_left_as_it_is() -> None:
     samples = (np.arange(-8000, 8000) / 32767).astype(np.float32)
-    assert np.allclose(read_sound(wav(samples, RATE), RATE), samples * 32767 / 32768, atol=1e-9)
+    assert np.allclose(read_sound(encode_wav(samples, RATE), RATE), samples * 32767 / 32768, atol=1e-9)
 
 
 @pytest.mark.parametrize(("rate", "channels"), [(999, 1), (768_001, 1), (2**31 - 1, 1), (RATE, MAX_CHANNELS + 1), (RATE, 1024)])
@@ -157,11 +157,11 @@ def test_any_bytes_are_refused(data: bytes) -> None:
 
 
 def test_what_is_too_loud_for_a_file_is_cut_off() -> None:
-    with wave.open(io.BytesIO(wav([0.5, 2, -2, float("nan")], RATE))) as file:
+    with wave.open(io.BytesIO(encode_wav([0.5, 2, -2, float("nan")], RATE))) as file:
         assert np.frombuffer(file.readframes(4), "<i2").tolist() == [16384, 32767, -32767, 0]
 
 
 def test_a_file_of_two_channels_has_them_side_by_side() -> None:
-    with wave.open(io.BytesIO(wav([[1, 1, 1], [0, 0, 0]], RATE))) as file:
+    with wave.open(io.BytesIO(encode_wav([[1, 1, 1], [0, 0, 0]], RATE))) as file:
         assert (file.getnchannels(), file.getnframes()) == (2, 3)
         assert np.frombuffer(file.readframes(3), "<i2").tolist() == [32767, 0] * 3

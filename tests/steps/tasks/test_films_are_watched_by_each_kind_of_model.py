@@ -12,7 +12,7 @@ import pytest
 
 from steps.frameworks.transformers import GOLDEN_FILES
 from steps.serving.media.videos import read_frames
-from steps.serving.tasks.video_classification import Request, Runner, open_processor
+from steps.serving.tasks.video_classification import Request, Runner, load_frame_processor
 from steps.tasks.video import FILM
 from tests.steps.tasks.video_cases import SIZES, save_watcher
 from tests.tiny_models import labelled
@@ -85,7 +85,7 @@ def test_it_says_of_each_class_how_well_it_fits(make: Callable[[], Any], file: s
 def prepared(folder: Path, model_type: str, **changes: Any) -> Any:
     (folder / "video_preprocessor_config.json").write_text(json.dumps({**SETTINGS, **changes}))
     [frame] = read_frames(DATA, 1)
-    [[pixels]] = open_processor(folder, model_type)([frame], return_tensors="np")["pixel_values"]
+    [[pixels]] = load_frame_processor(folder, model_type)([frame], return_tensors="np")["pixel_values"]
     return frame, pixels
 
 
@@ -114,7 +114,7 @@ def test_what_is_switched_off_is_not_done(tmp_path: Path) -> None:
 def test_a_processor_that_says_too_little_is_refused(tmp_path: Path) -> None:
     (tmp_path / "preprocessor_config.json").write_text(json.dumps({"size": 16}))
     with pytest.raises(ValueError, match="says nothing of image_mean, image_std"):
-        open_processor(tmp_path, "videomae")
+        load_frame_processor(tmp_path, "videomae")
 
 
 def test_scores_are_those_of_the_models_kind_of_problem(tmp_path: Path) -> None:

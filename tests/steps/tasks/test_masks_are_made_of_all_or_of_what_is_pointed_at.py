@@ -12,7 +12,7 @@ import pytest
 from steps.serving.media import pictures
 from steps.serving.runner import BadInput
 from steps.serving.tasks import mask_generation
-from steps.serving.tasks.mask_generation import Request, Runner, box_of, filled, without_doubles
+from steps.serving.tasks.mask_generation import Request, Runner, bounding_box, decode_run_lengths, non_maximum_suppression
 from tests.steps.tasks.cases import golden
 from tests.steps.tasks.image_cases import iou, picture, save, save_mask_model
 
@@ -102,7 +102,7 @@ def test_a_large_picture_is_worked_on_smaller_and_told_about_in_full_size(
     for found in answer.masks:
         inside = unpacked(found.mask)
         assert inside.shape == (128, 160)
-        assert found.box == box_of(inside, (160, 128))
+        assert found.box == bounding_box(inside, (160, 128))
 
 
 def test_doubles_are_sorted_out_as_by_comparing_each_with_each() -> None:
@@ -116,25 +116,25 @@ def test_doubles_are_sorted_out_as_by_comparing_each_with_each() -> None:
     for index in scores.argsort(descending=True).tolist():
         if all(iou(boxes[index].tolist(), boxes[other].tolist()) <= 0.5 for other in kept):
             kept.append(index)
-    assert without_doubles(boxes, scores, 0.5) == kept
+    assert non_maximum_suppression(boxes, scores, 0.5) == kept
     assert 1 < len(kept) < 150
-    assert without_doubles(boxes[:0], scores[:0], 0.5) == []
+    assert non_maximum_suppression(boxes[:0], scores[:0], 0.5) == []
 
 
 def test_runs_along_columns_become_a_mask() -> None:
-    assert filled({"size": [2, 3], "counts": [1, 3, 2]}).tolist() == [[False, True, False], [True, True, False]]
-    assert filled({"size": [2, 3], "counts": [6]}).tolist() == [[False] * 3] * 2
-    assert filled({"size": [2, 3], "counts": [0, 6]}).tolist() == [[True] * 3] * 2
+    assert decode_run_lengths({"size": [2, 3], "counts": [1, 3, 2]}).tolist() == [[False, True, False], [True, True, False]]
+    assert decode_run_lengths({"size": [2, 3], "counts": [6]}).tolist() == [[False] * 3] * 2
+    assert decode_run_lengths({"size": [2, 3], "counts": [0, 6]}).tolist() == [[True] * 3] * 2
 
 
 def test_a_mask_without_pixels_has_an_empty_box() -> None:
     import numpy as np
 
     inside = np.zeros((4, 6), bool)
-    assert box_of(inside, (12, 8)) == [0, 0, 0, 0]
+    assert bounding_box(inside, (12, 8)) == [0, 0, 0, 0]
     inside[1:3, 2:5] = True
-    assert box_of(inside, (6, 4)) == [2, 1, 4, 2]
-    assert box_of(inside, (12, 8)) == [4, 2, 9, 5]
+    assert bounding_box(inside, (6, 4)) == [2, 1, 4, 2]
+    assert bounding_box(inside, (12, 8)) == [4, 2, 9, 5]
 
 
 def test_sam_hq_is_asked_in_the_same_way(tmp_path: Path) -> None:

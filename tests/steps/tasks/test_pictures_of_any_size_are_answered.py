@@ -25,7 +25,7 @@ def noise(width: int, height: int) -> Any:
 
 
 def posted(width: int, height: int) -> bytes:
-    return pictures.png(noise(width, height))
+    return pictures.encode_png(noise(width, height))
 
 
 def opened(file: bytes) -> Any:
@@ -79,12 +79,12 @@ def depth(tmp_path_factory: pytest.TempPathFactory) -> depth_estimation.Runner:
 def test_only_a_picture_that_the_model_would_see_in_its_own_size_is_made_smaller() -> None:
     from transformers import GLPNImageProcessorPil, ViTImageProcessorPil
 
-    assert pictures.most_pixels(ViTImageProcessorPil(size={"height": 16, "width": 16})) == pictures.MAX_PIXELS
-    assert pictures.most_pixels(GLPNImageProcessorPil()) == pictures.MODEL_PIXELS
+    assert pictures.max_input_pixels(ViTImageProcessorPil(size={"height": 16, "width": 16})) == pictures.MAX_PIXELS
+    assert pictures.max_input_pixels(GLPNImageProcessorPil()) == pictures.MODEL_PIXELS
     image = noise(60, 40)
-    assert pictures.shrunk(image, 2400) is image
-    assert pictures.shrunk(image, 600).size == (30, 20)
-    assert pictures.shrunk(noise(500, 10), 20).size == (31, 1)
+    assert pictures.shrink(image, 2400) is image
+    assert pictures.shrink(image, 600).size == (30, 20)
+    assert pictures.shrink(noise(500, 10), 20).size == (31, 1)
 
 
 def test_masks_become_one_picture_with_the_smallest_on_top() -> None:
@@ -92,7 +92,7 @@ def test_masks_become_one_picture_with_the_smallest_on_top() -> None:
 
     insides = [np.zeros((4, 6), bool) for _ in range(3)]
     insides[0][0, 0] = insides[1][:2] = insides[2][3:] = True
-    found = np.asarray(opened(pictures.map_of([pictures.mask(inside, (6, 4)) for inside in insides], (6, 4))))
+    found = np.asarray(opened(pictures.label_map([pictures.mask(inside, (6, 4)) for inside in insides], (6, 4))))
     assert found.tolist() == [[1, 2, 2, 2, 2, 2], [2] * 6, [0] * 6, [3] * 6]
 
 
@@ -100,7 +100,7 @@ def test_more_masks_than_eight_bits_can_tell_apart_get_sixteen() -> None:
     import numpy as np
 
     masks = [pictures.mask(np.arange(300).reshape(10, 30) == place, (30, 10)) for place in range(300)]
-    found = opened(pictures.map_of(masks, (30, 10)))
+    found = opened(pictures.label_map(masks, (30, 10)))
     assert found.mode == "I;16"
     assert np.asarray(found).flatten().tolist() == list(range(1, 301))
 

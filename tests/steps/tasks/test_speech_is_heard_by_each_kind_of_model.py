@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from steps.serving.media.sounds import wav
+from steps.serving.media.sounds import encode_wav
 from steps.serving.runner import BadInput
-from steps.serving.tasks.automatic_speech_recognition import Request, Runner, cut
+from steps.serving.tasks.automatic_speech_recognition import Request, Runner, split_speech
 from tests.steps.tasks.audio_cases import RATE, save_listener, sound
 from tests.steps.tasks.listeners import save_moonshine, save_pair, save_parakeet, save_whisper
 from tests.steps.tasks.text_cases import pipe
@@ -41,7 +41,7 @@ def listener(tmp_path_factory: pytest.TempPathFactory) -> Runner:
 
 def file(seconds: float) -> bytes:
     """The golden sound over and over."""
-    return wav(np.resize(sound(SPEECH), int(seconds * RATE)), RATE)
+    return encode_wav(np.resize(sound(SPEECH), int(seconds * RATE)), RATE)
 
 
 def test_whisper_gives_times_of_segments(whisper: Runner) -> None:
@@ -102,9 +102,9 @@ def test_a_model_without_times_hears_long_speech_in_pieces(
     speech = np.resize(sound(SPEECH), 31 * RATE)
     opened = pipe(SPEECH, folder)
     options = {"max_new_tokens": model._limits(30)["max_new_tokens"], "num_beams": 1} if opened.type == "seq2seq" else {}
-    pieces = [opened(piece, generate_kwargs=dict(options))["text"].strip() for piece in cut(speech, 30 * RATE)]
+    pieces = [opened(piece, generate_kwargs=dict(options))["text"].strip() for piece in split_speech(speech, 30 * RATE)]
     assert len(pieces) == 2
-    assert model.predict(Request(audio=wav(speech, RATE))).text == " ".join(pieces)
+    assert model.predict(Request(audio=encode_wav(speech, RATE))).text == " ".join(pieces)
     with pytest.raises(BadInput, match=r"^return_timestamps: "):
         model.predict(Request(audio=file(0.5), return_timestamps="word"))
 
@@ -116,7 +116,7 @@ def test_a_transducer_is_heard(kind: str, tmp_path_factory: pytest.TempPathFacto
     speech = sound(SPEECH)[: RATE // 2]
     said = pipe(SPEECH, folder)(speech, generate_kwargs={"max_new_tokens": 63})["text"]
     assert said
-    assert Runner(folder).predict(Request(audio=wav(speech, RATE))).text == said
+    assert Runner(folder).predict(Request(audio=encode_wav(speech, RATE))).text == said
 
 
 def test_labels_of_long_speech_are_those_of_its_overlapping_pieces(listener: Runner) -> None:
@@ -139,13 +139,13 @@ def test_speech_beyond_half_an_hour_is_refused(listener: Runner) -> None:
 def test_a_cut_is_made_where_it_is_quietest() -> None:
     speech = np.ones(100_000, np.float32)
     speech[56_000:56_400] = 0
-    one, two = cut(speech, 60_000)
+    one, two = split_speech(speech, 60_000)
     assert 56_000 < len(one) < 56_400
     assert np.array_equal(np.concatenate([one, two]), speech)
 
 
 def test_pieces_are_never_too_long_and_make_up_the_whole() -> None:
     for speech in (np.zeros(999_983, np.float32), np.random.default_rng(0).normal(size=999_983).astype(np.float32)):
-        pieces = cut(speech, 60_000)
+        pieces = split_speech(speech, 60_000)
         assert max(map(len, pieces)) <= 60_000
         assert np.array_equal(np.concatenate(pieces), speech)

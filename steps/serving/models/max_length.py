@@ -7,7 +7,7 @@ from typing import Any, Literal
 MOST = 32_768  # where a model could hold more: what is answered here in minutes, not in hours
 
 
-def positions(model: Any, side: Literal["encoder", "decoder"]) -> int:
+def max_length(model: Any, side: Literal["encoder", "decoder"]) -> int:
     """How many tokens a side of the model can hold, as far as it says, and at most ``MOST``.
 
     Many tokenizers do not say. A model that has one side only is asked for the side that it reads with.

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from .positions import positions
+from .max_length import max_length
 
 
-def open_pipeline(task: str, folder: Path, **options: Any) -> Any:
+def load_pipeline(task: str, folder: Path, **options: Any) -> Any:
     """The transformers pipeline of a task over the model in ``folder``."""
     import torch
     from transformers import pipeline
@@ -26,11 +26,11 @@ def open_pipeline(task: str, folder: Path, **options: Any) -> Any:
         **options,
     )
     if opened.tokenizer is not None:
-        opened.tokenizer.model_max_length = min(opened.tokenizer.model_max_length, positions(opened.model, "encoder"))
+        opened.tokenizer.model_max_length = min(opened.tokenizer.model_max_length, max_length(opened.model, "encoder"))
     return opened
 
 
-def open_model(folder: Path, auto: str, **options: Any) -> Any:
+def load_model(folder: Path, auto: str, **options: Any) -> Any:
     """The model in ``folder`` by the auto class of transformers that is named ``auto``; ``options`` are its own."""
     import transformers
     from transformers.utils import logging
