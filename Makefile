@@ -20,11 +20,20 @@ run: $(RUN_STAMP) ## the main job on a real model: train, publish, fetch, packag
 test: $(DEV_STAMP) ## all tests that need no cluster, side by side on up to four cores
 	$(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadscope --no-loadscope-reorder
 
+.PHONY: quick
+quick: $(DEV_STAMP) ## the tests that load no model and start no service, in about a minute
+	$(BIN)/python -m pytest -m "not slow"
+
+.PHONY: coverage
+coverage: $(DEV_STAMP) ## all tests, measuring branches in every process that they start; writes docs/coverage.md
+	$(BIN)/python -m tests.coverage
+
 .PHONY: lint
-lint: $(DEV_STAMP) ## style and types
+lint: $(DEV_STAMP) ## style, docstrings, types, and which module may import which
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 
 .PHONY: format
 format: $(DEV_STAMP) ## put the code into its form
@@ -59,9 +68,14 @@ pins: ## take the newest versions that pyproject.toml allows, and write them dow
 	$(PIP) install --quiet -e '.[ml,gcp,s3,demo,pipelines,operator,dev]'
 	$(BIN)/python -m steps.package.pins
 
+.PHONY: wheel
+wheel: $(DEV_STAMP) ## dist/*.whl, for an environment outside of this checkout
+	rm -rf dist
+	$(BIN)/python -m build --wheel --outdir dist .
+
 .PHONY: clean
 clean: ## remove what make run and make test made, the environment included
-	rm -rf $(VENV) .slipway .demo .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) dist .slipway .demo .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Slipway needs Python 3.11 or newer: make PYTHON=python3.12 …"; exit 1; }

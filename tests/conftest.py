@@ -1,8 +1,9 @@
-"""What most tests stand on: a context whose clock does not wait and whose progress is kept, and a forge on loopback."""
+"""What most tests stand on: a clean environment, a context whose clock does not wait, and a Git server on loopback."""
 
 from __future__ import annotations
 
 import os
+import re
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -18,6 +19,37 @@ from steps.store.local import LocalStore
 
 # Of the tests' models a second thread finishes nothing sooner; threads that wait for each other take all cores for it.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# What a developer's machine may have set and no test may see: proxies, settings, credentials, caches, certificate authorities.
+# A cluster is asked by the tests in tests/cluster alone, which are told where it is by SLIPWAY_E2E_* and KUBECONFIG.
+FOREIGN = re.compile(
+    r"(?i)(\w*_proxy|SLIPWAY_(?!E2E_)\w+|DOCKER_CONFIG|REGISTRY_AUTH_FILE|(HF|TRANSFORMERS|BENTOML|AWS|GOOGLE|CLOUDSDK|GIT|XDG)_\w+"
+    r"|SSL_CERT_(FILE|DIR)|REQUESTS_CA_BUNDLE|CURL_CA_BUNDLE|NETRC)"
+)
+CLUSTER = re.compile(r"KUBECONFIG|STORAGE_EMULATOR_HOST")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out the tests that need a cluster unless they are asked for by ``-m cluster``."""
+    if "cluster" in config.option.markexpr:
+        return
+    left_out = [item for item in items if item.get_closest_marker("cluster")]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if not item.get_closest_marker("cluster")]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def clean_environment(tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config) -> Iterator[None]:
+    """Run all tests with an empty home, in an empty folder, and without the variables of whoever started them."""
+    for_cluster = "cluster" in pytestconfig.option.markexpr
+    with pytest.MonkeyPatch.context() as patch:
+        for name in list(os.environ):
+            if FOREIGN.fullmatch(name) or (CLUSTER.fullmatch(name) and not for_cluster):
+                patch.delenv(name)
+        patch.setenv("HOME", str(tmp_path_factory.mktemp("home")))
+        patch.chdir(tmp_path_factory.mktemp("working-folder"))
+        yield
 
 
 class FakeClock:

@@ -37,7 +37,7 @@ IMAGES = {
 }
 HEADER = "# Made by `make pins`; change pyproject.toml instead.\n"
 # What makes an environment, or is this project itself. (setuptools stays: torch needs it to run.)
-_OURS = frozenset({"slipway", "pip", "wheel"})
+_OURS = frozenset({"slipway-models", "pip", "wheel"})
 
 
 def installed() -> dict[str, str]:
