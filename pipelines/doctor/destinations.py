@@ -179,7 +179,7 @@ def _registry(settings: Settings) -> str:
         try:
             begin = session.exchange("POST", f"/v2/{repository}/blobs/uploads/", what=what, rights=rights, expect=(202,))
             with begin as answer:
-                upload = answer.headers.get("Location", "")
+                upload = answer.header("Location")
         except SlipwayError as error:
             if error.reason is Reason.ACCESS_DENIED and host.endswith(".pkg.dev"):
                 raise Missing(error.message, f"gcloud auth configure-docker {host}") from None

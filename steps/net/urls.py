@@ -10,6 +10,7 @@ from __future__ import annotations
 import ipaddress
 import os
 import re
+import urllib.parse
 from dataclasses import dataclass
 
 from steps.core.errors import Reason, SlipwayError
@@ -25,6 +26,7 @@ _URL = re.compile(
     rf"(?:\?(?P<query>(?:{_CHARACTER}|[$?])*))?"
 )
 HTTP_HOSTS = "SLIPWAY_HTTP_HOSTS"
+_DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
 @dataclass(frozen=True)
@@ -39,8 +41,8 @@ class Url:
 
     @property
     def origin(self) -> str:
-        default = 443 if self.scheme == "https" else 80
-        return f"{self.scheme}://{self.host}" + ("" if self.port == default else f":{self.port}")
+        port = "" if self.port == _DEFAULT_PORTS[self.scheme] else f":{self.port}"
+        return f"{self.scheme}://{self.host}{port}"
 
     def __str__(self) -> str:
         return f"{self.origin}{self.path}" + (f"?{self.query}" if self.query else "")
@@ -106,7 +108,7 @@ def parse(text: str) -> Url:
     match = _URL.fullmatch(text)
     if match is None:
         raise _invalid(text, "it is not a plain address of host, port and path")
-    port = int(match["port"]) if match["port"] else (443 if scheme == "https" else 80)
+    port = int(match["port"]) if match["port"] else _DEFAULT_PORTS[scheme]
     if not 0 < port < 65536:
         raise _invalid(text, f"there is no port {port}")
     path = match["path"] or "/"
@@ -124,6 +126,24 @@ def parse(text: str) -> Url:
             hint=f"Use https://, or name the host in the environment variable {HTTP_HOSTS}.",
         )
     return url
+
+
+def origin_of(address: str) -> str:
+    """Scheme, host and port of an address that need not be an accepted one, as in ``Url.origin``; empty where it has none."""
+    try:
+        parts = urllib.parse.urlsplit(address)
+        port = parts.port or _DEFAULT_PORTS.get(parts.scheme)
+    except ValueError:
+        return ""
+    if not parts.hostname or port is None:
+        return ""
+    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    return f"{parts.scheme}://{host}" + ("" if port == _DEFAULT_PORTS.get(parts.scheme) else f":{port}")
+
+
+def host_of(address: str) -> str:
+    """Host and port of an address for a message, without what may be a secret in it."""
+    return re.split("[/?#]", address.partition("://")[2], maxsplit=1)[0].rpartition("@")[2]
 
 
 def _number(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:

@@ -16,22 +16,23 @@ import io
 import os
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
-
-import urllib3
 
 from steps.core.clock import Clock
 from steps.core.digest import CHUNK
 from steps.core.errors import Reason, SlipwayError, from_os_error
 from steps.core.progress import Meter
-from steps.net.http import HTTP_RETRIES, Http, unreachable
+from steps.net.credentials import Authorization
+from steps.net.http import HTTP_RETRIES, Response
 from steps.net.retry import Retries, TransientError, retry_messages
 from steps.net.urls import Url
+from steps.sources.client import SourceClient
 
 CONNECTIONS = 8  # a single stream is often capped, eight are not
+READ = 256 << 10  # bytes taken from a connection at once
 PARTS = (256 << 10, 8 << 20)  # bytes asked for at once, at least and at most
 
 
@@ -42,7 +43,7 @@ class RemoteObject:
     sha256: str
     size: int
     url: Url
-    headers: Mapping[str, str]
+    authorization: Authorization | None
     what: str
     refresh: Callable[[], RemoteObject]
 
@@ -58,10 +59,10 @@ class _Stopped(Exception):
 class Transfer:
     """Downloads objects one after the other, each over many connections."""
 
-    def __init__(self, http: Http, clock: Clock, meter: Meter, tell: Callable[[str], None]) -> None:
+    def __init__(self, http: SourceClient, clock: Clock, meter: Meter, tell: Callable[[str], None]) -> None:
         self._http, self._clock, self._meter, self._tell = http, clock, meter, tell
         self._stop = threading.Event()
-        self._responses: set[urllib3.BaseHTTPResponse] = set()
+        self._responses: set[Response] = set()
         self._renewing = threading.Lock()
         self._renewed: dict[str, RemoteObject] = {}
 
@@ -156,7 +157,7 @@ class Transfer:
         with self._open(remote, headers) as response:
             if "Range" in headers and response.status != 206:
                 raise _RangeIgnored
-            for chunk in self._stream(response, remote, end - begin - len(got)):
+            for chunk in self._stream(response, end - begin - len(got)):
                 got += chunk
                 self._meter.advance(len(chunk))
         if len(got) < end - begin:
@@ -171,7 +172,7 @@ class Transfer:
             seen = 0
             try:
                 with self._open(remote, {}) as response:
-                    for chunk in self._stream(response, remote, remote.size):
+                    for chunk in self._stream(response, remote.size):
                         fresh = chunk[max(0, position - seen) :]
                         seen += len(chunk)
                         if fresh:
@@ -184,16 +185,16 @@ class Transfer:
                 retries.wait_after(error)
 
     @contextlib.contextmanager
-    def _open(self, remote: RemoteObject, headers: dict[str, str]) -> Iterator[urllib3.BaseHTTPResponse]:
+    def _open(self, remote: RemoteObject, headers: dict[str, str]) -> Iterator[Response]:
         # Addresses in an LFS answer are signed for a while only: one that is refused is asked for once more.
         current = self._renewed.get(remote.sha256, remote)
         try:
-            response = self._http.request("GET", current.url, headers={**current.headers, **headers}, what=remote.what)
+            response = self._request(current, headers)
         except SlipwayError as error:
             if error.reason is not Reason.ACCESS_DENIED:
                 raise
             current = self._renew(remote, current)
-            response = self._http.request("GET", current.url, headers={**current.headers, **headers}, what=remote.what)
+            response = self._request(current, headers)
         try:
             if response.status not in (200, 206):
                 if response.status in (404, 410):
@@ -207,11 +208,19 @@ class Transfer:
             self._responses.discard(response)
             response.close()
 
+    def _request(self, remote: RemoteObject, headers: dict[str, str]) -> Response:
+        return self._http.request(
+            "GET",
+            remote.url,
+            what=remote.what,
+            headers={"Accept-Encoding": "identity", **headers},
+            authorization=remote.authorization,
+        )
+
     def _cut_connections(self) -> None:
         """Wake the threads that wait for a server which is slow or silent: giving up must not take its time."""
         for response in tuple(self._responses):
-            with contextlib.suppress(ValueError, RuntimeError, TypeError, OSError):  # it has ended meanwhile
-                response.shutdown()
+            response.shutdown()
 
     def _renew(self, remote: RemoteObject, expired: RemoteObject) -> RemoteObject:
         """A new address, asked for once for all connections that were refused with the same one."""
@@ -220,20 +229,15 @@ class Transfer:
                 self._renewed[remote.sha256] = expired.refresh()
             return self._renewed[remote.sha256]
 
-    def _stream(self, response: urllib3.BaseHTTPResponse, remote: RemoteObject, limit: int) -> Iterator[bytes]:
+    def _stream(self, response: Response, limit: int) -> Iterator[bytes]:
         """The body's first ``limit`` bytes; a server that never stops does not get to fill the disk."""
-        try:
-            for chunk in response.stream(256 << 10):
-                if self._stop.is_set():
-                    raise _Stopped
-                yield chunk[:limit]
-                limit -= len(chunk)
-                if limit <= 0:
-                    return
-        except urllib3.exceptions.ProtocolError:
-            return  # the caller counts bytes and goes on behind them
-        except urllib3.exceptions.HTTPError as error:
-            raise unreachable(remote.url, error) from error
+        for chunk in response.chunks(limit, size=READ):
+            if self._stop.is_set():
+                raise _Stopped
+            yield chunk
+            limit -= len(chunk)
+            if limit <= 0:
+                return
 
     def _retries(self) -> Retries:
         return HTTP_RETRIES.start(clock=self._clock, notify=retry_messages(self._tell), stopped=self._stop)

@@ -13,17 +13,18 @@ import os
 import re
 import shutil
 import tempfile
-import urllib.request
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
 from steps.core.errors import Reason, SlipwayError
-from steps.net.http import Http
+from steps.net.proxy import proxy_environment
 from steps.net.retry import TransientError
+from steps.net.tls import certificate_environment
 from steps.net.urls import Url
 from steps.sources.choose import SourceFile, printable
+from steps.sources.client import SourceClient
 
 COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 # https://git-scm.com/docs/git-check-ref-format, narrowed to what people use
@@ -71,7 +72,7 @@ class _Moved(SlipwayError):
 class GitRemote:
     """A repository behind a checked address."""
 
-    def __init__(self, url: Url, http: Http) -> None:
+    def __init__(self, url: Url, http: SourceClient) -> None:
         self._url, self._http = url, http
 
     def resolve(self, revision: str) -> str:
@@ -120,7 +121,7 @@ class GitRemote:
             return self._git(folder, [*arguments, "--", str(self._url), *refs])
         except _Moved:
             asked = replace(self._url, path=self._url.path + _FIRST, query=_QUERY)
-            landed = self._http.landing(asked, headers={"User-Agent": "git/2"}, what=str(self._url))
+            landed = self._http.final_address(asked, headers={"User-Agent": "git/2"}, what=str(self._url))
             if not landed.path.endswith(_FIRST):
                 raise
             self._url = replace(landed, path=landed.path.removesuffix(_FIRST), query="")
@@ -223,13 +224,7 @@ def _environment(home: Path) -> list[str]:
         "GIT_ALLOW_PROTOCOL": "http:https",
         "GIT_CEILING_DIRECTORIES": str(home.parent),
     }
-    # The ways out that the machine's owner set up: a proxy, and additional certificate authorities.
-    for scheme, proxy in urllib.request.getproxies().items():
-        if scheme in ("http", "https", "no"):
-            names[f"{scheme}_proxy"] = proxy
-    for name in ("SSL_CERT_FILE", "SSL_CERT_DIR", "GIT_SSL_CAINFO"):
-        if name in os.environ:
-            names[name] = os.environ[name]
+    names |= proxy_environment() | certificate_environment()
     return [f"{name}={value}" for name, value in names.items()]
 
 

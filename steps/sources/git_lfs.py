@@ -18,11 +18,12 @@ from steps.core.errors import Reason, SlipwayError, from_os_error
 from steps.core.lock import LockedFile, blob_key
 from steps.core.progress import Meter
 from steps.gate.admit import admit
-from steps.net.http import HTTP_RETRIES, Http
+from steps.net.http import HTTP_RETRIES
 from steps.net.retry import retry_messages
 from steps.net.urls import check_source
 from steps.sources.base import ModelSource, Request, SourceKind
 from steps.sources.choose import SourceFile
+from steps.sources.client import SourceClient
 from steps.sources.download import Transfer, exclusive
 from steps.sources.git import GitRemote, GitTree
 from steps.sources.lfs_api import MAX_POINTER, LfsClient, Pointer, parse_pointer
@@ -38,7 +39,7 @@ class GitLfsSource(ModelSource):
     def __init__(self, request: Request, context: Context) -> None:
         super().__init__(request, context)
         self._url = check_source(request.source)
-        self._http = Http(self._url, context.clock)
+        self._http = SourceClient(self._url, context.clock)
         self._remote = GitRemote(self._url, self._http)
         self._tree: GitTree | None = None
         self._commit = ""

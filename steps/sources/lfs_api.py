@@ -13,13 +13,13 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import urllib3
-
 from steps.core.clock import Clock
 from steps.core.errors import Reason, SlipwayError
-from steps.net.http import HTTP_RETRIES, Http, unreachable
+from steps.net.credentials import Authorization
+from steps.net.http import HTTP_RETRIES
 from steps.net.retry import retry_messages
 from steps.net.urls import Url, check_hop
+from steps.sources.client import SourceClient
 from steps.sources.download import RemoteObject
 
 MAX_POINTER = 1024  # bytes; a pointer is shorter by the specification
@@ -63,7 +63,7 @@ def endpoint(repository: Url) -> Url:
 class LfsClient:
     """Asks one repository's LFS server where objects lie."""
 
-    def __init__(self, repository: Url, http: Http, clock: Clock, tell: Callable[[str], None]) -> None:
+    def __init__(self, repository: Url, http: SourceClient, clock: Clock, tell: Callable[[str], None]) -> None:
         self._repository, self._http, self._clock, self._tell = repository, http, clock, tell
         self._endpoint = endpoint(repository)
 
@@ -101,18 +101,16 @@ class LfsClient:
             download = entry["actions"]["download"]
             url = check_hop(download["href"], self._repository)
             header = download.get("header") or {}
-            authorization = header.get("Authorization") or header.get("authorization")
+            credential = header.get("Authorization") or header.get("authorization")
         except (KeyError, TypeError, AttributeError):
             raise self._broken(f"its answer has no download address for {path}") from None
-        headers = {"Accept-Encoding": "identity"}
-        # Credentials go to the host that gave them, and nowhere else.
-        if isinstance(authorization, str) and url.origin == self._endpoint.origin:
-            headers["Authorization"] = authorization
+        # Credentials go to the origin that gave them, and nowhere else.
+        authorization = Authorization(self._endpoint.origin, credential) if isinstance(credential, str) and credential else None
         return RemoteObject(
             sha256=pointer.oid,
             size=pointer.size,
             url=url,
-            headers=headers,
+            authorization=authorization,
             what=path,
             refresh=lambda: self._locate({path: pointer})[path],
         )
@@ -131,18 +129,10 @@ class LfsClient:
             body=json.dumps(body).encode(),
             what="The Git LFS batch request",
         )
-        try:
+        with response:
             if response.status in (404, 405, 410, 501):
                 raise SlipwayError(Reason.LFS_UNAVAILABLE, f"There is no Git LFS server at {self._endpoint}.")
-            text = bytearray()
-            for chunk in response.stream(1 << 16):  # read() would take a cut for the end
-                text += chunk
-                if len(text) > MAX_ANSWER:
-                    raise self._broken(f"its answer is longer than {MAX_ANSWER} bytes")
-        except urllib3.exceptions.HTTPError as error:
-            raise unreachable(self._endpoint, error) from error
-        finally:
-            response.close()
+            text = response.read(MAX_ANSWER)
         try:
             return json.loads(text)
         except (ValueError, RecursionError):

@@ -17,13 +17,13 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import TypeVar
 
-import urllib3
-
 from steps.core.clock import Clock
-from steps.core.digest import CHUNK, verified_chunks
+from steps.core.digest import verified_chunks
 from steps.core.errors import Reason, SlipwayError
 from steps.images.registry.reference import Reference
-from steps.images.registry.session import Body, RegistryBusy, Session, broken
+from steps.images.registry.session import Session
+from steps.net.http import Body
+from steps.net.retry import TransientError
 
 INDEX = "application/vnd.oci.image.index.v1+json"
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
@@ -82,12 +82,12 @@ class Repository(AbstractContextManager["Repository"]):
             with self._session.exchange(
                 "GET", self._path("manifests", asked), what=what, rights=self._rights, expect=(200,), headers={"Accept": ACCEPT}
             ) as response:
-                data = b"".join(_bounded(response, MAX_MANIFEST, what, self.host))
-                told = response.headers.get("Docker-Content-Digest", "")
+                data = b"".join(response.chunks(MAX_MANIFEST, too_long=Reason.DIGEST_MISMATCH))
+                told = response.header("Docker-Content-Digest")
                 for digest in (asked, told):
                     if digest.startswith("sha256:") and digest != digest_of(data):
-                        raise RegistryBusy(Reason.DIGEST_MISMATCH, f"{what} arrived as {digest_of(data)}, not {digest}.")
-                kind = response.headers.get("Content-Type", "").partition(";")[0].strip()
+                        raise TransientError(Reason.DIGEST_MISMATCH, f"{what} arrived as {digest_of(data)}, not {digest}.")
+                kind = response.header("Content-Type").partition(";")[0].strip()
                 return DOCKER.get(kind, kind), data
 
         return self._session.retrying(get)
@@ -116,12 +116,15 @@ class Repository(AbstractContextManager["Repository"]):
         ) as response:
             try:
                 yield from verified_chunks(
-                    _bounded(response, blob.size, what, self.host), sha256=blob.digest[7:], size=blob.size, what=what
+                    response.chunks(blob.size, too_long=Reason.DIGEST_MISMATCH),
+                    sha256=blob.digest[7:],
+                    size=blob.size,
+                    what=what,
                 )
             except SlipwayError as error:
                 if error.reason is not Reason.DIGEST_MISMATCH:
                     raise
-                raise RegistryBusy(Reason.DIGEST_MISMATCH, error.message) from None  # on its way, perhaps: once more
+                raise TransientError(Reason.DIGEST_MISMATCH, error.message) from None  # on its way, perhaps: once more
 
     def read(self, blob: Descriptor, limit: int = MAX_MANIFEST) -> bytes:
         """A small blob, whole."""
@@ -147,7 +150,7 @@ class Repository(AbstractContextManager["Repository"]):
             ) as response:
                 if response.status == 201:
                     return 0
-                location = response.headers.get("Location", "")
+                location = response.header("Location")
             location += ("&" if "?" in location else "?") + urllib.parse.urlencode({"digest": blob.digest})
             body = Body(blob.size, lambda: verified_chunks(chunks(), sha256=blob.digest[7:], size=blob.size, what=what))
             with self._session.exchange(
@@ -160,11 +163,11 @@ class Repository(AbstractContextManager["Repository"]):
                 body=body,
             ) as response:
                 if response.status in (404, 416):
-                    raise RegistryBusy(Reason.STORE_BUSY, f"{text}: the registry forgot the upload ({response.status}).")
+                    raise self._session.busy(f"{text}: the registry no longer knows the upload ({response.status}).")
                 if response.status == 400:
                     failure = self._session.failure(response, text, rights)
                     if "DIGEST_INVALID" in failure.message or "SIZE_INVALID" in failure.message:  # changed on its way
-                        raise RegistryBusy(Reason.DIGEST_MISMATCH, failure.message)
+                        raise TransientError(Reason.DIGEST_MISMATCH, failure.message)
                     raise failure
                 return blob.size
 
@@ -193,16 +196,3 @@ class Repository(AbstractContextManager["Repository"]):
 
     def _path(self, kind: str, last: str) -> str:
         return f"/v2/{self.name}/{kind}/{last}"
-
-
-def _bounded(response: urllib3.BaseHTTPResponse, limit: int, what: str, host: str) -> Iterator[bytes]:
-    """The body's bytes; one more than ``limit`` is an error, so that nobody fills the memory."""
-    seen = 0
-    try:
-        for chunk in response.stream(CHUNK):
-            seen += len(chunk)
-            if seen > limit:
-                raise SlipwayError(Reason.DIGEST_MISMATCH, f"{what} has more than the {limit} bytes that were promised.")
-            yield chunk
-    except urllib3.exceptions.HTTPError as error:
-        raise broken(error, what, host) from None
