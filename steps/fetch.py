@@ -14,7 +14,7 @@ from steps.core.text import format_bytes
 from steps.gate.json_files import architectures, check_json
 from steps.sources.base import ModelSource, Request, SourceKind, Survey, open_source
 from steps.tasks.base import Task
-from steps.tasks.table import AUTO, check_fit, choose, resolve
+from steps.tasks.table import AUTO, check_task, resolve, tasks_for_auto
 
 Services = tuple[str, ...]
 
@@ -76,12 +76,12 @@ def check_survey(survey: Survey, services: Services) -> Services:
         return tuple(task.name for task in _chosen(config, files, survey.texts))
     tasks = [resolve(name) for name in services]
     for task in tasks:
-        check_fit(task, config, files, survey.texts)
+        check_task(task, config, files, survey.texts)
     return tuple(task.name for task in tasks)
 
 
 def _chosen(config: Any, files: frozenset[str], texts: Mapping[str, bytes]) -> list[Task]:
-    tasks = choose(config, files, texts)
+    tasks = tasks_for_auto(config, files, texts)
     if not tasks:
         names = ", ".join(architectures(config))
         raise SlipwayError(Reason.TASK_MISMATCH, f"services: auto finds no task for the architecture {names} with these files.")

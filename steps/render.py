@@ -121,7 +121,7 @@ def check_python(path: str, text: str) -> None:
 def modules(task: Task) -> list[str]:
     """The modules of ``steps.serving`` that a task's package needs, as paths below it (``tasks/fill_mask.py``)."""
     found: set[str] = set()
-    queue = ["about.py", "queue.py", "metrics.py", "http.py", f"tasks/{task.service}.py"]
+    queue = ["about.py", "queue.py", "metrics.py", "http.py", f"tasks/{task.module}.py"]
     while queue:
         path = queue.pop()
         if path not in found:

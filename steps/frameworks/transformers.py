@@ -29,7 +29,7 @@ from steps.frameworks.base import Framework, ModelLoader
 from steps.gate.json_files import architectures, check_json
 from steps.gate.weights import read_header
 from steps.tasks.base import Task
-from steps.tasks.table import check_fit
+from steps.tasks.table import check_task
 
 MAX_CARD = 1 << 16  # bytes of a model card that are looked at
 GOLDEN_FILES = Path(__file__).parent.parent / "tasks"
@@ -45,7 +45,7 @@ class TransformersLoader(ModelLoader):
         names = architectures(config)
         files = frozenset(file.path for file in lock.files)
         for task in tasks:
-            check_fit(task, config, files)
+            check_task(task, config, files)
         headers = [read_header(folder / file.path, file.path) for file in lock.weights]
         dtypes: dict[str, int] = {}
         for header in headers:
@@ -96,7 +96,7 @@ def import_packages() -> None:
 def ask(task: Task, folder: Path, progress: Progress) -> GoldenAnswer:
     """The model's own answer to the task's golden request."""
     progress.note(f"Loading the model for {task.name}.")
-    module: Any = importlib.import_module(f"steps.serving.tasks.{task.service}")
+    module: Any = importlib.import_module(f"steps.serving.tasks.{task.module}")
     files = {name: (GOLDEN_FILES / path).read_bytes() for name, path in task.golden.files.items()}
     request = module.Request(**files, **task.golden.fields)
     try:

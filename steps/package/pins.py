@@ -11,8 +11,7 @@ from __future__ import annotations
 import importlib.metadata
 from pathlib import Path
 
-from steps.tasks import architectures
-from steps.tasks import optional_libraries as lacking
+from steps.tasks import architectures, optional_libraries, scan_transformers
 from steps.tasks.families import PACKAGES
 
 PINS = Path(__file__).parent / "pins.txt"
@@ -93,8 +92,8 @@ def write() -> None:
     for folder, lists in ((REQUIREMENTS, FAMILIES), (IMAGE_LISTS, IMAGES)):
         for name, roots in lists.items():
             (folder / f"{name}.txt").write_text(HEADER + "".join(f"{line}\n" for line in closure(roots, everything)))
-    architectures.FILE.write_text(architectures.text())
-    lacking.FILE.write_text(lacking.text())
+    architectures.FILE.write_text(scan_transformers.architectures_json())
+    optional_libraries.FILE.write_text(scan_transformers.optional_libraries_json())
 
 
 if __name__ == "__main__":

@@ -1,65 +1,65 @@
-"""Tasks that hear or speak."""
+"""Tasks with audio as input or output."""
 
 from __future__ import annotations
 
 from steps.core.documents import GoldenRequest
 from steps.tasks.base import FEATURE_EXTRACTOR, TOKENIZER, Task
 
-SOUND = "golden/sound.wav"
-# Of transformers' models that turn speech into text token by token, those that take the speech alone: the others want a
-# prompt with the speech's place in it, or the name of a language, and its pipeline gives them neither.
-LISTENERS = (
+AUDIO = "golden/sound.wav"
+# Of transformers' models that generate text from speech, those that take speech alone. The others need a prompt with a
+# placeholder for the speech, or the name of a language, and transformers' pipeline passes neither.
+SPEECH_TO_TEXT = (
     "WhisperForConditionalGeneration",
     "MoonshineForConditionalGeneration",
     "SpeechEncoderDecoderModel",
 )
-# A model that ends in a spectrogram (SpeechT5, FastSpeech2) needs a vocoder, which is another repository's; others that end in
-# sound want voices, languages or phonemes that transformers' pipeline does not give them.
-SPEAKERS = ("VitsModel", "MusicgenForConditionalGeneration")
+# A model whose output is a spectrogram (SpeechT5, FastSpeech2) needs a vocoder from another repository. Other models need
+# voices, languages or phonemes that transformers' pipeline does not pass.
+TEXT_TO_AUDIO = ("VitsModel", "MusicgenForConditionalGeneration")
 
 TASKS = (
     Task(
         name="audio-classification",
-        title="Which of the model's classes a sound belongs to",
+        title="Classify a sound with the model's labels",
         family="audio",
-        service="audio_classification",
+        auto=True,
         mappings=("AUDIO_CLASSIFICATION",),
-        needs=(FEATURE_EXTRACTOR,),
-        golden=GoldenRequest(fields={"top_k": 5}, files={"audio": SOUND}),
+        components=(FEATURE_EXTRACTOR,),
+        golden=GoldenRequest(fields={"top_k": 5}, files={"audio": AUDIO}),
     ),
     Task(
         name="automatic-speech-recognition",
-        title="What is said, as text, with times",
+        title="Transcribe speech, with timestamps",
         family="audio",
-        service="automatic_speech_recognition",
+        auto=True,
         mappings=("CTC", "TDT", "RNNT"),
-        classes=LISTENERS,
-        needs=(FEATURE_EXTRACTOR, TOKENIZER),
-        golden=GoldenRequest(fields={"return_timestamps": "word"}, files={"audio": SOUND}),
+        architectures=SPEECH_TO_TEXT,
+        components=(FEATURE_EXTRACTOR, TOKENIZER),
+        golden=GoldenRequest(fields={"return_timestamps": "word"}, files={"audio": AUDIO}),
     ),
     Task(
         name="text-to-audio",
-        title="A text as speech or music",
+        title="Synthesize speech or music from a text",
         family="audio",
-        service="text_to_audio",
+        auto=True,
         aliases=("text-to-speech",),
-        classes=SPEAKERS,
-        needs=(TOKENIZER,),
+        architectures=TEXT_TO_AUDIO,
+        components=(TOKENIZER,),
         golden=GoldenRequest(fields={"text": "The harbour of Hamburg was busy.", "seed": 7}),
     ),
     Task(
         name="zero-shot-audio-classification",
-        title="How well a sound fits labels that come with it",
+        title="Classify a sound with labels that are given in the request",
         family="audio",
-        service="zero_shot_audio_classification",
-        classes=("ClapModel",),
-        needs=(FEATURE_EXTRACTOR, TOKENIZER),
+        auto=True,
+        architectures=("ClapModel",),
+        components=(FEATURE_EXTRACTOR, TOKENIZER),
         golden=GoldenRequest(
             fields={
                 "candidate_labels": ["a ship", "a busy harbour", "a crane"],
                 "hypothesis_template": "This sounds like {}.",
             },
-            files={"audio": SOUND},
+            files={"audio": AUDIO},
         ),
     ),
 )

@@ -1,130 +1,183 @@
-"""One entry of the task table."""
+"""The type of an entry in the task table, and the check of a model's files against it.
+
+Nothing heavy is imported: the command line, the CRD and the check before a download read the table in images that have
+neither torch nor transformers.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any
 
 from steps.core.documents import GoldenRequest
 from steps.gate.json_files import architectures
-from steps.tasks import optional_libraries as lacking
-from steps.tasks.architectures import classes_of, model_types_of
+from steps.tasks.architectures import architectures_in, model_types_in
 from steps.tasks.families import packages
+from steps.tasks.optional_libraries import (
+    COMPONENT_NAMES,
+    missing_libraries,
+    missing_libraries_of_component,
+    nested_model_types,
+)
 
 # A tokenizer saves at least one of these; which one depends on its class.
 TOKENIZER_FILES = frozenset(
     {"tokenizer.json", "vocab.txt", "vocab.json", "spiece.model", "tokenizer.model", "sentencepiece.bpe.model"}
 )
 PROCESSOR_FILES = frozenset({"preprocessor_config.json", "processor_config.json"})
-# Where a tokenizer's or a processor's chat template is, and the one place where it may be among other things.
-TEMPLATE_FILES = frozenset({"chat_template.jinja", "chat_template.json"})
-TEMPLATE_INSIDE, TEMPLATE_KEY = "tokenizer_config.json", b'"chat_template"'
-NO_TEXTS: Mapping[str, bytes] = MappingProxyType({})
+# Where transformers stores a chat template: in a file of its own, or under this key of tokenizer_config.json
+# (https://huggingface.co/docs/transformers/chat_templating).
+CHAT_TEMPLATE_FILES = frozenset({"chat_template.jinja", "chat_template.json"})
+TOKENIZER_CONFIG, CHAT_TEMPLATE_KEY = "tokenizer_config.json", b'"chat_template"'
+NO_CONTENTS: Mapping[str, bytes] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
-class Part:
-    """What is opened beside the weights: where ``optional_libraries.json`` has its class, and files, of which it saves at
-    least one.
+class Component:
+    """A part of a model that a runner opens beside the weights: its tokenizer or one of its processors.
+
+    Attributes:
+        tables: The tables of ``optional_libraries.json`` that list its classes by model type.
+        files: File names of which a saved one has at least one.
     """
 
     tables: tuple[str, ...]
     files: frozenset[str]
 
 
-TOKENIZER = Part(("tokenizer",), TOKENIZER_FILES)
-IMAGE_PROCESSOR = Part(("image_processor",), PROCESSOR_FILES)
-FEATURE_EXTRACTOR = Part(("feature_extractor",), PROCESSOR_FILES)
-PROCESSOR = Part(("processor", "image_processor", "feature_extractor"), PROCESSOR_FILES)
+TOKENIZER = Component(("tokenizer",), TOKENIZER_FILES)
+IMAGE_PROCESSOR = Component(("image_processor",), PROCESSOR_FILES)
+FEATURE_EXTRACTOR = Component(("feature_extractor",), PROCESSOR_FILES)
+PROCESSOR = Component(("processor", "image_processor", "feature_extractor"), PROCESSOR_FILES)
 
 
 @dataclass(frozen=True)
 class Task:
-    """What is known of a task without loading anything.
+    """What is known of a task without loading a model.
 
-    ``service`` names the module in ``steps.serving`` that answers, ``family`` its packages. ``mappings`` names the tables of
-    transformers' auto classes (``MODEL_FOR_X_MAPPING_NAMES``, as ``X``) whose classes fit; with ``any_head`` a model fits by
-    its type, whatever head it was saved with, because the head is not used. ``classes`` fit besides. ``never`` holds model
-    types of those tables that want another input than this task's; ``inside`` says of which type the model must be that
-    ``config.json`` has under a name, if it has one. ``needs`` are the parts that the runner opens beside the weights, and
-    ``template`` holds files one of which says how to chat, where the model must be able to. ``labels`` are names that must be
-    among the model's classes. At most ``batch`` requests are answered in one go of the model: 1 where nothing is gained.
-    ``streams`` says that the runner can answer in pieces.
+    A model fits if one of its ``architectures`` is in ``mappings`` or in ``architectures``, and all other conditions hold.
+
+    Attributes:
+        name: The task's name as Hugging Face writes it, such as ``fill-mask``. The module of ``steps.serving.tasks`` that
+            answers has the same name with underscores.
+        title: One sentence without its full stop that says what the service does, in ``slipway tasks``, docs and OpenAPI.
+        family: The key of ``families.PACKAGES`` with the Python packages that the service needs.
+        golden: A request that every model of the task can answer. ``load`` records the answer, ``smoke`` compares with it.
+        mappings: Names of tables of transformers' auto classes whose classes fit: ``X`` for
+            ``MODEL_FOR_X_MAPPING_NAMES``.
+        architectures: Classes that fit besides.
+        any_head: A model fits by its model type in ``mappings``, whatever class it was saved from, since its head is not used.
+        auto: ``services: [auto]`` may choose this task. A task with ``any_head`` is chosen only for a model that no other
+            task fits.
+        excluded_model_types: Model types of those tables that do not fit, because they take another input.
+        nested_model_types: The model type that a nested configuration must have if there is one, by its key in
+            ``config.json`` (``{"encoder": "donut-swin"}``).
+        components: What the runner opens beside the weights.
+        chat_template_files: Files of which one holds the template for chats; empty if the task needs none. A template in
+            ``tokenizer_config.json`` counts too.
+        required_labels: Beginnings of class names, in lower case; the model's ``id2label`` must have one for each.
+        aliases: Other names of the task.
+        max_batch_size: The number of waiting requests that the model answers in one forward pass, at most; 1 where a batch
+            gains nothing.
+        streams: The runner can stream its answer in chunks, at ``POST /stream``.
     """
 
     name: str
     title: str
     family: str
-    service: str
     golden: GoldenRequest
     mappings: tuple[str, ...] = ()
-    classes: tuple[str, ...] = ()
+    architectures: tuple[str, ...] = ()
     any_head: bool = False
-    never: frozenset[str] = frozenset()
-    inside: Mapping[str, str] = field(default_factory=dict)
-    needs: tuple[Part, ...] = ()
-    template: frozenset[str] = frozenset()
-    labels: tuple[str, ...] = ()
+    auto: bool = False
+    excluded_model_types: frozenset[str] = frozenset()
+    nested_model_types: Mapping[str, str] = field(default_factory=dict)
+    components: tuple[Component, ...] = ()
+    chat_template_files: frozenset[str] = frozenset()
+    required_labels: tuple[str, ...] = ()
     aliases: tuple[str, ...] = ()
-    batch: int = 1
+    max_batch_size: int = 1
     streams: bool = False
 
-    def misfit(self, config: Mapping[str, Any], files: frozenset[str], texts: Mapping[str, bytes] = NO_TEXTS) -> str | None:
-        """Why a model with this ``config.json`` and these top-level files cannot do the task, or None when it can.
+    @property
+    def module(self) -> str:
+        """The name of the module in ``steps.serving.tasks`` that answers."""
+        return self.name.replace("-", "_")
 
-        ``texts`` are contents of such files, as far as they are known; what they could tell is passed over where they are not.
+    def mismatch(
+        self, config: Mapping[str, object], files: frozenset[str], contents: Mapping[str, bytes] = NO_CONTENTS
+    ) -> str | None:
+        """Say why a model cannot do the task, or return None if it can.
+
+        Args:
+            config: The model's ``config.json``.
+            files: Names of the model's top-level files.
+            contents: Contents of such files, as far as they are known. A condition on an unknown content is skipped; the
+                load step finds out later.
+
+        Returns:
+            The end of a sentence that begins "The model cannot do this task: ".
+
+        Raises:
+            SlipwayError: ``InvalidConfig`` if ``config.json`` names no architecture.
         """
-        names = architectures(config)
-        if not self._fits(names, config.get("model_type")):
-            return f"its architecture is {', '.join(names)}, and {self._wanted()} is needed"
-        for key, wanted in self.inside.items():
-            if isinstance(inner := config.get(key), dict) and (found := inner.get("model_type")) != wanted:
+        names, model_type = architectures(config), config.get("model_type")
+        if not self._fits(names, model_type):
+            return f"its architecture is {', '.join(names)}, and {self._needed()} is needed"
+        for key, wanted in self.nested_model_types.items():
+            if isinstance(nested := config.get(key), dict) and (found := nested.get("model_type")) != wanted:
                 return f"its {key} is of the type {found}, and {wanted} is needed"
-        for part in self.needs:
-            if not part.files & files:
-                return f"it has none of the files {', '.join(sorted(part.files))}"
-        if missing := self._missing(names, config):
-            return f"{missing}, which its services do not have"
-        known = {str(label).lower() for label in _values(config.get("id2label"))}
-        if missing_labels := [label for label in self.labels if not any(name.startswith(label) for name in known)]:
+        for component in self.components:
+            if not component.files & files:
+                return f"it has none of the files {', '.join(sorted(component.files))}"
+        if missing := next(self._missing_libraries(names, config), ""):
+            return f"{missing}, which the services of this task do not have"
+        labels = _lower_labels(config.get("id2label"))
+        if missing_labels := [each for each in self.required_labels if not any(label.startswith(each) for label in labels)]:
             return f"it has no class named {' or '.join(missing_labels)}"
-        # The gate reads that file as a whole later; that the name of a key is nowhere in it is enough to tell.
-        if self.template and not self.template & files and TEMPLATE_KEY not in texts.get(TEMPLATE_INSIDE, TEMPLATE_KEY):
-            return f"it has no chat template, neither in {TEMPLATE_INSIDE} nor as {' or '.join(sorted(self.template))}"
+        # The gate parses that file later; whether the name of the key occurs in it is enough here.
+        template_found = CHAT_TEMPLATE_KEY in contents.get(TOKENIZER_CONFIG, CHAT_TEMPLATE_KEY)
+        if self.chat_template_files and not self.chat_template_files & files and not template_found:
+            places = " or ".join(sorted(self.chat_template_files))
+            return f"it has no chat template, neither in {TOKENIZER_CONFIG} nor as {places}"
         return None
 
     def _fits(self, names: tuple[str, ...], model_type: object) -> bool:
-        if isinstance(model_type, str) and model_type in self.never:
+        """Whether the architectures, or with ``any_head`` the model type, are among those of the task."""
+        if isinstance(model_type, str) and model_type in self.excluded_model_types:
             return False
-        if any(name in self.classes for name in names):
+        if any(name in self.architectures for name in names):
             return True
         if self.any_head:
-            return isinstance(model_type, str) and model_type in model_types_of(self.mappings)
-        return bool(set(names) & classes_of(self.mappings))
+            return isinstance(model_type, str) and model_type in model_types_in(self.mappings)
+        return bool(set(names) & architectures_in(self.mappings))
 
-    def _missing(self, names: tuple[str, ...], config: Mapping[str, Any]) -> str:
-        """Which part of the model cannot be opened for want of a library, in words; empty if all can, as far as one knows."""
-        own, have = config.get("model_type"), packages(self.family)
-        usual = [("backbone", own)] if config.get("use_timm_backbone", True) and not config.get("backbone_config") else []
-        inner = [("model", each) for each in sorted(lacking.inner_types(config))]
-        # Without its head, a model is opened by the class for its type.
-        whole = [("model", own)] if self.any_head else []
-        for table, model_type in (*[(table, own) for part in self.needs for table in part.tables], *whole, *usual, *inner):
-            if found := lacking.misses(table, model_type, have):
-                return f"its {lacking.PARTS[table]} {found}"
-        heads = () if self.any_head else names
-        return next((f"its class {found}" for name in heads if (found := lacking.missing(name, have))), "")
+    def _missing_libraries(self, names: tuple[str, ...], config: Mapping[str, object]) -> Iterator[str]:
+        """The parts of the model that need a library which is not among the family's packages, as far as known, as text."""
+        own, installed = config.get("model_type"), packages(self.family)
+        parts: list[tuple[str, object]] = [(table, own) for component in self.components for table in component.tables]
+        if self.any_head:  # opened without its head, by the class for its type
+            parts.append(("model", own))
+        if config.get("use_timm_backbone", True) and not config.get("backbone_config"):  # the type's default backbone
+            parts.append(("backbone", own))
+        parts += [("model", each) for each in sorted(nested_model_types(config))]
+        for part, model_type in parts:
+            if missing := missing_libraries_of_component(part, model_type, installed):
+                yield f"its {COMPONENT_NAMES[part]} {missing}"
+        for name in () if self.any_head else names:
+            if missing := missing_libraries(name, installed):
+                yield f"its class {missing}"
 
-    def _wanted(self) -> str:
-        """What fits, in words: by their common ending if there are many."""
+    def _needed(self) -> str:
+        """What fits, as text: the common endings of the classes' names if they are many."""
         if self.any_head and self.mappings:
-            return f"a model that transformers knows for {' or '.join(self.mappings)}"
-        fitting = sorted(classes_of(self.mappings) | set(self.classes))
+            return f"a model type of transformers' tables {' or '.join(self.mappings)}"
+        fitting = sorted(architectures_in(self.mappings) | set(self.architectures))
         endings = sorted({f"…For{name.rpartition('For')[2]}" for name in fitting if "For" in name})
         return " or ".join(endings[:3]) if endings and len(fitting) > 3 else f"one of {', '.join(fitting[:6])}"
 
 
-def _values(value: object) -> list[object]:
-    return list(value.values()) if isinstance(value, dict) else []
+def _lower_labels(id2label: object) -> set[str]:
+    """The class names of ``id2label`` in lower case; none if it is not an object."""
+    return {str(label).lower() for label in id2label.values()} if isinstance(id2label, dict) else set()

@@ -1,42 +1,42 @@
-"""Tasks that find things in pictures, or between pictures."""
+"""Tasks that find objects in an image, compare it with labels of the request, or match two images."""
 
 from __future__ import annotations
 
 from steps.core.documents import GoldenRequest
 from steps.tasks.base import IMAGE_PROCESSOR, TOKENIZER, Task
-from steps.tasks.image import PICTURE
+from steps.tasks.image import IMAGE
 
 LABELS = ["ship", "busy yard", "lighthouse"]
 
 TASKS = (
     Task(
         name="object-detection",
-        title="What is where in a picture, of the model's classes",
+        title="Detect objects of the model's classes in an image",
         family="image",
-        service="object_detection",
+        auto=True,
         mappings=("OBJECT_DETECTION",),
-        needs=(IMAGE_PROCESSOR,),
-        golden=GoldenRequest(fields={"threshold": 0.2}, files={"image": PICTURE}),
+        components=(IMAGE_PROCESSOR,),
+        golden=GoldenRequest(fields={"threshold": 0.2}, files={"image": IMAGE}),
     ),
     Task(
         name="zero-shot-object-detection",
-        title="Where in a picture is what the request names",
+        title="Detect objects in an image by labels that are given in the request",
         family="image",
-        service="zero_shot_object_detection",
-        # Not Owlv2: without torchvision its processor needs SciPy, and fills any picture up to a square. Not OmDet-Turbo:
-        # transformers' pipeline asks it in another model's way.
-        classes=("OwlViTForObjectDetection", "GroundingDinoForObjectDetection", "MMGroundingDinoForObjectDetection"),
-        needs=(IMAGE_PROCESSOR, TOKENIZER),
-        golden=GoldenRequest(fields={"candidate_labels": LABELS, "threshold": 0.1}, files={"image": PICTURE}),
+        auto=True,
+        # Not Owlv2: without torchvision its processor needs SciPy, and pads every image to a square. Not OmDet-Turbo:
+        # transformers' pipeline passes it inputs that are meant for another model.
+        architectures=("OwlViTForObjectDetection", "GroundingDinoForObjectDetection", "MMGroundingDinoForObjectDetection"),
+        components=(IMAGE_PROCESSOR, TOKENIZER),
+        golden=GoldenRequest(fields={"candidate_labels": LABELS, "threshold": 0.1}, files={"image": IMAGE}),
     ),
     Task(
         name="zero-shot-image-classification",
-        title="Which of the request's labels fits a picture",
+        title="Classify an image with labels that are given in the request",
         family="image",
-        service="zero_shot_image_classification",
-        # Not all that transformers' table lists: VideoPrism is shown films, and BLIP-2 is no model of two towers unless its
-        # configuration says so.
-        classes=(
+        auto=True,
+        # Not every class of transformers' table: VideoPrism takes videos, and BLIP-2 compares an image with a text only if
+        # its configuration says so.
+        architectures=(
             "AlignModel",
             "AltCLIPModel",
             "BlipModel",
@@ -48,18 +48,18 @@ TASKS = (
             "SiglipModel",
             "Tipsv2Model",
         ),
-        needs=(IMAGE_PROCESSOR, TOKENIZER),
+        components=(IMAGE_PROCESSOR, TOKENIZER),
         golden=GoldenRequest(
-            fields={"candidate_labels": LABELS, "hypothesis_template": "This is a photo of {}."}, files={"image": PICTURE}
+            fields={"candidate_labels": LABELS, "hypothesis_template": "This is a photo of {}."}, files={"image": IMAGE}
         ),
     ),
     Task(
         name="keypoint-matching",
-        title="Which points of two pictures are the same",
+        title="Match the keypoints of two images",
         family="image",
-        service="keypoint_matching",
+        auto=True,
         mappings=("KEYPOINT_MATCHING",),
-        needs=(IMAGE_PROCESSOR,),
-        golden=GoldenRequest(fields={"threshold": 0.0}, files={"image": PICTURE, "other": "golden/other-picture.png"}),
+        components=(IMAGE_PROCESSOR,),
+        golden=GoldenRequest(fields={"threshold": 0.0}, files={"image": IMAGE, "other": "golden/other-picture.png"}),
     ),
 )

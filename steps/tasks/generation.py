@@ -1,60 +1,60 @@
-"""Tasks that write a text."""
+"""Tasks that generate a text from a text."""
 
 from __future__ import annotations
 
 from steps.core.documents import GoldenRequest
-from steps.tasks.architectures import classes_of
+from steps.tasks.architectures import architectures_in
 from steps.tasks.base import TOKENIZER, Task
 from steps.tasks.text import SENTENCE
 
-# transformers counts models that hear among those of this kind; a text alone is not what they take.
-HEARING = (
-    *classes_of(("SPEECH_SEQ_2_SEQ",)),
+# Classes in transformers' table of text-to-text models that take audio, not a text alone.
+AUDIO_INPUT = (
+    *architectures_in(("SPEECH_SEQ_2_SEQ",)),
     *("AudioFlamingo3ForConditionalGeneration", "MusicFlamingoForConditionalGeneration", "Qwen2AudioForConditionalGeneration"),
     *("GlmAsrForConditionalGeneration", "Nemotron3_5TranscribeForConditionalGeneration"),
     "MossTranscribeDiarizeForConditionalGeneration",
 )
-REWRITING = tuple(sorted(classes_of(("SEQ_TO_SEQ_CAUSAL_LM",)) - set(HEARING)))
+TEXT_TO_TEXT = tuple(sorted(architectures_in(("SEQ_TO_SEQ_CAUSAL_LM",)) - set(AUDIO_INPUT)))
 
 TASKS = (
     Task(
         name="text-generation",
-        title="What a model goes on with after a text, or answers in a conversation",
+        title="Continue a text, or reply in a conversation",
         family="text",
-        service="text_generation",
+        auto=True,
         mappings=("CAUSAL_LM",),
-        needs=(TOKENIZER,),
+        components=(TOKENIZER,),
         golden=GoldenRequest(fields={"prompt": SENTENCE, "max_new_tokens": 24}),
         streams=True,
     ),
     Task(
         name="summarization",
-        title="A short text that says what a long one says",
+        title="Summarize a text",
         family="text",
-        service="summarization",
-        classes=REWRITING,
-        needs=(TOKENIZER,),
+        auto=True,
+        architectures=TEXT_TO_TEXT,
+        components=(TOKENIZER,),
         golden=GoldenRequest(fields={"text": SENTENCE, "max_new_tokens": 24}),
-        batch=8,
+        max_batch_size=8,
     ),
     Task(
         name="translation",
-        title="A text in another language",
+        title="Translate a text into another language",
         family="text",
-        service="translation",
-        classes=REWRITING,
-        needs=(TOKENIZER,),
+        auto=True,
+        architectures=TEXT_TO_TEXT,
+        components=(TOKENIZER,),
         golden=GoldenRequest(fields={"text": SENTENCE, "max_new_tokens": 24}),
-        batch=8,
+        max_batch_size=8,
     ),
     Task(
         name="text2text-generation",
-        title="What a model was taught to make of a text",
+        title="Rewrite a text as the model was trained to",
         family="text",
-        service="text2text_generation",
-        classes=REWRITING,
-        needs=(TOKENIZER,),
+        auto=True,
+        architectures=TEXT_TO_TEXT,
+        components=(TOKENIZER,),
         golden=GoldenRequest(fields={"text": SENTENCE, "max_new_tokens": 24}),
-        batch=8,
+        max_batch_size=8,
     ),
 )

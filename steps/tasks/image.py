@@ -1,7 +1,7 @@
-"""Tasks that take a picture and tell about it, or make another one of it.
+"""Tasks that take one image.
 
-None of them has a ``batch``: a picture keeps one core busy by itself, and several at once cost a few per cent less each, for
-which the first would have to wait until the last is done (``python -m tests.steps.tasks.batching``).
+None of them has a ``max_batch_size``: one image keeps a core busy, and a batch saves only a few per cent for each, while the
+first request waits for the last (measured by ``python -m tests.steps.tasks.batching``).
 """
 
 from __future__ import annotations
@@ -10,15 +10,12 @@ from steps.core.documents import GoldenRequest
 from steps.tasks.architectures import tables
 from steps.tasks.base import IMAGE_PROCESSOR, Task
 
-PICTURE = "golden/picture.png"
-SMALL_PICTURE = "golden/small-picture.png"  # for models that take long for each pixel
+IMAGE = "golden/picture.png"
+SMALL_IMAGE = "golden/small-picture.png"  # for models whose time grows with each pixel
 
 
 def _encoders() -> tuple[str, ...]:
-    """Classes of the types that transformers' ``AutoModel`` opens to look at a picture, whatever was learned on top.
-
-    Not those of video models, which are in the same table.
-    """
+    """The classes of image encoders, with any head; video models, which are in the same tables, are left out."""
     types = tables()["IMAGE"].keys() - tables()["VIDEO_CLASSIFICATION"].keys()
     heads = ("IMAGE", "IMAGE_CLASSIFICATION", "MASKED_IMAGE_MODELING")
     return tuple(name for head in heads for key, names in tables()[head].items() if key in types for name in names)
@@ -27,58 +24,58 @@ def _encoders() -> tuple[str, ...]:
 TASKS = (
     Task(
         name="image-classification",
-        title="Which of the model's classes a picture shows",
+        title="Classify an image with the model's labels",
         family="image",
-        service="image_classification",
+        auto=True,
         mappings=("IMAGE_CLASSIFICATION",),
-        needs=(IMAGE_PROCESSOR,),
-        golden=GoldenRequest(fields={"top_k": 5}, files={"image": PICTURE}),
+        components=(IMAGE_PROCESSOR,),
+        golden=GoldenRequest(fields={"top_k": 5}, files={"image": IMAGE}),
     ),
     Task(
         name="image-feature-extraction",
-        title="The vectors that a model makes of a picture",
+        title="Compute the vectors (embeddings) of an image",
         family="image",
-        service="image_feature_extraction",
-        classes=_encoders(),
+        auto=True,
+        architectures=_encoders(),
         any_head=True,
-        needs=(IMAGE_PROCESSOR,),
-        golden=GoldenRequest(fields={"pooling": "none"}, files={"image": PICTURE}),
+        components=(IMAGE_PROCESSOR,),
+        golden=GoldenRequest(fields={"pooling": "none"}, files={"image": IMAGE}),
     ),
     Task(
         name="image-segmentation",
-        title="Which pixels of a picture belong together, and what they show",
+        title="Divide an image into labelled segments",
         family="image",
-        service="image_segmentation",
+        auto=True,
         mappings=("IMAGE_SEGMENTATION", "SEMANTIC_SEGMENTATION", "INSTANCE_SEGMENTATION", "UNIVERSAL_SEGMENTATION"),
-        needs=(IMAGE_PROCESSOR,),
-        golden=GoldenRequest(fields={"threshold": 0.5}, files={"image": PICTURE}),
+        components=(IMAGE_PROCESSOR,),
+        golden=GoldenRequest(fields={"threshold": 0.5}, files={"image": IMAGE}),
     ),
     Task(
         name="depth-estimation",
-        title="How far away each pixel of a picture is",
+        title="Estimate how far away each pixel of an image is",
         family="image",
-        service="depth_estimation",
+        auto=True,
         mappings=("DEPTH_ESTIMATION",),
-        needs=(IMAGE_PROCESSOR,),
-        golden=GoldenRequest(files={"image": PICTURE}),
+        components=(IMAGE_PROCESSOR,),
+        golden=GoldenRequest(files={"image": IMAGE}),
     ),
     Task(
         name="image-to-image",
-        title="A picture made of a picture, such as a larger and sharper one",
+        title="Transform an image, such as enlarging and sharpening it",
         family="image",
-        service="image_to_image",
+        auto=True,
         mappings=("IMAGE_TO_IMAGE",),
-        needs=(IMAGE_PROCESSOR,),
-        golden=GoldenRequest(files={"image": SMALL_PICTURE}),
+        components=(IMAGE_PROCESSOR,),
+        golden=GoldenRequest(files={"image": SMALL_IMAGE}),
     ),
     Task(
         name="mask-generation",
-        title="Masks of the things in a picture: of all, or of those pointed at",
+        title="Mask the objects in an image: all of them, or those that points or boxes mark",
         family="image",
-        service="mask_generation",
-        # SAM 2, SAM 3 and EdgeTAM are in the table too, but their processors exist for torchvision alone.
+        auto=True,
+        # SAM 2, SAM 3 and EdgeTAM are in the table too, but their processors need torchvision.
         mappings=("MASK_GENERATION",),
-        needs=(IMAGE_PROCESSOR,),
-        golden=GoldenRequest(fields={"points_per_side": 4}, files={"image": PICTURE}),
+        components=(IMAGE_PROCESSOR,),
+        golden=GoldenRequest(fields={"points_per_side": 4}, files={"image": IMAGE}),
     ),
 )

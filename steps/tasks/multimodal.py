@@ -1,13 +1,13 @@
-"""Tasks that take a picture and a text together, or anything, and one that weighs answers to questions."""
+"""Tasks with several kinds of input, such as an image and a text, and ``decision``, which answers typed questions."""
 
 from __future__ import annotations
 
 from steps.core.documents import GoldenRequest
-from steps.tasks.architectures import classes_of
-from steps.tasks.base import IMAGE_PROCESSOR, PROCESSOR, TEMPLATE_FILES, TOKENIZER, Task
+from steps.tasks.architectures import architectures_in
+from steps.tasks.base import CHAT_TEMPLATE_FILES, IMAGE_PROCESSOR, PROCESSOR, TOKENIZER, Task
 
-PICTURE = "golden/picture.png"
-# What stands on golden/document.png, with the places of the words in thousandths of its width and height.
+IMAGE = "golden/picture.png"
+# The words on golden/document.png with their boxes: left, top, right, bottom in thousandths of its width and height.
 DOCUMENT = (
     ("Harbour", (50, 50, 325, 117)),
     ("invoice", (350, 50, 625, 117)),
@@ -19,8 +19,8 @@ DOCUMENT = (
     ("Due", (50, 650, 165, 717)),
     ("Friday", (190, 650, 425, 717)),
 )
-# They are in the table, but no text of a user goes with their picture: it is no prompt that they take, or it is written into
-# the picture, or it needs text recognition.
+# Classes of transformers' table that take no prompt: the text of a request would not be one, or is drawn into the image, or
+# comes from text recognition.
 WITHOUT_PROMPT = {
     "VisionEncoderDecoderModel",
     "Pix2StructForConditionalGeneration",
@@ -29,52 +29,52 @@ WITHOUT_PROMPT = {
     "EvollaForProteinText2Text",
     "UdopForConditionalGeneration",
 }
-PROMPTED = tuple(sorted(classes_of(("IMAGE_TEXT_TO_TEXT",)) - WITHOUT_PROMPT))
+IMAGE_TEXT_TO_TEXT = tuple(sorted(architectures_in(("IMAGE_TEXT_TO_TEXT",)) - WITHOUT_PROMPT))
 
 TASKS = (
     Task(
         name="image-text-to-text",
-        title="What a model writes to a picture and a text about it",
+        title="Generate a text from an image and a prompt",
         family="multimodal",
-        service="image_text_to_text",
-        classes=PROMPTED,
-        needs=(TOKENIZER, PROCESSOR),
-        golden=GoldenRequest(fields={"prompt": "What does this picture show?", "max_new_tokens": 16}, files={"image": PICTURE}),
+        auto=True,
+        architectures=IMAGE_TEXT_TO_TEXT,
+        components=(TOKENIZER, PROCESSOR),
+        golden=GoldenRequest(fields={"prompt": "What does this picture show?", "max_new_tokens": 16}, files={"image": IMAGE}),
     ),
     Task(
         name="image-to-text",
-        title="What a model writes about a picture: a caption, or the text in it",
+        title="Caption an image, or read the text in it",
         family="image",
-        service="image_to_text",
-        classes=(
+        auto=True,
+        architectures=(
             "BlipForConditionalGeneration",
             "Blip2ForConditionalGeneration",
             "GitForCausalLM",
             "Pix2StructForConditionalGeneration",
             "VisionEncoderDecoderModel",
         ),
-        needs=(TOKENIZER, IMAGE_PROCESSOR),
-        golden=GoldenRequest(fields={"max_new_tokens": 16}, files={"image": PICTURE}),
+        components=(TOKENIZER, IMAGE_PROCESSOR),
+        golden=GoldenRequest(fields={"max_new_tokens": 16}, files={"image": IMAGE}),
     ),
     Task(
         name="visual-question-answering",
-        title="Answers to a question about a picture",
+        title="Answer a question about an image",
         family="image",
-        service="visual_question_answering",
-        classes=("ViltForQuestionAnswering", "BlipForQuestionAnswering"),
-        needs=(TOKENIZER, IMAGE_PROCESSOR),
-        golden=GoldenRequest(fields={"question": "What does this picture show?", "top_k": 5}, files={"image": PICTURE}),
+        auto=True,
+        architectures=("ViltForQuestionAnswering", "BlipForQuestionAnswering"),
+        components=(TOKENIZER, IMAGE_PROCESSOR),
+        golden=GoldenRequest(fields={"question": "What does this picture show?", "top_k": 5}, files={"image": IMAGE}),
     ),
     Task(
         name="document-question-answering",
-        title="Answers to a question about a page",
+        title="Answer a question about a page of a document",
         family="image",
-        service="document_question_answering",
-        # Version 2 of LayoutLM needs a package that has to be compiled.
-        classes=("LayoutLMForQuestionAnswering", "LayoutLMv3ForQuestionAnswering", "VisionEncoderDecoderModel"),
-        # Donut. TrOCR and captioners are of the same class. (Whether a Donut was taught to answer is not in its files.)
-        inside={"encoder": "donut-swin"},
-        needs=(TOKENIZER,),
+        auto=True,
+        # Not LayoutLMv2: it needs detectron2, which has to be compiled.
+        architectures=("LayoutLMForQuestionAnswering", "LayoutLMv3ForQuestionAnswering", "VisionEncoderDecoderModel"),
+        # Donut; TrOCR and captioning models have the same class. Whether a Donut was trained to answer is not in its files.
+        nested_model_types={"encoder": "donut-swin"},
+        components=(TOKENIZER,),
         golden=GoldenRequest(
             fields={
                 "question": "What is the total?",
@@ -86,22 +86,22 @@ TASKS = (
     ),
     Task(
         name="any-to-any",
-        title="What a model answers to a text, with a picture or a sound beside it if it takes them",
+        title="Generate a text from a prompt, with an image or audio where the model accepts them",
         family="multimodal",
-        service="any_to_any",
-        # transformers' table holds models that only hear as well; they could not answer the golden request.
-        classes=PROMPTED,
-        needs=(TOKENIZER, PROCESSOR),
-        golden=GoldenRequest(fields={"prompt": "What does this picture show?", "max_new_tokens": 16}, files={"image": PICTURE}),
+        auto=True,
+        # Not transformers' own table: it also lists models that take audio only and cannot answer the golden request.
+        architectures=IMAGE_TEXT_TO_TEXT,
+        components=(TOKENIZER, PROCESSOR),
+        golden=GoldenRequest(fields={"prompt": "What does this picture show?", "max_new_tokens": 16}, files={"image": IMAGE}),
     ),
     Task(
         name="decision",
-        title="How likely each answer is to typed questions about a state",
+        title="Estimate how likely each answer to typed questions about a state is",
         family="text",
-        service="decision",
+        auto=True,
         mappings=("DECISION", "CAUSAL_LM"),
-        needs=(TOKENIZER,),
-        template=TEMPLATE_FILES | {"decision_template.jinja"},
+        components=(TOKENIZER,),
+        chat_template_files=CHAT_TEMPLATE_FILES | {"decision_template.jinja"},
         golden=GoldenRequest(
             fields={
                 "state": "The harbour was busy when the crane stood still. I want my money back.",

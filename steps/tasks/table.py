@@ -1,31 +1,32 @@
-"""The task table: what Slipway can serve, one entry a task, one module a family.
+"""The task table: the one place that lists every task, and the questions that other modules ask of it.
 
-An entry says by which names a task is known, which architectures fit, which module of ``steps.serving`` answers, what the
-golden request is and which packages the service needs. Nothing heavy is imported here: the command line, the CRD and the
-check before a download all read this table.
+A new task is an entry in one of ``MODULES``; a new module of entries is added to ``MODULES``. The order is that of
+``slipway tasks``, docs/tasks.md and the CRD's enum.
 """
 
 from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping
-from typing import Any
 
 from steps.core.errors import Reason, SlipwayError
-from steps.tasks import audio, detection, generation, image, multimodal, text, video
-from steps.tasks import tabular as table
-from steps.tasks.base import NO_TEXTS, Task
+from steps.tasks import audio, detection, generation, image, multimodal, tabular, text, video
+from steps.tasks.base import NO_CONTENTS, Task
 
-# In place of tasks: those that the model itself is made for.
+# Written in place of task names: the tasks that the model was made for.
 AUTO = "auto"
 MAX_SERVICES = 8
-MODULES = (text, generation, table, image, detection, audio, video, multimodal)
+MODULES = (text, generation, tabular, image, detection, audio, video, multimodal)
 TASKS: dict[str, Task] = {task.name: task for module in MODULES for task in module.TASKS}
 ALIASES: dict[str, str] = {alias: task.name for task in TASKS.values() for alias in task.aliases}
 
 
 def resolve(name: str) -> Task:
-    """The entry for a task's name or alias, as transformers writes them. Raises ``UnknownTask``, saying which is near."""
+    """Return the entry for a task's name or alias.
+
+    Raises:
+        SlipwayError: ``UnknownTask``, with the most similar name.
+    """
     canonical = ALIASES.get(name, name)
     if canonical in TASKS:
         return TASKS[canonical]
@@ -38,23 +39,37 @@ def resolve(name: str) -> Task:
     )
 
 
-def fitting(config: Mapping[str, Any], files: frozenset[str], texts: Mapping[str, bytes] = NO_TEXTS) -> list[Task]:
-    """The tasks that a model with this ``config.json`` and these top-level files can do; ``texts`` as in ``Task.misfit``."""
-    return [task for task in TASKS.values() if task.misfit(config, files, texts) is None]
+def matching_tasks(
+    config: Mapping[str, object], files: frozenset[str], contents: Mapping[str, bytes] = NO_CONTENTS
+) -> list[Task]:
+    """Return the tasks that a model can do; the arguments are those of ``Task.mismatch``."""
+    return [task for task in TASKS.values() if task.mismatch(config, files, contents) is None]
 
 
-def choose(config: Mapping[str, Any], files: frozenset[str], texts: Mapping[str, bytes] = NO_TEXTS) -> list[Task]:
-    """What ``auto`` means for a model: the tasks that its head was made for, or, where it has none, those that use no head."""
-    found = fitting(config, files, texts)
-    return ([task for task in found if not task.any_head] or found)[:MAX_SERVICES]
+def tasks_for_auto(
+    config: Mapping[str, object], files: frozenset[str], contents: Mapping[str, bytes] = NO_CONTENTS
+) -> list[Task]:
+    """Return the tasks that ``auto`` means for a model; the arguments are those of ``Task.mismatch``.
+
+    Only tasks with ``auto`` are candidates. Those that use the model's head are preferred; the others are taken if there
+    are none. At most ``MAX_SERVICES`` are returned.
+    """
+    candidates = [task for task in matching_tasks(config, files, contents) if task.auto]
+    return ([task for task in candidates if not task.any_head] or candidates)[:MAX_SERVICES]
 
 
-def check_fit(task: Task, config: Mapping[str, Any], files: frozenset[str], texts: Mapping[str, bytes] = NO_TEXTS) -> None:
-    """Raise ``TaskMismatch`` unless a model with this ``config.json`` and these files can do the task; names those it can."""
-    why = task.misfit(config, files, texts)
+def check_task(
+    task: Task, config: Mapping[str, object], files: frozenset[str], contents: Mapping[str, bytes] = NO_CONTENTS
+) -> None:
+    """Check that a model can do a task; the other arguments are those of ``Task.mismatch``.
+
+    Raises:
+        SlipwayError: ``TaskMismatch``, with the reason and the tasks that the model can do.
+    """
+    why = task.mismatch(config, files, contents)
     if why is None:
         return
-    others = [other.name for other in fitting(config, files, texts)]
+    others = [other.name for other in matching_tasks(config, files, contents)]
     raise SlipwayError(
         Reason.TASK_MISMATCH,
         f"The model cannot do {task.name}: {why}.",

@@ -1,4 +1,4 @@
-"""Tasks that are asked about a table."""
+"""Tasks that take a table."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ TABLE = {
 TASKS = (
     Task(
         name="table-question-answering",
-        title="Which cells of a table answer a question",
+        title="Find the cells of a table that answer a question",
         family="table",
-        service="table_question_answering",
+        auto=True,
         mappings=("TABLE_QUESTION_ANSWERING",),
-        needs=(TOKENIZER,),
+        components=(TOKENIZER,),
         golden=GoldenRequest(fields={"question": "How many ships are in the harbour of Hamburg?", "table": TABLE}),
     ),
 )

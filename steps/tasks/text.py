@@ -1,9 +1,9 @@
-"""Tasks that take a text and tell about it."""
+"""Tasks that classify a text, encode it, or find something in it."""
 
 from __future__ import annotations
 
 from steps.core.documents import GoldenRequest
-from steps.tasks.architectures import classes_of
+from steps.tasks.architectures import architectures_in
 from steps.tasks.base import TOKENIZER, Task
 
 SENTENCE = "The harbour of Hamburg was busy when Ada Lovelace arrived, and she liked what she saw."
@@ -13,8 +13,8 @@ STORY = (
     "The busy ships arrived at the harbour, and Ada Lovelace saw that Hamburg liked her."
 )
 
-# They answer questions too, but want a page or a picture beside the text, or their tokenizers do not tell where a token is.
-NO_PLAIN_TEXT = {
+# Classes for question answering that need a page or an image beside the text, or whose tokenizers give no character offsets.
+NOT_TEXT_ALONE = {
     "LayoutLMv2ForQuestionAnswering",
     "LayoutLMv3ForQuestionAnswering",
     "LxmertForQuestionAnswering",
@@ -24,55 +24,55 @@ NO_PLAIN_TEXT = {
     "RoCBertForQuestionAnswering",
     "XLMForQuestionAnsweringSimple",
 }
-# Their tokenizers take no text alone, but words with their places on a page, a web page, or a table.
-PAGES = frozenset({"layoutlmv2", "layoutlmv3", "markuplm", "tapas"})
+# Model types whose tokenizers take words with their boxes on a page, a web page or a table, not a text alone.
+PAGE_MODEL_TYPES = frozenset({"layoutlmv2", "layoutlmv3", "markuplm", "tapas"})
 
 TASKS = (
     Task(
         name="text-classification",
-        title="Which of the model's classes a text belongs to",
+        title="Classify a text with the model's labels",
         family="text",
-        service="text_classification",
+        auto=True,
         aliases=("sentiment-analysis",),
         mappings=("SEQUENCE_CLASSIFICATION",),
-        never=PAGES,
-        needs=(TOKENIZER,),
+        excluded_model_types=PAGE_MODEL_TYPES,
+        components=(TOKENIZER,),
         golden=GoldenRequest(fields={"text": SENTENCE, "top_k": 5}),
-        batch=16,
+        max_batch_size=16,
     ),
     Task(
         name="token-classification",
-        title="Which words of a text mean something, and what",
+        title="Find the words of a text that name or mean something, such as people and places, and label them",
         family="text",
-        service="token_classification",
+        auto=True,
         aliases=("ner",),
         mappings=("TOKEN_CLASSIFICATION",),
-        never=PAGES,
-        needs=(TOKENIZER,),
+        excluded_model_types=PAGE_MODEL_TYPES,
+        components=(TOKENIZER,),
         golden=GoldenRequest(fields={"text": SENTENCE, "aggregation": "simple"}),
-        batch=16,
+        max_batch_size=16,
     ),
     Task(
         name="feature-extraction",
-        title="The vectors that a model makes of a text",
+        title="Compute the vectors (embeddings) of a text",
         family="text",
-        service="feature_extraction",
+        auto=True,
         mappings=("TEXT_ENCODING", "MASKED_LM", "CAUSAL_LM", "SEQUENCE_CLASSIFICATION", "TOKEN_CLASSIFICATION"),
         any_head=True,
-        never=PAGES,
-        needs=(TOKENIZER,),
+        excluded_model_types=PAGE_MODEL_TYPES,
+        components=(TOKENIZER,),
         golden=GoldenRequest(fields={"text": SENTENCE, "pooling": "none"}),
-        batch=16,
+        max_batch_size=16,
     ),
     Task(
         name="fill-mask",
-        title="Which words fit into the gaps of a text",
+        title="Predict the masked words of a text",
         family="text",
-        service="fill_mask",
+        auto=True,
         mappings=("MASKED_LM",),
-        never=PAGES,
-        # Saved as they came from training, with a second head that is left out here.
-        classes=(
+        excluded_model_types=PAGE_MODEL_TYPES,
+        # Saved with the second head of the pre-training, which is not used.
+        architectures=(
             "AlbertForPreTraining",
             "BertForPreTraining",
             "BigBirdForPreTraining",
@@ -81,29 +81,29 @@ TASKS = (
             "MegatronBertForPreTraining",
             "MobileBertForPreTraining",
         ),
-        needs=(TOKENIZER,),
+        components=(TOKENIZER,),
         golden=GoldenRequest(fields={"text": SENTENCE.replace("busy", "[MASK]"), "top_k": 5}),
-        batch=8,  # each has scores for all tokens times all words of the vocabulary: more would take gigabytes
+        max_batch_size=8,  # scores are tokens × vocabulary for each request: larger batches would take gigabytes
     ),
     Task(
         name="zero-shot-classification",
-        title="Which of the labels that come with a text it is about",
+        title="Classify a text with labels that are given in the request",
         family="text",
-        service="zero_shot_classification",
+        auto=True,
         mappings=("SEQUENCE_CLASSIFICATION",),
-        never=PAGES,
-        needs=(TOKENIZER,),
-        labels=("entail",),
+        excluded_model_types=PAGE_MODEL_TYPES,
+        components=(TOKENIZER,),
+        required_labels=("entail",),
         golden=GoldenRequest(fields={"text": SENTENCE, "candidate_labels": ["ship", "what she liked", "Hamburg"]}),
     ),
     Task(
         name="question-answering",
-        title="Where in a text the answer to a question is",
+        title="Find the answer to a question in a text",
         family="text",
-        service="question_answering",
-        classes=tuple(sorted(classes_of(("QUESTION_ANSWERING",)) - NO_PLAIN_TEXT)),
-        needs=(TOKENIZER,),
+        auto=True,
+        architectures=tuple(sorted(architectures_in(("QUESTION_ANSWERING",)) - NOT_TEXT_ALONE)),
+        components=(TOKENIZER,),
         golden=GoldenRequest(fields={"question": "What was busy when Ada arrived?", "context": STORY, "top_k": 3}),
-        batch=8,
+        max_batch_size=8,
     ),
 )

@@ -13,7 +13,7 @@ from pipelines.demo.repository import publish
 from pipelines.local import run_model
 from steps.core.errors import Reason, SlipwayError
 from steps.fetch import check_survey
-from steps.tasks.table import AUTO, choose
+from steps.tasks.table import AUTO, tasks_for_auto
 from tests.pipelines.conftest import Heard, Ingested, manifest, slipway
 from tests.servers.forge_faults import object_requests
 
@@ -66,7 +66,7 @@ def test_a_model_that_no_task_fits_is_refused_before_its_weights_move(tmp_path: 
     ],
 )
 def test_a_head_decides_and_without_one_its_vectors_are_served(config: dict[str, object], expected: list[str]) -> None:
-    assert [task.name for task in choose(config, TEXT_FILES)] == expected
+    assert [task.name for task in tasks_for_auto(config, TEXT_FILES)] == expected
 
 
 def test_auto_stands_alone() -> None:

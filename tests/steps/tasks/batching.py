@@ -1,7 +1,7 @@
 """What each task gains by answering several requests in one go of the model: ``python -m tests.steps.tasks.batching [TASK…]``.
 
-``Task.batch`` rests on these figures. Time depends on a model's sizes and not on what it learned, so models have the sizes of
-real ones and random weights. CPU seconds of one thread (``OMP_NUM_THREADS=1``) are stable on a machine that others use, too.
+``Task.max_batch_size`` rests on these figures. Time depends on a model's sizes and not on what it learned, so models have the
+sizes of real ones and random weights. CPU seconds of one thread (``OMP_NUM_THREADS=1``) are stable on a busy machine, too.
 A task whose runner takes requests one by one is asked what it would gain: what it hands its model for one request is handed
 to the model once for several.
 """
@@ -238,7 +238,7 @@ def main(names: Sequence[str]) -> None:
     for trial in TRIALS:
         if names and trial.task not in names:
             continue
-        module = importlib.import_module(f"steps.serving.tasks.{TASKS[trial.task].service}")
+        module = importlib.import_module(f"steps.serving.tasks.{TASKS[trial.task].module}")
         with tempfile.TemporaryDirectory() as folder:
             trial.save(Path(folder))
             loaded = module.Runner(Path(folder))

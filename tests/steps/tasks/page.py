@@ -66,8 +66,8 @@ def _section(entry: tuple[Task, Seen]) -> str:
     request, response = _rows(seen)
     paths = [f"src/{path}" for path in task.golden.files.values()]
     notes = [f"{task.title}."]
-    if task.batch > 1:
-        notes.append(f"Up to {task.batch} waiting requests are answered in one go of the model.")
+    if task.max_batch_size > 1:
+        notes.append(f"Up to {task.max_batch_size} waiting requests are answered in one go of the model.")
     if task.streams:
         notes.append("`POST /stream` answers in pieces, as server-sent events.")
     return (

@@ -13,10 +13,10 @@ from tests.steps.tasks.all_cases import CASES
 from tests.steps.tasks.cases import golden
 
 
-@pytest.mark.parametrize("name", [name for name, task in TASKS.items() if task.batch > 1])
+@pytest.mark.parametrize("name", [name for name, task in TASKS.items() if task.max_batch_size > 1])
 def test_an_answer_is_the_same_in_a_batch(name: str, tmp_path: Path) -> None:
     CASES[name].make(tmp_path)
-    module = importlib.import_module(f"steps.serving.tasks.{TASKS[name].service}")
+    module = importlib.import_module(f"steps.serving.tasks.{TASKS[name].module}")
     runner = module.Runner(tmp_path)
     fields = golden(name)
     longer = {field: f"{value} {value}" if " " in str(value) else value for field, value in fields.items()}

@@ -17,7 +17,7 @@ from steps.frameworks.transformers import GOLDEN_FILES
 from steps.serving.media import videos as films
 from steps.serving.media.videos import read_frames
 from steps.serving.runner import BadInput
-from steps.tasks.video import FILM
+from steps.tasks.video import VIDEO
 
 KINDS = (
     *(("mp4", "libx264"), ("mp4", "mpeg4"), ("mov", "libx264"), ("matroska", "libx264"), ("webm", "libvpx")),
@@ -161,4 +161,4 @@ def test_any_bytes_are_refused(data: bytes) -> None:
 
 
 def test_the_golden_film_has_the_frames_that_its_request_wants() -> None:
-    assert len(list(read_frames((GOLDEN_FILES / FILM).read_bytes(), 24))) == 24
+    assert len(list(read_frames((GOLDEN_FILES / VIDEO).read_bytes(), 24))) == 24

@@ -13,11 +13,11 @@ import pytest
 from steps.frameworks.transformers import GOLDEN_FILES
 from steps.serving.media.videos import read_frames
 from steps.serving.tasks.video_classification import Request, Runner, load_frame_processor
-from steps.tasks.video import FILM
+from steps.tasks.video import VIDEO
 from tests.steps.tasks.video_cases import SIZES, save_watcher
 from tests.tiny_models import labelled
 
-DATA = (GOLDEN_FILES / FILM).read_bytes()
+DATA = (GOLDEN_FILES / VIDEO).read_bytes()
 # As the video processors of transformers write it down, with more than is asked for here.
 SETTINGS: dict[str, Any] = {
     "video_processor_type": "VideoMAEVideoProcessor",

@@ -68,8 +68,8 @@ def test_music_is_as_long_as_asked_for_and_differs_by_its_seed(musician: Runner)
 def test_a_model_that_needs_another_ones_vocoder_is_refused() -> None:
     task, files = TASKS["text-to-audio"], frozenset({"config.json", "model.safetensors", "vocab.json"})
     for name in ("SpeechT5ForTextToSpeech", "FastSpeech2ConformerModel"):
-        why = task.misfit({"architectures": [name], "model_type": "speecht5"}, files)
+        why = task.mismatch({"architectures": [name], "model_type": "speecht5"}, files)
         assert why is not None
         assert name in why and "VitsModel" in why  # noqa: PT018
-    assert task.misfit({"architectures": ["VitsModel"], "model_type": "vits"}, files) is None
+    assert task.mismatch({"architectures": ["VitsModel"], "model_type": "vits"}, files) is None
     assert resolve("text-to-speech") is task

@@ -15,9 +15,9 @@ from steps.core.errors import Reason, SlipwayError
 from steps.frameworks.transformers import GOLDEN_FILES
 from steps.package.pins import FAMILIES
 from steps.serving import runner
-from steps.tasks import architectures
+from steps.tasks import architectures, scan_transformers
 from steps.tasks.base import PROCESSOR_FILES, TOKENIZER_FILES, Task
-from steps.tasks.table import ALIASES, TASKS, check_fit, fitting, resolve
+from steps.tasks.table import ALIASES, TASKS, check_task, matching_tasks, resolve
 
 TEXT_FILES = frozenset({"config.json", "model.safetensors", "tokenizer.json"})
 IMAGE_FILES = frozenset({"config.json", "model.safetensors", "preprocessor_config.json"})
@@ -74,11 +74,11 @@ def test_every_name_means_one_task() -> None:
 
 
 def test_the_classes_are_those_of_the_installed_library() -> None:
-    assert architectures.FILE.read_text() == architectures.text(), "make pins"
+    assert architectures.FILE.read_text() == scan_transformers.architectures_json(), "make pins"
 
 
 def module_of(task: Task) -> Any:
-    return importlib.import_module(f"steps.serving.tasks.{task.service}")
+    return importlib.import_module(f"steps.serving.tasks.{task.module}")
 
 
 def golden_of(task: Task) -> dict[str, Any]:
@@ -100,8 +100,8 @@ def test_an_entry_has_its_code_and_its_packages(task: Task) -> None:
 def test_an_entry_promises_no_more_than_its_code_does(task: Task) -> None:
     kind = module_of(task).Runner
     assert task.streams == issubclass(kind, runner.StreamingRunner)
-    assert (task.batch > 1) == (kind.predict_all is not runner.Runner.predict_all)
-    assert 1 <= task.batch <= 64
+    assert (task.max_batch_size > 1) == (kind.predict_all is not runner.Runner.predict_all)
+    assert 1 <= task.max_batch_size <= 64
 
 
 @every_task
@@ -121,10 +121,10 @@ def test_golden_files_are_small_and_lie_beside_the_table(task: Task) -> None:
 def test_entries_name_only_what_transformers_has() -> None:
     import transformers
 
-    assert {name for task in TASKS.values() for name in task.classes} <= set(dir(transformers))
+    assert {name for task in TASKS.values() for name in task.architectures} <= set(dir(transformers))
     for task in TASKS.values():
         assert set(task.mappings) <= architectures.tables().keys(), task.name
-        assert task.mappings or task.classes, task.name
+        assert task.mappings or task.architectures, task.name
 
 
 @pytest.mark.parametrize(
@@ -203,38 +203,38 @@ OWN = {"architectures": ["HouseBrandModel"], "model_type": "house-brand"}
 def test_what_a_model_can_do_follows_from_its_configuration_and_its_files(
     config: dict[str, Any], files: frozenset[str], able: str, unable: str
 ) -> None:
-    fit = {task.name for task in fitting(config, files)}
+    fit = {task.name for task in matching_tasks(config, files)}
     assert set(able.split()) <= fit
     assert not fit & set(unable.split())
     for task in TASKS.values():
         if task.name in fit:
-            check_fit(task, config, files)
+            check_task(task, config, files)
             continue
         with pytest.raises(SlipwayError) as caught:
-            check_fit(task, config, files)
+            check_task(task, config, files)
         assert caught.value.reason is Reason.TASK_MISMATCH
         assert f"The model cannot do {task.name}: " in caught.value.message
         assert all(name in caught.value.hint for name in fit)
 
 
 def test_a_model_that_fits_nothing_is_told_so() -> None:
-    assert fitting(OWN, TEXT_FILES | IMAGE_FILES) == []
+    assert matching_tasks(OWN, TEXT_FILES | IMAGE_FILES) == []
     with pytest.raises(SlipwayError, match="HouseBrandModel, and …ForSequenceClassification is needed") as caught:
-        check_fit(TASKS["text-classification"], OWN, TEXT_FILES)
+        check_task(TASKS["text-classification"], OWN, TEXT_FILES)
     assert caught.value.hint == "None of Slipway's tasks fits this model."
 
 
 def test_a_class_that_is_missing_is_named() -> None:
     with pytest.raises(SlipwayError, match="no class named entail"):
-        check_fit(TASKS["zero-shot-classification"], bert("ForSequenceClassification", id2label={"0": "good"}), TEXT_FILES)
+        check_task(TASKS["zero-shot-classification"], bert("ForSequenceClassification", id2label={"0": "good"}), TEXT_FILES)
 
 
 @pytest.mark.parametrize("value", [None, 7, "entailment", ["entailment"], {"0": ["entailment"]}, {"0": None}, {}])
 def test_a_configuration_with_odd_values_fits_nothing_by_them(value: Any) -> None:
-    names = {task.name for task in fitting(bert("ForSequenceClassification", id2label=value), TEXT_FILES)}
+    names = {task.name for task in matching_tasks(bert("ForSequenceClassification", id2label=value), TEXT_FILES)}
     assert "text-classification" in names
     assert "zero-shot-classification" not in names
-    assert fitting({"architectures": ["HouseBrandModel"], "model_type": value}, TEXT_FILES) == []
+    assert matching_tasks({"architectures": ["HouseBrandModel"], "model_type": value}, TEXT_FILES) == []
 
 
 @pytest.mark.parametrize(
@@ -244,5 +244,5 @@ def test_a_configuration_with_odd_values_fits_nothing_by_them(value: Any) -> Non
 )
 def test_one_file_of_a_group_is_enough(task: str, config: dict[str, Any], group: frozenset[str]) -> None:
     for file in group:
-        assert TASKS[task].misfit(config, frozenset({file})) is None
-    assert "none of the files" in (TASKS[task].misfit(config, frozenset({"config.json"})) or "")
+        assert TASKS[task].mismatch(config, frozenset({file})) is None
+    assert "none of the files" in (TASKS[task].mismatch(config, frozenset({"config.json"})) or "")

@@ -84,7 +84,7 @@ def by_library(folder: Path, text: str, source: str = "", **settings: Any) -> st
 
 def fits(folder: Path) -> None:
     files = frozenset(path.name for path in folder.iterdir())
-    assert TASKS["translation"].misfit(json.loads((folder / "config.json").read_text()), files) is None
+    assert TASKS["translation"].mismatch(json.loads((folder / "config.json").read_text()), files) is None
 
 
 def test_marian_translates_its_pair(tmp_path: Path) -> None:

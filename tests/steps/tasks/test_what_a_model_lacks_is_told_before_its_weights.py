@@ -11,10 +11,10 @@ from steps.core.errors import Reason, SlipwayError
 from steps.fetch import check_survey
 from steps.sources.base import Survey
 from steps.sources.choose import Choice, SourceFile
-from steps.tasks import families
-from steps.tasks import optional_libraries as lacking
+from steps.tasks import families, optional_libraries, scan_transformers
 from steps.tasks.base import TOKENIZER_FILES
-from steps.tasks.table import AUTO, TASKS, check_fit, choose
+from steps.tasks.optional_libraries import missing_libraries, missing_libraries_of_component, nested_model_types
+from steps.tasks.table import AUTO, TASKS, check_task, tasks_for_auto
 
 PICTURES = frozenset({"config.json", "preprocessor_config.json"})
 TEXTS = frozenset({"config.json", "tokenizer.json", "tokenizer_config.json"})
@@ -40,24 +40,24 @@ def survey(config: dict[str, Any], **texts: str) -> Survey:
 
 
 def test_what_classes_want_is_what_the_installed_library_says() -> None:
-    assert lacking.FILE.read_text() == lacking.text(), "make pins"
+    assert optional_libraries.FILE.read_text() == scan_transformers.optional_libraries_json(), "make pins"
 
 
 @pytest.mark.parametrize(
     ("task", "config", "files", "why"),
     [
-        ("mask-generation", model("Sam2Model", "sam2"), PICTURES, "picture processor Sam2ImageProcessor needs torchvision"),
+        ("mask-generation", model("Sam2Model", "sam2"), PICTURES, "image processor Sam2ImageProcessor needs torchvision"),
         (
             "depth-estimation",
             model("DepthProForDepthEstimation", "depth_pro"),
             PICTURES,
-            "picture processor DepthProImageProcessor needs torchvision",
+            "image processor DepthProImageProcessor needs torchvision",
         ),
         (
             "object-detection",
             model("RfDetrForObjectDetection", "rf_detr"),
             PICTURES,
-            "picture processor RfDetrImageProcessor needs torchvision",
+            "image processor RfDetrImageProcessor needs torchvision",
         ),
         (
             "image-text-to-text",
@@ -69,7 +69,7 @@ def test_what_classes_want_is_what_the_installed_library_says() -> None:
             "automatic-speech-recognition",
             model("GraniteSpeech5ForCTC", "granite_speech5_ctc"),
             BOTH,
-            "sound processor GraniteSpeech5FeatureExtractor needs torchaudio",
+            "feature extractor GraniteSpeech5FeatureExtractor needs torchaudio",
         ),
         (
             "image-classification",
@@ -106,11 +106,11 @@ def test_what_cannot_be_opened_is_refused_with_the_library_that_it_lacks(
     task: str, config: dict[str, Any], files: frozenset[str], why: str
 ) -> None:
     with pytest.raises(SlipwayError) as caught:
-        check_fit(TASKS[task], config, files)
+        check_task(TASKS[task], config, files)
     assert caught.value.reason is Reason.TASK_MISMATCH
     assert why in caught.value.message
-    assert caught.value.message.endswith(", which its services do not have.")
-    assert task not in [each.name for each in choose(config, files)]
+    assert caught.value.message.endswith(", which the services of this task do not have.")
+    assert task not in [each.name for each in tasks_for_auto(config, files)]
 
 
 @pytest.mark.parametrize(
@@ -130,7 +130,7 @@ def test_what_cannot_be_opened_is_refused_with_the_library_that_it_lacks(
     ids=lambda value: value["architectures"][0] if isinstance(value, dict) else "",
 )
 def test_what_can_be_opened_with_the_familys_packages_is_not(task: str, config: dict[str, Any], files: frozenset[str]) -> None:
-    check_fit(TASKS[task], config, files)
+    check_task(TASKS[task], config, files)
 
 
 @pytest.mark.parametrize("name", ["Sam2ImageProcessor", "DINOv3ViTImageProcessor", "PixtralProcessor", "TimmBackbone"])
@@ -139,26 +139,28 @@ def test_the_library_itself_refuses_such_a_class(name: str) -> None:
 
     with pytest.raises(ImportError, match=r"Torchvision|timm"):
         getattr(transformers, name)(transformers.TimmBackboneConfig())
-    assert lacking.missing(name, families.packages("multimodal"))
+    assert missing_libraries(name, families.packages("multimodal"))
 
 
 def test_it_is_the_familys_packages_that_count() -> None:
-    assert lacking.misses("tokenizer", "tapas", families.packages("text")) == "TapasTokenizer needs pandas"
-    assert lacking.misses("tokenizer", "tapas", families.packages("table")) == ""
+    assert missing_libraries_of_component("tokenizer", "tapas", families.packages("text")) == "TapasTokenizer needs pandas"
+    assert missing_libraries_of_component("tokenizer", "tapas", families.packages("table")) == ""
 
 
 @pytest.mark.parametrize("odd", [None, 7, [], ["timm_backbone"], {"model_type": ["timm_backbone"]}, "timm_backbone", {}])
 def test_odd_values_where_a_model_inside_would_be_tell_nothing(odd: Any) -> None:
-    assert lacking.inner_types({"backbone_config": odd}) == set()
-    assert lacking.misses("model", odd if not isinstance(odd, str) else "no-such-type", frozenset()) == ""
-    assert TASKS["image-classification"].misfit(model("ViTForImageClassification", "vit", vision_config=odd), PICTURES) is None
+    assert nested_model_types({"backbone_config": odd}) == set()
+    assert missing_libraries_of_component("model", odd if not isinstance(odd, str) else "no-such-type", frozenset()) == ""
+    assert (
+        TASKS["image-classification"].mismatch(model("ViTForImageClassification", "vit", vision_config=odd), PICTURES) is None
+    )
 
 
 @pytest.mark.parametrize("architecture", ["LayoutLMv3For{}", "MarkupLMFor{}", "TapasFor{}"])
 def test_what_takes_pages_or_tables_does_no_task_of_plain_texts(architecture: str) -> None:
     model_type = architecture.removesuffix("For{}").lower()
     for head in ("SequenceClassification", "TokenClassification", "MaskedLM"):
-        found = {task.name for task in choose(model(architecture.format(head), model_type), TEXTS | TOKENIZER_FILES)}
+        found = {task.name for task in tasks_for_auto(model(architecture.format(head), model_type), TEXTS | TOKENIZER_FILES)}
         assert not found & {"text-classification", "token-classification", "fill-mask", "feature-extraction"}
 
 
@@ -168,11 +170,11 @@ def test_what_takes_pages_or_tables_does_no_task_of_plain_texts(architecture: st
 def test_of_models_that_see_and_write_donut_alone_answers_about_pages(encoder: str, decoder: str, answers: bool) -> None:
     parts = {"encoder": {"model_type": encoder}, "decoder": {"model_type": decoder}}
     config = model("VisionEncoderDecoderModel", "vision-encoder-decoder", **parts)
-    found = [task.name for task in choose(config, BOTH)]
+    found = [task.name for task in tasks_for_auto(config, BOTH)]
     assert found == ["image-to-text", *["document-question-answering"] * answers]
     if not answers:
         with pytest.raises(SlipwayError, match=f"its encoder is of the type {encoder}, and donut-swin is needed"):
-            check_fit(TASKS["document-question-answering"], config, BOTH)
+            check_task(TASKS["document-question-answering"], config, BOTH)
 
 
 GPT = model("GPT2LMHeadModel", "gpt2")
