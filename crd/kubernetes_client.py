@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 import yaml
 
 from crd.types import API_VERSION
-from steps.core.errors import Reason, SlipwayError
+from steps.core.errors import Reason, SlipwayError, missing_extra
 from steps.core.text import display_text
 
 NAMESPACE = "slipway"  # where `slipway install` puts everything, and where Models are looked for, unless told otherwise
@@ -305,9 +305,7 @@ def _require(module: str) -> Any:
     try:
         return importlib.import_module(module)
     except ModuleNotFoundError:
-        raise SlipwayError(
-            Reason.MISSING_DEPENDENCY, "The package kubernetes is not installed.", hint="pip install 'slipway[operator]'"
-        ) from None
+        raise missing_extra("operator", package="kubernetes", needed_by="A command that talks to a cluster") from None
 
 
 def _kind(manifest: Mapping[str, Any]) -> Kind:

@@ -23,7 +23,7 @@ from pipelines.local import run_model
 from steps import __version__
 from steps.command.main import open_context, run_to_exit_code
 from steps.core.clock import SystemClock
-from steps.core.errors import ExitCode, Reason, SlipwayError
+from steps.core.errors import ExitCode, Reason, SlipwayError, missing_extra
 from steps.core.progress import PlainProgress, Progress
 from steps.core.receipts import Failure
 from steps.core.settings import read_settings
@@ -238,9 +238,7 @@ def install(
 ) -> int:
     """Apply all manifests to the cluster and wait until all is ready. What was set before stays, unless it is named again."""
     if importlib.util.find_spec("hera") is None:  # the template is written anew, for this very version
-        raise SlipwayError(
-            Reason.MISSING_DEPENDENCY, "The package hera is not installed.", hint="pip install 'slipway[pipelines,operator]'"
-        )
+        raise missing_extra("pipelines", "operator", package="hera", needed_by="slipway install")
     from pipelines.commands.install import Choices
     from pipelines.commands.install import install as apply
 

@@ -19,6 +19,7 @@ from typing import Any, Literal
 from pydantic import ValidationError
 
 from crd.types import Model
+from pipelines.step_table import STEPS
 from steps.command.main import open_context
 from steps.core.contract import Context, Inputs
 from steps.core.digest import canonical_json, sha256_bytes
@@ -84,7 +85,7 @@ def run_name(model: Model) -> str:
 
 def branch(builder: BuilderKind) -> tuple[Node, ...]:
     """The nodes of a service with this builder."""
-    return tuple(node for node in SERVICE_NODES if node.builder in (None, builder))
+    return tuple(node for node in SERVICE_NODES if node.builder in ("", builder))
 
 
 def nodes(services: Sequence[str], builder: BuilderKind) -> tuple[str, ...]:
@@ -139,7 +140,7 @@ class _Run:
             if fresh:
                 run_apart(node, inputs, self.store, self.outcome.run, context.progress)
             # The report is about the run and no part of it.
-            done = execute(node.step, inputs, context, run="" if node is REPORT else self.outcome.run)
+            done = execute(STEPS[node.name], inputs, context, run="" if node is REPORT else self.outcome.run)
         except BaseException as error:  # whatever it is, the display must hear that the node has ended
             self.observer.changed(name, "failed")
             if not isinstance(error, SlipwayError) or error.reason in (Reason.INTERRUPTED, Reason.TERMINATED):
@@ -155,7 +156,7 @@ class _Run:
     def is_new(self, node: Node, inputs: Inputs, context: Context) -> bool:
         """Whether the step is still to be done. Where that cannot be told, ``execute`` says why, and records it."""
         try:
-            return find_result(node.step, inputs, context) is None
+            return find_result(STEPS[node.name], inputs, context) is None
         except SlipwayError:
             return False
 
@@ -174,7 +175,9 @@ class _Run:
 
         values = {name: value(source) for name, source in node.inputs.items()}
         # What a Model leaves out and the settings have is the step's own default.
-        inputs: Inputs = node.step.inputs.model_validate({name: given for name, given in values.items() if given is not None})
+        inputs: Inputs = STEPS[node.name].inputs.model_validate(
+            {name: given for name, given in values.items() if given is not None}
+        )
         return inputs
 
 

@@ -41,6 +41,7 @@ from hera.workflows.models import (
 )
 
 from crd.workflow import BUILDERS
+from pipelines.step_table import STEPS
 from steps import __version__
 from steps.core.graph import BUILD, MODEL_NODES, REPORT, SERVICE_NODES, InputSource, Node, Output, Param, Service
 from steps.frameworks.base import Framework
@@ -144,7 +145,7 @@ def workflow_template(version: str = __version__) -> WorkflowTemplate:
 def container(node: Node, version: str, fixed: Mapping[str, str] | None = None) -> Container:
     """One step as a container template. ``fixed`` gives inputs that come from the workflow itself."""
     fixed = fixed or {}
-    step = node.step
+    step = STEPS[node.name]
     pushes = node is BUILD
     names = [name for name in node.inputs if name not in fixed]
     size = RESOURCES[node.image]

@@ -8,7 +8,6 @@ poll; each attempt takes over the build of the one before. On a laptop wait last
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 
 from pydantic import Field
 
@@ -18,7 +17,6 @@ from steps.core.documents import BuildPlan
 from steps.core.errors import Reason, SlipwayError
 from steps.core.lock import Sha256
 from steps.core.names import ModelName
-from steps.core.receipts import Receipt
 from steps.core.settings import read_settings
 from steps.images.cloud_build.build_once import Single, cancel
 from steps.images.cloud_build.client import Build, Builds, Status
@@ -112,16 +110,6 @@ def image_digest(build: Build, order: Order) -> str:
             f"{said} not of the archive: its source has sha256 {', '.join(found)} where {order.archive_digest} was ordered.",
         )
     return digest
-
-
-def cancel_unfinished(receipts: Iterable[Receipt], context: Context) -> None:
-    """Cancel what a run that has ended left being built; a later run starts it anew."""
-    kept = list(receipts)
-    done = {receipt.service for receipt in kept if receipt.step == STEP.name and receipt.failure is None}
-    for receipt in kept:
-        if receipt.outputs.get("awaits") == STEP.name and receipt.service not in done:
-            for build in cancel(receipt.inputs["archive_digest"], context):
-                context.progress.note(f"Build {build} is cancelled: the run has ended without it.")
 
 
 STEP = Step("cloudbuild", "Have Google Cloud Build make the image.", CloudBuildInputs, CloudBuildOutputs, run)

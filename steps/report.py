@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from steps.cloudbuild import cancel_unfinished
 from steps.command.main import main
 from steps.core.contract import Context, Inputs, Outputs, Step
 from steps.core.digest import canonical_json, sha256_bytes
 from steps.core.errors import Reason, SlipwayError
 from steps.core.receipts import Receipt, code_digest, read_records, receipt_key
+from steps.images.cloud_build.unfinished import cancel_unfinished
 from steps.reporting.documents import Documents
 from steps.reporting.view import view
 from steps.templates import fill

@@ -51,7 +51,7 @@ class StepState:
 def expected(services: Sequence[str], found: Collection[str] = ()) -> tuple[str, ...]:
     """All steps of a run, in order; those that not every builder has, where they are ``found``."""
     names = ((f"{service}/{node.name}", node.builder) for service in services for node in SERVICE_NODES)
-    branches = (name for name, builder in names if builder is None or name in found)
+    branches = (name for name, builder in names if not builder or name in found)
     return (*(node.name for node in MODEL_NODES), *branches, REPORT.name)
 
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from pipelines.doctor.finding import LIMIT, MACHINE, Finding, Missing, check
 from steps.core.clock import SystemClock
-from steps.core.errors import Reason, SlipwayError
+from steps.core.errors import Reason, SlipwayError, missing_extra
 from steps.core.settings import FILE, Settings, variable
 from steps.core.text import format_bytes
 from steps.images.builders.base import BuilderKind
@@ -199,7 +199,7 @@ def _google() -> tuple[str, str]:
         import google.auth
         from google.auth.exceptions import DefaultCredentialsError
     except ImportError as error:
-        raise Missing(f"the package {error.name} is not installed", "pip install 'slipway[gcp]'") from None
+        raise Missing(f"the package {error.name} is not installed", missing_extra("gcp").hint) from None
     try:
         found: Any
         found, project = google.auth.default()

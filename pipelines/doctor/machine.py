@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 from pipelines.commands.retry import GET_PROGRAM, PROGRAM
 from pipelines.doctor.finding import MACHINE, Finding
+from steps.core.errors import missing_extra
 
 PACKAGES = {"torch": "ml", "transformers": "ml", "bentoml": "ml", "hera": "pipelines", "kubernetes": "operator"}
 
@@ -29,4 +30,4 @@ def _package(package: str, extra: str) -> Finding:
         return Finding(MACHINE, package, True, importlib.metadata.version(package))
     except importlib.metadata.PackageNotFoundError:
         # The laptop's chain needs the first three; the rest is for clusters.
-        return Finding(MACHINE, package, False, "", f"pip install 'slipway[{extra}]'", required=extra == "ml")
+        return Finding(MACHINE, package, False, "", missing_extra(extra).hint, required=extra == "ml")

@@ -18,6 +18,7 @@ import errno
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum
 
+from steps.core.installation import install_command
 from steps.core.text import printable
 
 
@@ -207,6 +208,25 @@ class SlipwayError(Exception):
 
     def __str__(self) -> str:
         return f"{self.reason}: {self.message}"
+
+
+def missing_extra(*extras: str, package: str = "", needed_by: str = "") -> SlipwayError:
+    """The error for an optional library that is not installed; its hint works in a checkout and for an installed wheel.
+
+    Args:
+        extras: The extras of ``pyproject.toml`` that hold it, such as ``s3``.
+        package: The package that could not be imported.
+        needed_by: What needs it: a store's address, a builder, a command.
+
+    Returns:
+        A ``SlipwayError`` with the reason ``MissingDependency``, for the caller to raise.
+    """
+    what = f"the package {package}" if package else f"the packages of {', '.join(extras)}"
+    return SlipwayError(
+        Reason.MISSING_DEPENDENCY,
+        f"{needed_by or 'This command'} needs {what}, which {'is' if package else 'are'} not installed.",
+        hint=f"Run `{install_command(*extras)}`.",
+    )
 
 
 class Terminated(BaseException):

@@ -9,13 +9,8 @@ Both drivers walk this table: ``pipelines.local`` on this machine, and the Argo 
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
-
-from steps.core.contract import Step
-from steps.images.builders.base import BuilderKind
 
 
 @dataclass(frozen=True)
@@ -54,13 +49,7 @@ class Node:
     name: str
     image: str
     inputs: Mapping[str, InputSource]
-    builder: BuilderKind | None = None
-
-    @property
-    def step(self) -> Step[Any, Any]:
-        step = importlib.import_module(f"steps.{self.name}").STEP
-        assert isinstance(step, Step)
-        return step
+    builder: str = ""
 
 
 FETCH = Node(
@@ -120,7 +109,7 @@ CLOUDBUILD = Node(
         "archive_digest": Output("archive", "archive_digest"),
         "plan": Output("build", "plan"),
     },
-    builder=BuilderKind.CLOUDBUILD,
+    builder="cloudbuild",
 )
 
 MODEL_NODES = (FETCH, LOAD)

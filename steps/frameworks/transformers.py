@@ -22,7 +22,7 @@ from typing import Any
 import yaml
 
 from steps.core.documents import GoldenAnswer, ModelFacts
-from steps.core.errors import Reason, SlipwayError
+from steps.core.errors import Reason, SlipwayError, missing_extra
 from steps.core.lock import Lock
 from steps.core.progress import Progress
 from steps.frameworks.base import Framework, ModelLoader
@@ -76,9 +76,7 @@ def require_packages() -> None:
     """Raise ``MissingDependency`` unless the libraries that load and serve are installed."""
     for name in ("torch", "transformers", "bentoml"):
         if importlib.util.find_spec(name) is None:
-            raise SlipwayError(
-                Reason.MISSING_DEPENDENCY, f"The package {name} is not installed.", hint="pip install 'slipway[ml]'"
-            )
+            raise missing_extra("ml", package=name, needed_by="Loading or serving a model")
 
 
 def import_packages() -> None:

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator
 from functools import cached_property
 from typing import Any
 
-from steps.core.errors import Reason, SlipwayError
+from steps.core.errors import Reason, SlipwayError, missing_extra
 from steps.core.store import check_key, object_not_found
 from steps.net.retry import PATIENCE, TIMEOUT, TRANSIENT, Patience, seconds_asked
 from steps.store.bucket import BucketObject, BucketStore, Prefix, check_prefix, parse
@@ -106,11 +106,7 @@ class GcsPrefix(Prefix):
             import google_crc32c  # noqa: F401
             from google.cloud import storage
         except ImportError as error:
-            raise SlipwayError(
-                Reason.MISSING_DEPENDENCY,
-                f"{self.uri} needs the package {error.name}, which is not installed.",
-                hint="pip install 'slipway[gcp]'",
-            ) from None
+            raise missing_extra("gcp", package=str(error.name), needed_by=self.uri) from None
         from google.auth.exceptions import DefaultCredentialsError
 
         try:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator
 from functools import cached_property
 from typing import Any
 
-from steps.core.errors import Reason, SlipwayError
+from steps.core.errors import Reason, SlipwayError, missing_extra
 from steps.core.store import check_key, object_not_found
 from steps.net.retry import PATIENCE, TIMEOUT, TRANSIENT, Patience, seconds_asked
 from steps.store.bucket import BucketObject, BucketStore, Prefix, check_prefix, parse
@@ -116,11 +116,7 @@ class S3Prefix(Prefix):
             import awscrt.checksums  # noqa: F401
             import botocore.session
         except ImportError as error:
-            raise SlipwayError(
-                Reason.MISSING_DEPENDENCY,
-                f"{self.uri} needs the package {error.name}, which is not installed.",
-                hint="pip install 'slipway[s3]'",
-            ) from None
+            raise missing_extra("s3", package=str(error.name), needed_by=self.uri) from None
         from botocore.config import Config
         from botocore.exceptions import BotoCoreError
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from pipelines.local import branch, run_name
+from pipelines.step_table import STEPS
 from steps.core.errors import ExitCode
 from steps.core.graph import MODEL_NODES, REPORT, SERVICE_NODES, Node
 from steps.images.builders.base import BuilderKind
@@ -52,21 +53,21 @@ def test_help_lists_every_flag_and_output_and_imports_nothing_heavy(node: Node, 
     done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, timeout=60)
     assert done.returncode == ExitCode.DONE, done.stderr
     assert f"python -m steps.{node.name}" in done.stdout
-    for field in node.step.inputs.model_fields:
+    for field in STEPS[node.name].inputs.model_fields:
         assert f"--{field.replace('_', '-')} " in done.stdout
     for flag in ("--store", "--scratch", "--outputs", "--run", "--progress"):
         assert flag in done.stdout
-    for field in node.step.outputs.model_fields:
+    for field in STEPS[node.name].outputs.model_fields:
         assert field in done.stdout
     assert not HEAVY & set((tmp_path / "modules").read_text().split())
 
 
 @each_step
 def test_every_input_in_the_graph_is_a_flag_and_every_required_flag_is_in_the_graph(node: Node) -> None:
-    fields = node.step.inputs.model_fields
+    fields = STEPS[node.name].inputs.model_fields
     assert set(node.inputs) <= set(fields)
     assert {name for name, field in fields.items() if field.is_required()} <= set(node.inputs)
-    assert all(field.description for field in (*fields.values(), *node.step.outputs.model_fields.values()))
+    assert all(field.description for field in (*fields.values(), *STEPS[node.name].outputs.model_fields.values()))
 
 
 @pytest.mark.parametrize(
@@ -114,7 +115,7 @@ def test_the_chain_by_hand_gives_what_the_runner_gives(vit_run: Ingested, tmp_pa
         folder = tmp_path / "outputs" / node.name
         command = [sys.executable, "-m", f"steps.{node.name}", "--store", "store", "--outputs", str(folder)]
         command += ["--run", "" if node is REPORT else values["report_run"]]
-        for field in node.step.inputs.model_fields:
+        for field in STEPS[node.name].inputs.model_fields:
             if values.get(field):
                 command += [f"--{field.replace('_', '-')}", values[field]]
         if node.name != "fetch":
@@ -123,7 +124,7 @@ def test_the_chain_by_hand_gives_what_the_runner_gives(vit_run: Ingested, tmp_pa
         done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=200)
         assert done.returncode == ExitCode.DONE, done.stderr
         outputs = {path.name: path.read_text() for path in folder.iterdir()}
-        assert outputs.keys() == node.step.outputs.model_fields.keys()
+        assert outputs.keys() == STEPS[node.name].outputs.model_fields.keys()
         printed = json.loads(done.stdout).items()
         assert {name: json.dumps(value) if isinstance(value, list) else str(value) for name, value in printed} == outputs
         values |= outputs

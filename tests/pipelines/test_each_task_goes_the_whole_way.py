@@ -159,11 +159,12 @@ def test_a_moved_branch_is_noticed_and_only_what_changed_is_done(
 def fetch_of(model: Any, store: Path) -> Any:
     """The receipt of the fetch step for a model, done or found."""
     from pipelines.local import parameters
+    from pipelines.step_table import STEPS
     from steps.core.contract import Context
     from steps.core.graph import FETCH
     from steps.core.receipts import execute
     from steps.store.local import LocalStore
 
     values = parameters(model)
-    inputs = FETCH.step.inputs.model_validate({name: values[source.name] for name, source in FETCH.inputs.items()})
-    return execute(FETCH.step, inputs, Context(store=LocalStore(store), scratch=store / "tmp")).receipt
+    inputs = STEPS["fetch"].inputs.model_validate({name: values[source.name] for name, source in FETCH.inputs.items()})
+    return execute(STEPS["fetch"], inputs, Context(store=LocalStore(store), scratch=store / "tmp")).receipt

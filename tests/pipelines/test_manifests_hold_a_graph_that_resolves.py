@@ -16,13 +16,12 @@ import yaml
 
 from crd.workflow import SPEC_PARAMETERS, TEMPLATE
 from pipelines.manifests import FOLDER
+from pipelines.step_table import STEPS
 from steps.command.main import make_parser
-from steps.core.contract import Step
 from steps.core.errors import Reason
-from steps.core.graph import MODEL_NODES, REPORT, SERVICE_NODES
 
 REFERENCE = re.compile(r"\{\{(.*?)\}\}")
-STEPS: dict[str, Step[Any, Any]] = {node.name: node.step for node in (*MODEL_NODES, *SERVICE_NODES, REPORT)}
+
 ALWAYS = {"workflow.name", "workflow.status"}
 
 

@@ -16,7 +16,7 @@ from enum import StrEnum
 from typing import Any, TypeVar
 
 from steps.core.clock import Clock
-from steps.core.errors import Reason, SlipwayError
+from steps.core.errors import Reason, SlipwayError, missing_extra
 from steps.core.settings import Settings
 from steps.images.cloud_build.request import Order, archive_tag, location
 
@@ -154,11 +154,7 @@ def _connect(settings: Settings) -> tuple[Any, str]:
         from google.auth.exceptions import DefaultCredentialsError
         from google.cloud.devtools import cloudbuild_v1
     except ImportError as error:
-        raise SlipwayError(
-            Reason.MISSING_DEPENDENCY,
-            f"The builder cloudbuild needs the package {error.name}, which is not installed.",
-            hint="pip install 'slipway[gcp]'",
-        ) from None
+        raise missing_extra("gcp", package=str(error.name), needed_by="The builder cloudbuild") from None
     try:
         credentials, project = google.auth.default(scopes=["https://www.googleapis.com/auth/cloud-platform"])
     except DefaultCredentialsError as error:

@@ -11,7 +11,7 @@ from google.cloud.devtools.cloudbuild_v1 import types
 from steps.cloudbuild import STEP
 from steps.core.contract import Context
 from steps.core.documents import BuildPlan
-from steps.core.errors import ExitCode, Reason, SlipwayError
+from steps.core.errors import ExitCode, Reason, SlipwayError, missing_extra
 from steps.core.receipts import execute
 from steps.core.settings import Settings
 from steps.images.builders.base import DOCKERFILE
@@ -284,7 +284,7 @@ def test_without_its_package_it_says_what_to_install(site: Site, monkeypatch: py
     monkeypatch.setitem(sys.modules, "google.cloud.devtools", None)  # as Python notes that there is no such module
     failure = site.fails()
     assert failure.reason is Reason.MISSING_DEPENDENCY
-    assert failure.hint == "pip install 'slipway[gcp]'"
+    assert failure.hint == missing_extra("gcp").hint
 
 
 def test_the_server_of_these_tests_wants_a_token(site: Site, trust: Trust) -> None:

@@ -11,10 +11,11 @@ from typing import Any
 
 import pytest
 
-from steps.cloudbuild import CloudBuildOutputs, cancel_unfinished
+from steps.cloudbuild import CloudBuildOutputs
 from steps.core.errors import ExitCode, Reason, SlipwayError, Terminated
 from steps.core.receipts import Receipt
 from steps.images.cloud_build.build_once import CREATIONS, cancel
+from steps.images.cloud_build.unfinished import cancel_unfinished
 from tests.servers.cloud_build_server import Effect, Fault, Status
 from tests.steps.images.cloud_build import IMAGE, STORE, Site
 

@@ -11,7 +11,7 @@ from random import Random
 
 import pytest
 
-from steps.core.errors import Reason, SlipwayError
+from steps.core.errors import Reason, SlipwayError, missing_extra
 from steps.store.gcs import GcsPrefix, GcsStore
 from steps.store.gcs_upload import PART
 from tests.servers.faulty_server import Effect, Fault
@@ -251,7 +251,7 @@ def test_a_missing_package_is_named_with_the_way_to_install_it() -> None:
         text=True,
         check=True,
     )
-    assert done.stdout == "MissingDependency pip install 'slipway[gcp]'\n"
+    assert done.stdout == f"MissingDependency {missing_extra('gcp').hint}\n"
 
 
 def test_opening_and_addressing_a_store_loads_no_google_package() -> None:

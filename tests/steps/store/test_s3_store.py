@@ -14,7 +14,7 @@ from random import Random
 import pytest
 from awscrt import checksums
 
-from steps.core.errors import Reason, SlipwayError
+from steps.core.errors import Reason, SlipwayError, missing_extra
 from steps.store.ranged import PART
 from steps.store.s3 import S3Prefix, S3Store
 from steps.store.s3_upload import part_size
@@ -252,7 +252,7 @@ def test_a_missing_package_is_named_with_the_way_to_install_it() -> None:
     # -S: without site-packages
     command = [sys.executable, "-S", "-c", use]
     done = subprocess.run(command, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=True)
-    assert done.stdout == "MissingDependency pip install 'slipway[s3]'\n"
+    assert done.stdout == f"MissingDependency {missing_extra('s3').hint}\n"
 
 
 def test_opening_and_addressing_a_store_loads_no_amazon_package() -> None:
