@@ -15,12 +15,12 @@ from pydantic import ValidationError
 from crd.pod_failures import NOT_STARTING, TERMINATED, plain, read_failure, recognise, refused, why_it_waits
 from crd.status import MAX_MESSAGE, Condition, ConditionType, LastFailure, ModelStatus, ProgressReason, ServiceStatus
 from crd.types import ModelSpec
-from crd.workflow import BUILDERS, workflow_name
+from crd.workflow import workflow_name
 from crd.workflow_nodes import REPORT, Run, StepRun, Try, read_run
 from steps.core.errors import Reason
 from steps.core.receipts import Failure
 from steps.core.text import display_text, format_bytes
-from steps.images.builders.base import BuilderKind
+from steps.images.builders.supported import IN_CLUSTER, BuilderKind
 from steps.tasks.table import AUTO
 
 Verdict = tuple[Literal["True", "False", "Unknown"], str, str]  # status, reason, message
@@ -72,10 +72,10 @@ def problem_with(spec: Mapping[str, Any]) -> Failure | None:
             for problem in error.errors(include_url=False)
         )
         return plain(Reason.INVALID_MANIFEST, "\n".join(said))
-    if builder and builder not in BUILDERS:
+    if builder and builder not in IN_CLUSTER:
         return plain(
             Reason.BUILDER_MISSING,
-            f"The builder {builder} needs a program of the machine it runs on. Possible in a cluster: {', '.join(BUILDERS)}.",
+            f"The builder {builder} needs a program of the machine it runs on. Possible in a cluster: {', '.join(IN_CLUSTER)}.",
             hint=f"Set `builder: {BuilderKind.PLAN}`, which says how to make the image of the archive, "
             "or use `slipway run` on a machine with buildah, podman or docker.",
         )

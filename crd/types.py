@@ -16,7 +16,7 @@ from pydantic.alias_generators import to_camel
 from steps.core.errors import SlipwayError
 from steps.core.names import ModelName
 from steps.frameworks.base import Framework
-from steps.images.builders.base import BuilderKind
+from steps.images.builders.supported import BuilderKind
 from steps.net.urls import check_source
 from steps.sources.base import SourceKind
 from steps.tasks.table import AUTO, MAX_SERVICES, resolve

@@ -11,8 +11,6 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from steps.images.builders.base import BuilderKind
-
 TEMPLATE = "slipway-ingest"
 PIPELINE_VERSION = "v1"  # a new one would run finished generations again under a new name; the status keeps it from that
 MODEL_LABEL = "slipway.dev/model"
@@ -31,9 +29,6 @@ SPEC_PARAMETERS = {
     "expected_set_digest": "expectedSetDigest",
     "builder": "builder",
 }
-
-# What may make an image in a pod. `local` wants a program that builds images, and more rights than any pod of ours has.
-BUILDERS = (BuilderKind.PLAN, BuilderKind.OCI, BuilderKind.CLOUDBUILD)
 
 
 def workflow_name(uid: str, generation: int) -> str:

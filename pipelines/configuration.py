@@ -12,10 +12,9 @@ from collections.abc import Callable, Iterator, Mapping
 from difflib import get_close_matches
 from pathlib import Path
 
-from crd.workflow import BUILDERS
 from steps.core.errors import Reason, SlipwayError
 from steps.core.settings import FILE, PREFIX, Settings, read_settings, variable
-from steps.images.builders.base import BuilderKind
+from steps.images.builders.supported import IN_CLUSTER, configured_builder
 from steps.images.cloud_build.request import location
 from steps.images.registry.reference import Reference
 from steps.net.urls import HTTP_HOSTS
@@ -26,7 +25,6 @@ CREDENTIALS, REGISTRY = "slipway-credentials", "slipway-registry"
 MOUNTED = "/etc/slipway/credentials"
 VARIABLES = (*map(variable, Settings.model_fields), HTTP_HOSTS)
 NOWHERE = Path("/nonexistent")  # a folder without a slipway.toml, as a pod's
-PUSHING = (BuilderKind.OCI, BuilderKind.CLOUDBUILD)  # what makes no image without pushing it
 NEAR = 0.8  # how alike a mistyped name is to the right one
 _SECRET = re.compile(r"(SECRET|TOKEN|PASSWORD|PASSWD|CREDENTIALS?|API_?KEY)(_|$)|_KEY$", re.IGNORECASE)
 _USER_IN_ADDRESS = re.compile(r"://[^/\s@]+@")
@@ -42,7 +40,9 @@ def read(variables: Mapping[str, str], folder: Path | None = None) -> tuple[Sett
     wrong: list[SlipwayError] = []
     while True:
         try:
-            return read_settings(sound, folder), wrong
+            settings = read_settings(sound, folder)
+            configured_builder(settings)
+            return settings, wrong
         except SlipwayError as error:
             wrong.append(error)
             named = next((each for each in VARIABLES if error.message.startswith(f"{each}: ")), None)
@@ -77,9 +77,9 @@ def check_cluster(data: Mapping[str, str], namespace: str) -> tuple[Settings, li
     if not settings.store.startswith(BUCKETS):
         said = f"SLIPWAY_STORE is {settings.store}, and each step runs in a pod of its own: only a bucket is seen by all."
         wrong.append(SlipwayError(Reason.UNSUPPORTED_STORE, said, hint=install("store", "gs://BUCKET/PREFIX") + ", or s3://…"))
-    if settings.builder not in BUILDERS:
+    if settings.builder not in IN_CLUSTER:
         said = f"SLIPWAY_BUILDER is {settings.builder}, and no cluster has it: pods may not run programs that build images."
-        wrong.append(SlipwayError(Reason.INVALID_INPUT, said, hint=f"There are {', '.join(BUILDERS)}."))
+        wrong.append(SlipwayError(Reason.INVALID_INPUT, said, hint=f"There are {', '.join(IN_CLUSTER)}."))
     for name, value in given.items():
         if near := _meant(name):
             take_back = f"`--set {name}=` takes it back. There are {', '.join(VARIABLES)}."
@@ -91,12 +91,15 @@ def check_cluster(data: Mapping[str, str], namespace: str) -> tuple[Settings, li
 
 def _misfits(settings: Settings, mend: Callable[[str, str], str]) -> Iterator[SlipwayError]:
     """Where a setting asks for another one. ``mend`` says how to set one to a value."""
-    if settings.builder in PUSHING and not settings.registry:
-        said = f"SLIPWAY_REGISTRY is not set, and the builder {settings.builder} pushes the images that it makes."
+    builder = configured_builder(settings).builder
+    if builder.needs_registry and not settings.registry:
+        said = f"SLIPWAY_REGISTRY is not set, and the builder {builder.name} pushes the images that it makes."
         yield SlipwayError(Reason.INVALID_INPUT, said, hint=mend("registry", "HOST/PATH"))
-    if settings.builder is BuilderKind.CLOUDBUILD and not settings.store.startswith("gs://"):
-        said = f"SLIPWAY_STORE is {settings.store}, and Cloud Build takes its source from Google Cloud Storage alone."
-        hint = f"{mend('store', 'gs://BUCKET/PREFIX')} The builder oci takes any store."
+    if builder.store_schemes and not settings.store.startswith(builder.store_schemes):
+        schemes = " or ".join(builder.store_schemes)
+        said = f"SLIPWAY_STORE is {settings.store}, and the builder {builder.name} takes its source from {schemes} alone."
+        others = ", ".join(kind for kind in IN_CLUSTER if not kind.builder.store_schemes)
+        hint = f"{mend('store', f'{builder.store_schemes[0]}BUCKET/PREFIX')} Any store will do for the builders {others}."
         yield SlipwayError(Reason.UNSUPPORTED_STORE, said, hint=hint)
     for sound in (lambda: location(settings), lambda: Reference.parse(f"{settings.registry or 'host.example'}/name")):
         try:

@@ -16,9 +16,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from crd.types import API_VERSION
-from crd.workflow import BUILDERS, GENERATION_LABEL, MODEL_LABEL, PIPELINE_VERSION, SPEC_PARAMETERS, TEMPLATE, UID_LABEL
+from crd.workflow import GENERATION_LABEL, MODEL_LABEL, PIPELINE_VERSION, SPEC_PARAMETERS, TEMPLATE, UID_LABEL
 from pipelines.access import EVENT_SOURCE_ACCOUNT, LABELS, SENSOR_ACCOUNT
 from pipelines.workflow_template import UID, restricted
+from steps.images.builders.supported import IN_CLUSTER
 
 BUS = "default"  # what EventSources and Sensors take when they name none
 BUS_VERSION = "2.10.29"  # of NATS; Argo Events 1.9.10 knows it
@@ -146,7 +147,7 @@ def read_event() -> str:
     labels = {MODEL_LABEL: "$metadata.name", UID_LABEL: "$metadata.uid", GENERATION_LABEL: "($metadata.generation | tostring)"}
     return READ_EVENT.format(
         version=PIPELINE_VERSION,
-        builders=", ".join(json.dumps(each) for each in (None, *BUILDERS)),
+        builders=", ".join(json.dumps(each) for each in (None, *IN_CLUSTER)),
         labels=", ".join(f"{json.dumps(label)}: {value}" for label, value in labels.items()),
         fields=json.dumps(list(SPEC_PARAMETERS.items())),
     )

@@ -28,7 +28,7 @@ from steps.core.graph import FETCH, MODEL_NODES, REPORT, SERVICE_NODES, InputSou
 from steps.core.progress import Progress, event_from_json
 from steps.core.receipts import Failure, Receipt, execute, find_result, read_records
 from steps.core.settings import read_settings
-from steps.images.builders.base import BuilderKind
+from steps.images.builders.supported import BuilderKind, configured_builder
 from steps.store.supported import BUCKETS
 from steps.tasks.table import AUTO
 
@@ -107,7 +107,7 @@ class _Run:
     def __init__(self, model: Model, store: str, observer: Observer) -> None:
         self.store, self.observer = store, observer
         self.values = parameters(model)
-        self.builder = model.spec.builder or read_settings().builder
+        self.builder = model.spec.builder or configured_builder(read_settings())
         self.outcome = Outcome(self.values["run"], nodes(model.spec.services, self.builder))
 
     def all(self) -> Outcome:

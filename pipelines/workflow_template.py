@@ -40,11 +40,11 @@ from hera.workflows.models import (
     VolumeMount,
 )
 
-from crd.workflow import BUILDERS
 from pipelines.step_table import STEPS
 from steps import __version__
 from steps.core.graph import BUILD, MODEL_NODES, REPORT, SERVICE_NODES, InputSource, Node, Output, Param, Service
 from steps.frameworks.base import Framework
+from steps.images.builders.supported import IN_CLUSTER
 from steps.sources.base import SourceKind
 
 NAME = "slipway-ingest"
@@ -95,7 +95,7 @@ PARAMETERS: Mapping[str, tuple[str, str | None, tuple[str, ...]]] = {
     "include": ("Patterns of files to take beside the usual choice, as a JSON list", "[]", ()),
     "exclude": ("Patterns of files to leave out, as a JSON list", "[]", ()),
     "expected_set_digest": ("Refuse any other content", "", ()),
-    "builder": ("What makes the image; when empty, what the settings say", "", ("", *BUILDERS)),
+    "builder": ("What makes the image; when empty, what the settings say", "", ("", *IN_CLUSTER)),
 }
 
 

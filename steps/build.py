@@ -17,8 +17,9 @@ from steps.core.errors import Reason, SlipwayError
 from steps.core.lock import Lock, Sha256
 from steps.core.names import ModelName
 from steps.core.settings import IMAGE_PATTERN, REGISTRY_PATTERN, read_settings
-from steps.images.builders.base import DOCKERFILE, BuilderKind, BuildRequest, open_builder
-from steps.images.description import CODE, REQUIREMENTS, WEIGHTS
+from steps.images.builders.base import BuildRequest
+from steps.images.builders.supported import BuilderKind, configured_builder
+from steps.images.description import CODE, DOCKERFILE, REQUIREMENTS, WEIGHTS
 from steps.images.description import labels as image_labels
 from steps.package.unpack import MODEL, unpack
 from steps.tasks.table import resolve
@@ -29,7 +30,9 @@ class BuildInputs(Inputs):
     service: str = Field(description="the task that the image serves")
     archive: str = Field(description="store key of the archive")
     archive_digest: Sha256 = Field(description="its sha256")
-    builder: BuilderKind = Field(default_factory=lambda: read_settings().builder, description="what makes the image")
+    builder: BuilderKind = Field(
+        default_factory=lambda: configured_builder(read_settings()), description="what makes the image"
+    )
     registry: str = Field(
         default_factory=lambda: read_settings().registry,
         description="where the image goes: HOST[:PORT][/PATH]",
@@ -44,20 +47,19 @@ class BuildOutputs(Outputs):
     plan: str = Field(description="store key of the build plan")
     image: str = Field(description="the image's name and tag")
     image_digest: str = Field(description="sha256:… of the image; empty where this step only plans")
-    awaits: str = Field(description="the step that has the image built: cloudbuild for this builder; empty where none is left")
+    awaits: str = Field(description="the step that has the image built later, such as cloudbuild; empty where none is left")
 
 
 def run(inputs: BuildInputs, context: Context) -> BuildOutputs:
     task = resolve(inputs.service)
-    awaits = inputs.builder.value if inputs.builder is BuilderKind.CLOUDBUILD else ""
-    if inputs.builder in (BuilderKind.CLOUDBUILD, BuilderKind.OCI) and not inputs.registry:
+    if inputs.builder.builder.needs_registry and not inputs.registry:
         raise SlipwayError(
             Reason.INVALID_INPUT,
             f"The builder {inputs.builder} pushes the image, and no registry is named.",
             hint='Set SLIPWAY_REGISTRY, or `registry = "…"` in slipway.toml: HOST/PATH, such as '
             "REGION-docker.pkg.dev/PROJECT/REPOSITORY.",
         )
-    builder = open_builder(inputs.builder)
+    builder = inputs.builder.builder.open()
     where = context.store.locate(inputs.archive)
     prefix = f"contexts/{inputs.name}-{task.name}-{inputs.archive_digest[:16]}"
     with context.private_folder() as scratch:
@@ -78,7 +80,7 @@ def run(inputs: BuildInputs, context: Context) -> BuildOutputs:
     context.progress.note(f"The build context is in {context.store.locate(prefix)}.")
     command = builder.command(replace(request, context=Path(context.store.locate(prefix))))
     plan = BuildPlan(
-        builder=inputs.builder,
+        builder=builder.name,
         image=request.image,
         registry=inputs.registry,
         base_image=inputs.base_image,
@@ -89,7 +91,9 @@ def run(inputs: BuildInputs, context: Context) -> BuildOutputs:
         layers=layers,
         image_digest=digest,
     )
-    return BuildOutputs(plan=context.publish_document("plans", plan), image=plan.image, image_digest=digest, awaits=awaits)
+    return BuildOutputs(
+        plan=context.publish_document("plans", plan), image=plan.image, image_digest=digest, awaits=builder.later_step
+    )
 
 
 def image_name(registry: str, name: str, archive_digest: str) -> str:

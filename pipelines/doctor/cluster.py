@@ -31,7 +31,7 @@ from pipelines.doctor.finding import CLUSTER, Finding, Missing, check
 from steps import __version__
 from steps.core.errors import Reason, SlipwayError
 from steps.core.settings import Settings
-from steps.images.builders.base import BuilderKind
+from steps.images.builders.supported import configured_builder
 
 # As in pipelines.workflow_template and pipelines.access, which need hera.
 SETTINGS, OPERATOR, STEPS = "slipway-settings", "slipway-operator", "slipway-steps"
@@ -135,7 +135,7 @@ def _secrets(cluster: Cluster, settings: Settings, data: dict[str, str]) -> Iter
     for name, key in files.items():
         create = f"kubectl -n {cluster.namespace} create secret generic {CREDENTIALS} --from-file={key}=FILE"
         yield _check(f"Secret {CREDENTIALS}, for {name}", create, _seen, _file, cluster, CREDENTIALS, key)
-    if settings.builder is BuilderKind.OCI and settings.registry:
+    if configured_builder(settings).builder.pushes_itself and settings.registry:
         host = settings.registry.partition("/")[0]
         create = (
             f"kubectl -n {cluster.namespace} create secret docker-registry {REGISTRY} --docker-server={host} "

@@ -7,7 +7,6 @@ is not finished is seen by nobody. The names of credentials are shown, and nothi
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import os
 import shutil
 from collections.abc import Iterator, Mapping
@@ -19,10 +18,8 @@ from steps.core.clock import SystemClock
 from steps.core.errors import Reason, SlipwayError, missing_extra
 from steps.core.settings import FILE, Settings, variable
 from steps.core.text import format_bytes
-from steps.images.builders.base import BuilderKind
-from steps.images.builders.local import LocalBuilder
-from steps.images.cloud_build.client import Builds
-from steps.images.cloud_build.request import machine as machine_type
+from steps.images.builders.base import Builder
+from steps.images.builders.supported import configured_builder
 from steps.images.registry.credentials import config_file, find_credentials
 from steps.images.registry.reference import Reference
 from steps.images.registry.session import Session
@@ -70,12 +67,14 @@ def settings_findings(settings: Settings, wrong: list[SlipwayError], *, by_flag:
 def destinations(settings: Settings) -> Iterator[Finding]:
     """The store, the builder and the registry, and who one is to Google where Google is asked."""
     yield check(MACHINE, f"store {settings.store}", lambda: _store(settings.store))
-    yield check(MACHINE, f"builder {settings.builder}", lambda: _builder(settings))
+    builder = configured_builder(settings).builder
+    yield check(MACHINE, f"builder {builder.name}", lambda: builder.check(settings, BriefClock()))
     if settings.registry:
         # Other builders may be named by a Model; the program of `local` has credentials of its own as well.
-        needed = settings.builder is BuilderKind.OCI
-        yield check(MACHINE, f"registry {settings.registry}", lambda: _registry(settings), required=needed)
-    if settings.builder is BuilderKind.CLOUDBUILD or settings.store.startswith("gs://"):
+        yield check(
+            MACHINE, f"registry {settings.registry}", lambda: _registry(settings, builder), required=builder.pushes_itself
+        )
+    if builder.needs_google_cloud or settings.store.startswith("gs://"):
         yield check(MACHINE, "Google Cloud credentials", lambda: _google()[0], LOG_IN, required=False)
 
 
@@ -142,32 +141,10 @@ def _s3(uri: str) -> str:
     return f"objects may be written (an upload was begun and taken back), with credentials from {method}"
 
 
-def _builder(settings: Settings) -> str:
-    match settings.builder:
-        case BuilderKind.PLAN:
-            return "images are planned, and none is made"
-        case BuilderKind.LOCAL:
-            return f"{LocalBuilder.find().program} is here"
-        case BuilderKind.OCI:
-            if importlib.util.find_spec("pip") is None:
-                raise Missing("the package pip, which it takes the image's packages with, is not here", "python -m ensurepip")
-            return "pip is here, and nothing else is needed"
-        case BuilderKind.CLOUDBUILD:
-            return _cloud_build(settings)
-
-
-def _cloud_build(settings: Settings) -> str:
-    clock = BriefClock()
-    with Builds(settings, clock) as builds:
-        machine_type(settings.build_machine)
-        builds.of_archive(PROBE)  # there is none: a list of nothing tells that the API is on and may be asked
-        return f"{builds.parent} lets you list builds; whether you may make them shows with the first one"
-
-
-def _registry(settings: Settings) -> str:
+def _registry(settings: Settings, builder: type[Builder]) -> str:
     """Begins the upload of a blob and cancels it, as the distribution specification has it."""
-    if settings.builder is BuilderKind.CLOUDBUILD:
-        return "Cloud Build pushes there, as its own account: what that may do cannot be seen from here"
+    if builder.service:
+        return f"{builder.service} pushes there, as its own account: what that may do cannot be seen from here"
     target = Reference.parse(f"{settings.registry}/{PROBE}")
     host, repository = target.host, target.repository
     rights = (f"repository:{repository}:pull,push",)

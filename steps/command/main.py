@@ -28,6 +28,7 @@ from steps.core.progress import JsonProgress, PlainProgress, Progress
 from steps.core.receipts import Failure, execute
 from steps.core.settings import read_settings
 from steps.core.text import display_text
+from steps.images.builders.supported import configured_builder
 from steps.store.local import LocalStore
 from steps.store.supported import open_store
 
@@ -183,7 +184,11 @@ def field_type(model: type[Inputs], name: str) -> Any:
 
 def open_context(store_uri: str, scratch: str, progress: Progress) -> Context:
     """The context of a real run; without an address, in the store of the settings."""
-    store = open_store(store_uri or read_settings().store)
+    if not store_uri:
+        settings = read_settings()
+        configured_builder(settings)  # refused by the first step, not by the one that builds
+        store_uri = settings.store
+    store = open_store(store_uri)
     if scratch:
         folder = Path(scratch)
     elif isinstance(store, LocalStore):

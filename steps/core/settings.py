@@ -15,10 +15,9 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, ValidationError
 
 from steps.core.errors import Reason, SlipwayError
-from steps.images.builders.base import BuilderKind
 
 PREFIX = "SLIPWAY_"
 FILE = "slipway.toml"
@@ -41,7 +40,7 @@ class Settings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     store: str = Field(".slipway", min_length=1, description="where results go: a folder, file:///folder, gs://… or s3://…")
-    builder: BuilderKind = Field(BuilderKind.PLAN, description="what makes images, where the Model names nothing")
+    builder: str = Field("plan", description="what makes images, where the Model names nothing")
     registry: str = Field("", pattern=REGISTRY_PATTERN, description="where images go: HOST[:PORT][/PATH]; empty: nowhere")
     base_image: str = Field(BASE_IMAGE, pattern=IMAGE_PATTERN, description="image to build on")
     plain_http: Listed = Field((), description="registries, as HOST:PORT, that are asked by HTTP instead of HTTPS")
@@ -64,6 +63,12 @@ class Settings(BaseModel):
         "", pattern=r"^(gs://.+)?$", description="gs://bucket for the logs of Cloud Build; empty: its default"
     )
 
+    _places: dict[str, str] = PrivateAttr(default_factory=dict)
+
+    def place(self, name: str) -> str:
+        """Where a setting was made, for a message: its variable, or the file and the line's name; its name for a default."""
+        return self._places.get(name, name)
+
 
 def read_settings(environment: Mapping[str, str] | None = None, folder: Path | None = None) -> Settings:
     """The settings of this process, or of another place. Raises ``InvalidInput``, naming the file or the variable."""
@@ -71,7 +76,7 @@ def read_settings(environment: Mapping[str, str] | None = None, folder: Path | N
     path = (folder or Path()) / FILE
     values = {**_from_file(path), **_from_environment(environment)}
     try:
-        return Settings.model_validate({name: value for name, (value, _) in values.items()})
+        settings = Settings.model_validate({name: value for name, (value, _) in values.items()})
     except ValidationError as error:
         problem = error.errors(include_url=False, include_context=False)[0]
         name = str(problem["loc"][0])
@@ -79,6 +84,8 @@ def read_settings(environment: Mapping[str, str] | None = None, folder: Path | N
         raise SlipwayError(
             Reason.INVALID_INPUT, f"{where}: {problem['msg']}.", hint=f"It is {Settings.model_fields[name].description}."
         ) from None
+    settings._places.update({name: where for name, (_, where) in values.items()})
+    return settings
 
 
 def variable(name: str) -> str:

@@ -15,6 +15,7 @@ from typing import Any
 HOME = "/bento"
 PACKAGES = "/opt/packages"
 REQUIREMENTS = "env/python/requirements.txt"
+DOCKERFILE = "env/docker/Dockerfile"
 PYTHON_VERSION = "3.11"  # the minor version that the requirements are locked for
 USER = "10001:10001"
 PORT = 3000

@@ -16,10 +16,9 @@ from typing import Any
 import pytest
 
 from crd.kubernetes_client import DEPLOYMENT, MODEL, WORKFLOW, Cluster
-from crd.workflow import BUILDERS
 from pipelines.commands.install import wait
 from steps.core.errors import ExitCode, Reason, SlipwayError
-from steps.images.builders.base import BuilderKind
+from steps.images.builders.supported import IN_CLUSTER, BuilderKind
 from tests.conftest import FakeClock
 
 MODELS = "/apis/slipway.dev/v1alpha1/namespaces/slipway/models"
@@ -236,7 +235,7 @@ def test_a_builder_that_no_cluster_has_starts_no_workflow(
     server: Server, environment: Mapping[str, str], tmp_path: Path
 ) -> None:
     path = tmp_path / "model.yaml"
-    for builder in set(BuilderKind) - set(BUILDERS):
+    for builder in set(BuilderKind) - set(IN_CLUSTER):
         path.write_text(f"{Path('crd/samples/git-lfs.yaml').read_text()}  builder: {builder}\n")
         server.asked.clear()
         done = slipway("submit", "-f", str(path), "--workflow", **environment)

@@ -15,7 +15,7 @@ from pipelines.local import branch, run_name
 from pipelines.step_table import STEPS
 from steps.core.errors import ExitCode
 from steps.core.graph import MODEL_NODES, REPORT, SERVICE_NODES, Node
-from steps.images.builders.base import BuilderKind
+from steps.images.builders.supported import BuilderKind
 from tests.pipelines.conftest import Ingested
 from tests.servers.network_namespace import without_network
 

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from crd.workflow import BUILDERS, SPEC_PARAMETERS, thin_workflow
+from crd.workflow import SPEC_PARAMETERS, thin_workflow
 from pipelines.access import EVENT_SOURCE_ACCOUNT, RULES, SENSOR_ACCOUNT
 from pipelines.events import event_bus, event_source, events, read_event, sensor
-from steps.images.builders.base import BuilderKind
+from steps.images.builders.supported import IN_CLUSTER, BuilderKind
 
 # What `templateReferencing: Secure` lets a Workflow set beside the reference is more than this; nothing else is needed.
 THIN = {"workflowTemplateRef", "arguments"}
@@ -66,7 +66,7 @@ def test_the_sensor_needs_no_more_than_its_right() -> None:
 
 
 @pytest.mark.skipif(not shutil.which("jq"), reason="there is no jq")
-@pytest.mark.parametrize(("builder", "wanted"), [(None, True), *((each.value, each in BUILDERS) for each in BuilderKind)])
+@pytest.mark.parametrize(("builder", "wanted"), [(None, True), *((each.value, each in IN_CLUSTER) for each in BuilderKind)])
 def test_the_sensor_starts_nothing_that_no_pod_can_build(builder: str | None, wanted: bool) -> None:
     spec = {"builder": builder} if builder else {}
     event = {"body": {"metadata": {"name": "a", "uid": "u", "generation": 1}, "spec": spec}, "oldBody": None}

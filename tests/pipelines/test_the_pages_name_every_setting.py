@@ -12,7 +12,7 @@ from pipelines import configuration
 from pipelines import workflow_template as argo
 from pipelines.commands import install
 from steps.core.settings import Settings
-from steps.images.builders.base import BuilderKind
+from steps.images.builders.supported import BuilderKind, configured_builder
 
 ROOT = Path(__file__).parents[2]
 README, CLOUDS = (ROOT / "README.md"), (ROOT / "docs/google-cloud.md")
@@ -37,7 +37,7 @@ def test_the_samples_are_settings_that_fit_together(page: Path, tmp_path: Path) 
     (tmp_path / "slipway.toml").write_text(sample)
     settings, wrong = configuration.check_here({}, tmp_path)
     assert wrong == []
-    assert settings.builder in configuration.PUSHING
+    assert configured_builder(settings).builder.needs_registry
 
 
 @pytest.mark.parametrize("page", [README, CLOUDS], ids=lambda path: path.name)

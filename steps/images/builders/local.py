@@ -16,11 +16,13 @@ import subprocess
 from enum import StrEnum
 from pathlib import Path
 
+from steps.core.clock import Clock
 from steps.core.errors import Reason, SlipwayError
 from steps.core.process import run_program
 from steps.core.progress import Progress
-from steps.core.settings import read_settings
-from steps.images.builders.base import DOCKERFILE, BuildRequest
+from steps.core.settings import Settings, read_settings
+from steps.images.builders.base import Builder, BuildRequest
+from steps.images.description import DOCKERFILE
 from steps.images.registry.reference import is_plain
 
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
@@ -35,18 +37,28 @@ class Program(StrEnum):
     DOCKER = "docker"
 
 
-class LocalBuilder:
-    """``builder: local``."""
+class LocalBuilder(Builder):
+    """Runs the Dockerfile with a program of this machine, and pushes the image with it where a registry is set."""
+
+    name = "local"
+    title = "runs buildah, podman or docker, whichever is here"
+    needs_program = True
 
     def __init__(self, program: Program) -> None:
         self.program = program
 
     @classmethod
-    def find(cls) -> LocalBuilder:
+    def open(cls) -> LocalBuilder:
+        """The builder with the first program that is installed and running. Raises ``BuilderMissing`` where there is none."""
         for program in Program:
             if shutil.which(program) and _works(program):
                 return cls(program)
         raise SlipwayError(Reason.BUILDER_MISSING, "None of buildah, podman and docker is installed and running here.")
+
+    @classmethod
+    def check(cls, settings: Settings, clock: Clock) -> str:
+        """Say which program there is. Raises ``BuilderMissing`` where there is none."""
+        return f"{cls.open().program} is here"
 
     def command(self, request: BuildRequest) -> list[str]:
         return build_command(self.program, request)

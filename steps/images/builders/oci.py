@@ -7,24 +7,42 @@ order of it.
 
 from __future__ import annotations
 
+import importlib.util
 import json
 
+from steps.core.clock import Clock
 from steps.core.errors import Reason, SlipwayError
 from steps.core.progress import Progress
-from steps.core.settings import read_settings
+from steps.core.settings import Settings, read_settings
 from steps.images import description as image
 from steps.images.assembly.assemble import assemble, push
 from steps.images.assembly.base_image import read_base
 from steps.images.assembly.layers import files_below, plain_layer, zipped_layer
 from steps.images.assembly.pip_layers import package_layers
-from steps.images.builders.base import BuildRequest
+from steps.images.builders.base import Builder, BuildRequest
 from steps.images.registry.reference import Reference
 from steps.images.registry.repository import Repository
 from steps.package.unpack import MODEL
 
 
-class OciBuilder:
-    """``builder: oci``."""
+class OciBuilder(Builder):
+    """Assembles the image itself and pushes it."""
+
+    name = "oci"
+    title = "puts the image together itself, layer by layer, and pushes it"
+    needs_registry = True
+    pushes_itself = True
+
+    @classmethod
+    def check(cls, settings: Settings, clock: Clock) -> str:
+        """Find pip, which brings the packages of the image. Raises ``BuilderMissing`` without it."""
+        if importlib.util.find_spec("pip") is None:
+            raise SlipwayError(
+                Reason.BUILDER_MISSING,
+                "the package pip, which it takes the image's packages with, is not here",
+                hint="python -m ensurepip",
+            )
+        return "pip is here, and nothing else is needed"
 
     def command(self, request: BuildRequest) -> list[str]:
         """None: no program makes this image."""

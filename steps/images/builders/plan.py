@@ -1,24 +1,30 @@
-"""The builder that builds nothing: the context and the Dockerfile are written, and the command is named."""
+"""The builder ``plan``: it builds nothing. The build context and the Dockerfile are written, and the command is named."""
 
 from __future__ import annotations
 
+from steps.core.clock import Clock
 from steps.core.progress import Progress
-from steps.images.builders.base import BuilderKind, BuildRequest
+from steps.core.settings import Settings
+from steps.images.builders.base import Builder, BuildRequest
 from steps.images.builders.local import Program, build_command
 
 
-class PlanBuilder:
-    """``builder: plan``, and what ``build`` does where a later step has the image built."""
+class PlanBuilder(Builder):
+    """Writes a plan: the complete build context, and the command that would build it with docker."""
 
-    def __init__(self, kind: BuilderKind = BuilderKind.PLAN) -> None:
-        self.kind = kind
+    name = "plan"
+    title = "writes the complete build context and the command that builds it, and makes no image"
+
+    @classmethod
+    def check(cls, settings: Settings, clock: Clock) -> str:
+        """Find nothing missing: a plan needs nothing."""
+        return "images are planned, and none is made"
 
     def command(self, request: BuildRequest) -> list[str]:
+        """The arguments of docker; podman and buildah take the same."""
         return build_command(Program.DOCKER, request)
 
     def build(self, request: BuildRequest, progress: Progress) -> str:
-        if self.kind is BuilderKind.PLAN:
-            progress.note(f"{request.image} is planned, not built: the builder `plan` makes no image.")
-        else:
-            progress.note(f"{request.image} is planned: the step `{self.kind}` has it built.")
+        """Build nothing, and say so."""
+        progress.note(f"{request.image} is planned, not built: the builder `{self.name}` makes no image.")
         return ""

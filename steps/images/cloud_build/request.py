@@ -20,7 +20,7 @@ from steps.core.digest import canonical_json, sha256_bytes
 from steps.core.errors import Reason, SlipwayError
 from steps.core.settings import Settings
 from steps.core.store import Store
-from steps.images.builders.base import DOCKERFILE
+from steps.images.description import DOCKERFILE
 from steps.store.gcs import GcsPrefix
 
 DOCKER = "gcr.io/cloud-builders/docker"

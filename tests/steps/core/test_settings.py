@@ -10,7 +10,7 @@ from steps.build import BuildInputs
 from steps.command.main import make_parser, parse_inputs
 from steps.core.errors import Reason, SlipwayError
 from steps.core.settings import Settings, read_settings, variable
-from steps.images.builders.base import BuilderKind
+from steps.images.builders.supported import BuilderKind
 
 ARCHIVE = {"name": "m", "service": "ner", "archive": "archives/x", "archive_digest": "0" * 64}
 

@@ -16,7 +16,7 @@ from steps.core.contract import Context
 from steps.core.documents import ModelFacts
 from steps.core.lock import Lock, LockedFile
 from steps.core.receipts import execute
-from steps.images.builders.base import BuilderKind
+from steps.images.builders.supported import BuilderKind
 from steps.package.tar_writer import Entry, tar_gz
 from steps.render import render
 from steps.store.local import LocalStore

@@ -17,7 +17,7 @@ from steps.core.contract import Context
 from steps.core.documents import BuildPlan
 from steps.core.errors import SlipwayError
 from steps.core.receipts import execute
-from steps.images.builders.base import DOCKERFILE
+from steps.images.description import DOCKERFILE
 from steps.store.supported import open_store
 from tests.conftest import FakeClock, RecordedProgress
 from tests.docker_build import DockerBuild, Log

@@ -14,7 +14,7 @@ import pytest
 
 from steps.core.documents import BuildPlan
 from steps.core.errors import ExitCode, Reason, SlipwayError
-from steps.images.builders.base import BuilderKind
+from steps.images.builders.supported import BuilderKind
 from tests.servers.oci_registry import Effect, Fault, OciRegistry, digest_of, layer_of
 from tests.steps.images.assembly import ENVIRONMENT, WEIGHTS, Workshop, docker_config, put_base, wheels
 

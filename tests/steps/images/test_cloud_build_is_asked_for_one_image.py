@@ -14,8 +14,8 @@ from steps.core.documents import BuildPlan
 from steps.core.errors import ExitCode, Reason, SlipwayError, missing_extra
 from steps.core.receipts import execute
 from steps.core.settings import Settings
-from steps.images.builders.base import DOCKERFILE
 from steps.images.cloud_build.request import Order, Source
+from steps.images.description import DOCKERFILE
 from tests.servers.cloud_build_server import SERVICE, Fault
 from tests.servers.trust import Trust
 from tests.steps.images.cloud_build import IMAGE, LABELS, Recorder, Site

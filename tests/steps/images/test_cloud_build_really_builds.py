@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from steps.core.errors import Reason
-from steps.images.builders.base import DOCKERFILE
+from steps.images.description import DOCKERFILE
 from tests.docker_build import BuildahRunner
 from tests.servers.cloud_build_server import Effect, Fault
 from tests.servers.gcs_server import GcsServer

@@ -11,7 +11,7 @@ from steps.build import STEP, BuildInputs
 from steps.core.documents import BuildPlan
 from steps.core.errors import Reason, SlipwayError
 from steps.core.receipts import execute
-from steps.images.builders.base import BuilderKind
+from steps.images.builders.supported import BuilderKind
 from tests.steps.package.conftest import Made
 
 

@@ -23,8 +23,10 @@ from steps.core.documents import BuildPlan
 from steps.core.errors import ExitCode, Reason, SlipwayError, Terminated
 from steps.core.progress import ProgressEvent
 from steps.core.receipts import execute
-from steps.images.builders.base import DOCKERFILE, BuilderKind, BuildRequest, open_builder
+from steps.images.builders.base import BuildRequest
 from steps.images.builders.local import LocalBuilder, Program, build_command
+from steps.images.builders.supported import BuilderKind
+from steps.images.description import DOCKERFILE
 from steps.package.unpack import unpack
 from tests.conftest import RecordedProgress
 from tests.servers.oci_registry import Fault, OciRegistry
@@ -266,7 +268,7 @@ def test_docker_tells_the_digest_in_its_last_line(
 
 @needs_buildah
 def test_buildah_is_found_first(monkeypatch: pytest.MonkeyPatch) -> None:
-    builder = open_builder(BuilderKind.LOCAL)
+    builder = BuilderKind.LOCAL.builder.open()
     assert isinstance(builder, LocalBuilder)
     assert builder.program is Program.BUILDAH
 
@@ -283,7 +285,7 @@ def scripted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str],
     def found(script: str) -> LocalBuilder:
         program(tmp_path / "bin", script)
         monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:/usr/bin:/bin")
-        return LocalBuilder.find()
+        return LocalBuilder.open()
 
     return found
 
