@@ -56,8 +56,8 @@ def test_what_is_wrong_in_the_file_is_named(text: str, said: str, tmp_path: Path
 
 
 def test_what_is_wrong_in_the_environment_is_named(tmp_path: Path) -> None:
-    with pytest.raises(SlipwayError, match="SLIPWAY_BUILDER: "):
-        read_settings({"SLIPWAY_BUILDER": "magic"}, tmp_path)
+    with pytest.raises(SlipwayError, match="SLIPWAY_BUILD_TIMEOUT: "):
+        read_settings({"SLIPWAY_BUILD_TIMEOUT": "never"}, tmp_path)
 
 
 def test_a_flag_goes_before_the_settings_and_an_empty_one_means_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

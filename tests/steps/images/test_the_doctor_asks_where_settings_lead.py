@@ -111,7 +111,7 @@ def test_what_is_wrong_with_one_setting_hides_no_other(tmp_path: Path, monkeypat
         "Did you mean 'registry'?",
         "SLIPWAY_BUILD_TIMEOUT: ",
         'Write `registry = "HOST/PATH"` into slipway.toml, or set SLIPWAY_REGISTRY.',
-        "SLIPWAY_STORE is .slipway, and Cloud Build takes its source from Google Cloud Storage alone.",
+        "SLIPWAY_STORE is .slipway, and the builder cloudbuild takes its source from gs:// alone.",
         "The setting build_pool is 'mine'",
         f"SSL_CERT_FILE {tmp_path / 'missing.pem'} is no file",
     ):
