@@ -11,7 +11,7 @@ from pipelines.local import branch
 from steps.build import STEP
 from steps.command.main import open_context, parser
 from steps.core.errors import Reason, SlipwayError
-from steps.core.graph import BRANCH
+from steps.core.graph import SERVICE_NODES
 from steps.core.progress import Progress
 from steps.core.settings import Settings, read_settings
 from steps.images.builders.supported import IN_CLUSTER, BuilderKind, configured_builder
@@ -33,7 +33,7 @@ def test_a_later_step_is_a_node_of_the_graph(kind: BuilderKind) -> None:
 
 
 def test_the_graph_names_only_builders_there_are() -> None:
-    assert {node.builder for node in BRANCH} <= {"", *BuilderKind}
+    assert {node.builder for node in SERVICE_NODES} <= {"", *BuilderKind}
 
 
 def test_the_crd_offers_every_builder() -> None:
