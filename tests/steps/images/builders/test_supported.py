@@ -9,7 +9,7 @@ import pytest
 from crd.schema import definition
 from pipelines.local import branch
 from steps.build import STEP
-from steps.command.main import open_context, parser
+from steps.command.main import make_parser, open_context
 from steps.core.errors import Reason, SlipwayError
 from steps.core.graph import SERVICE_NODES
 from steps.core.progress import Progress
@@ -43,7 +43,7 @@ def test_the_crd_offers_every_builder() -> None:
 
 
 def test_the_help_of_build_offers_every_builder() -> None:
-    text = parser(STEP).format_help()
+    text = make_parser(STEP).format_help()
     assert all(kind in text for kind in BuilderKind)
 
 
