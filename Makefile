@@ -26,7 +26,7 @@ quick: $(DEV_STAMP) ## the tests that load no model and start no service, in abo
 
 .PHONY: coverage
 coverage: $(DEV_STAMP) ## all tests, measuring branches in every process that they start; writes docs/coverage.md
-	$(BIN)/python -m tests.coverage
+	$(BIN)/python -m tests.measure_coverage
 
 .PHONY: lint
 lint: $(DEV_STAMP) ## style, docstrings, types, and which module may import which
