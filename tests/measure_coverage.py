@@ -1,8 +1,8 @@
 """``make coverage``: branch coverage of all tests, in every process that they start, and the page that shows it.
 
 Steps and services run in processes with an environment built from a list, so a variable of coverage's does not reach them. A
-``.pth`` file in the virtual environment starts the measurement in each of its Pythons; it is removed afterwards. Modules that run
-as a copy inside a package (``src/serving``) count for the module in ``steps/serving`` that they were copied from.
+``.pth`` file in the virtual environment starts the measurement in each of its Pythons; it is removed afterwards. Modules that
+run as a copy inside a package (``src/serving``) count for the module in ``steps/serving`` that they were copied from.
 """
 
 from __future__ import annotations
@@ -43,7 +43,8 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         configuration = Path(folder, "coveragerc")
         configuration.write_text(CONFIGURATION.format(root=ROOT, data=folder))
-        start = f"import os; os.environ['COVERAGE_PROCESS_START'] = {str(configuration)!r}; import coverage; coverage.process_startup()"
+        variable = f"os.environ['COVERAGE_PROCESS_START'] = {str(configuration)!r}"
+        start = f"import os; {variable}; import coverage; coverage.process_startup()"
         try:
             HOOK.write_text(start + "\n")
             tests = subprocess.run([sys.executable, *TESTS, *sys.argv[1:]], cwd=ROOT, check=False).returncode
@@ -80,9 +81,9 @@ def write_page(result: Path) -> float:
     PAGE.write_text(
         "# Coverage\n\n"
         "<!-- Made by `make coverage`. -->\n\n"
-        f"Lines and branches of `steps`, `crd` and `pipelines` that `make test` runs, in every process that it starts: "
+        "Lines and branches of `steps`, `crd` and `pipelines` that `make test` runs, in every process that it starts: "
         f"**{total:.1f} %**. `make coverage` fails below {floor():.0f} %.\n\n"
-        "The tests that need a cluster (`make e2e`) are not counted: they cover the operator's event loop and what the commands do "
+        "The tests that need a cluster (`make e2e`) are not counted: they cover the operator's event loop, and the commands "
         "against a real API server.\n\n"
         f"Modules below {SHOWN_BELOW:.0f} %:\n\n| module | covered |\n| --- | --- |\n"
         + "".join(f"| `{path}` | {percent:.0f} % |\n" for percent, path in low)
