@@ -1,27 +1,28 @@
-"""What ``kubectl describe model`` lists under Events: the turns that a run took.
+"""The Kubernetes events about a Model, which ``kubectl describe model`` lists: failed attempts, and how a run ended.
 
-Each event's name is a function of what it tells. Telling it again, after a crash or by two threads at once, is refused by the
-API server as a duplicate: so a change is announced before it is written down, and announced once.
+The name of an event is a function of its content. Creating the same event again, after a crash or by two threads at once, is
+refused by the API server as a duplicate. So the events of a change are created before its status is written, and each is
+created once.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
+from crd.kubernetes_objects import ModelObject
 from crd.observe import MANIFEST
 from crd.status import Condition, ConditionType, LastFailure, ModelStatus
 from crd.types import API_VERSION, KIND
 
 COMPONENT = "slipway-operator"
-MAX_NOTE = 1024  # of core/v1 Event.message
+MAX_MESSAGE = 1024  # characters of an event's message, by the API server's validation of core/v1 Event
 
 
 @dataclass(frozen=True)
-class Announcement:
-    """One event to be. ``identity`` tells it from others about the same object."""
+class ModelEvent:
+    """An event about a Model. ``identity`` is what tells it from other events of the same reason about the same Model."""
 
     type: Literal["Normal", "Warning"]
     reason: str
@@ -29,30 +30,30 @@ class Announcement:
     identity: tuple[str | int, ...]
 
 
-def changes(before: ModelStatus, after: ModelStatus) -> list[Announcement]:
-    """What to announce when a status turns into another one: a failed try, and how the run ended."""
+def events_between(before: ModelStatus, after: ModelStatus) -> list[ModelEvent]:
+    """The events for a change from one status to another: a failed attempt, and how the run ended."""
     found = []
     generation, failure = after.observed_generation, after.last_failure
     if failure and failure.step != MANIFEST and not _same_failure(before.last_failure, failure):
         text = f"{failure.step}: {failure.reason}: {failure.message} Hint: {failure.hint}"
-        found.append(Announcement("Warning", "StepFailed", text, (generation, failure.step, failure.reason, failure.time)))
+        found.append(ModelEvent("Warning", "StepFailed", text, (generation, failure.step, failure.reason, failure.time)))
     if (ready := _true(after, ConditionType.READY)) and not _same(before, after, ConditionType.READY):
-        found.append(Announcement("Normal", "Ready", ready.message, (generation, after.workflow)))
+        found.append(ModelEvent("Normal", "Ready", ready.message, (generation, after.workflow)))
     if (stalled := _true(after, ConditionType.STALLED)) and not _same(before, after, ConditionType.STALLED):
         identity = (generation, after.workflow, failure.time if failure and after.workflow else "")
-        found.append(Announcement("Warning", "Stalled", f"{stalled.reason}: {stalled.message}", identity))
+        found.append(ModelEvent("Warning", "Stalled", f"{stalled.reason}: {stalled.message}", identity))
     return found
 
 
-def created(workflow: str, uid: str) -> Announcement:
-    """The operator has created a Workflow itself."""
-    return Announcement("Normal", "WorkflowCreated", f"Created the Workflow {workflow}, because there was none.", (uid,))
+def workflow_created(workflow: str, uid: str) -> ModelEvent:
+    """The event that the operator has created the Workflow of this name and uid itself."""
+    return ModelEvent("Normal", "WorkflowCreated", f"Created the Workflow {workflow}, because it did not exist.", (uid,))
 
 
-def manifest(model: Mapping[str, Any], announcement: Announcement, now: str) -> dict[str, Any]:
-    """The event as the API server takes it (core/v1 Event)."""
+def event_manifest(model: ModelObject, event: ModelEvent, now: str) -> dict[str, object]:
+    """The event as the API server takes it (core/v1 Event); ``now`` is RFC 3339."""
     metadata = model["metadata"]
-    identity = "/".join(map(str, (metadata["uid"], announcement.reason, *announcement.identity)))
+    identity = "/".join(map(str, (metadata["uid"], event.reason, *event.identity)))
     return {
         "apiVersion": "v1",
         "kind": "Event",
@@ -67,9 +68,9 @@ def manifest(model: Mapping[str, Any], announcement: Announcement, now: str) -> 
             "namespace": metadata["namespace"],
             "uid": metadata["uid"],
         },
-        "type": announcement.type,
-        "reason": announcement.reason,
-        "message": announcement.message[:MAX_NOTE],
+        "type": event.type,
+        "reason": event.reason,
+        "message": event.message[:MAX_MESSAGE],
         "source": {"component": COMPONENT},
         "firstTimestamp": now,
         "lastTimestamp": now,

@@ -2,8 +2,8 @@
 
     kopf run crd/operator.py --verbose -n NAMESPACE         on a laptop, with KUBECONFIG
 
-The handlers only say when to look; what is looked at and done stands in ``crd.reconcile``, and what a status says in
-``crd.observe``. The operator remembers nothing: it may be killed at any time, and what is left undone is done by the next look.
+The handlers only decide when to look at a Model; ``crd.reconcile`` has what is done then, and ``crd.observe`` what a status
+says. The operator keeps no state of its own: it may be killed at any time, and what is left undone is done by the next look.
 Rights: ``pipelines.access``; how it runs in the cluster: ``pipelines.operator``.
 """
 
@@ -13,84 +13,103 @@ import functools
 import logging
 import os
 from collections.abc import Mapping
-from typing import Any
+from typing import cast
 
 import kopf
 
-from crd.api_server import MODELS, WORKFLOWS, connect
-from crd.reconcile import follow, reconcile, stop_all
+from crd.kubernetes_client import KubernetesClient
+from crd.kubernetes_objects import WorkflowObject
+from crd.reconcile import reconcile, reconcile_workflow, stop_workflows
+from crd.resource_kinds import MODEL, WORKFLOW
 from crd.workflow import MODEL_LABEL, UID_LABEL
 
-# How often an unfinished Model is looked at though nothing was heard, and how long a Model must have been left alone before its
-# Workflow is created here: normally the Sensor has done so by then.
+# Seconds between two looks at an unfinished Model that nothing was reported of, and seconds that a Model must have been left
+# alone before its Workflow is created here: normally the Sensor has done so by then.
 RESYNC = float(os.environ.get("SLIPWAY_RESYNC_SECONDS", "60"))
 HEAD_START = float(os.environ.get("SLIPWAY_HEAD_START_SECONDS", "10"))
 THREADS = 8
+TIMEOUT = (5.0, 20.0)  # seconds to connect to the API server, and between two reads
 
-cluster = functools.cache(connect)
+
+@functools.cache
+def _connection() -> KubernetesClient:
+    """The one connection to the API server, made at the first request and shared by all threads."""
+    return KubernetesClient.connect(timeout=TIMEOUT, field_manager="slipway-operator")
+
+
+def _client(namespace: str | None) -> KubernetesClient:
+    """The client for a namespace."""
+    return _connection().in_namespace(namespace or "")
 
 
 class NoDiffBase(kopf.DiffBaseStorage):
-    """Keeps no copy of the last object in the object: no handler here asks what changed."""
+    """Keeps no copy of the last object in the object: no handler here needs to know what changed."""
 
     def fetch(self, *, body: kopf.Body) -> kopf.BodyEssence | None:
+        """Return nothing: no copy is kept."""
         del body
         return None
 
     def store(self, *, body: kopf.Body, patch: kopf.Patch, essence: kopf.BodyEssence) -> None:
-        pass
+        """Store nothing."""
 
 
 @kopf.on.startup(retries=12, backoff=5)
-def configure(settings: kopf.OperatorSettings, **_: Any) -> None:
-    """Ends the operator where it can do nothing. In a pod it is then started again, until there is something to do."""
+def configure(settings: kopf.OperatorSettings, **_: object) -> None:
+    """Set kopf up, or end the operator where it can do nothing: in a pod it is then started again, until there is work.
+
+    Raises:
+        kopf.PermanentError: The cluster does not have Models or Workflows.
+    """
     settings.persistence.finalizer = "slipway.dev/stop-workflow"
     settings.persistence.progress_storage = kopf.AnnotationsProgressStorage(prefix="slipway.dev")
     settings.persistence.diffbase_storage = NoDiffBase()
     settings.peering.standalone = True
     settings.posting.enabled = False  # events are this operator's own, see crd.events
     settings.scanning.disabled = True  # needs rights on CRDs and namespaces, to notice what never changes here
-    settings.watching.label_selectors[WORKFLOWS] = UID_LABEL
+    settings.watching.label_selectors[WORKFLOW.resource] = UID_LABEL
     settings.networking.request_timeout = 30
     settings.execution.max_workers = THREADS
     logging.getLogger("aiohttp.access").setLevel(logging.WARNING)  # the probes
-    logging.getLogger("kubernetes.client.rest").setLevel(logging.INFO)  # whole bodies of answers, with --verbose
-    for kind in (MODELS, WORKFLOWS):
-        if not cluster().serves(kind):
-            raise kopf.PermanentError(f"The cluster has no {kind.plural}.{kind.group} yet: install Argo Workflows and Slipway.")
+    for kind in (MODEL, WORKFLOW):
+        if not _connection().serves(kind):
+            raise kopf.PermanentError(
+                f"The cluster does not have {kind.plural}.{kind.group} yet. Install Argo Workflows, then run `slipway install`."
+            )
 
 
-def unfinished(meta: Mapping[str, Any], status: Mapping[str, Any], **_: Any) -> bool:
-    """Whether there is something to wait for."""
-    finished = status.get("finishedGeneration", 0)
-    return not isinstance(finished, int) or finished < meta.get("generation", 0)
+def unfinished(meta: Mapping[str, object], status: Mapping[str, object], **_: object) -> bool:
+    """Whether the newest generation of a Model is not finished yet."""
+    finished, generation = status.get("finishedGeneration", 0), meta.get("generation", 0)
+    return not isinstance(finished, int) or not isinstance(generation, int) or finished < generation
 
 
-@kopf.on.event(*MODELS)
-def model_changed(type: str, namespace: str | None, name: str, uid: str, **_: Any) -> None:
-    """Any change, and every Model when the operator starts: a new generation gets a status of its own at once."""
+@kopf.on.event(*MODEL.resource)
+def model_changed(type: str, namespace: str | None, name: str, uid: str, **_: object) -> None:
+    """Handle any change of a Model, and every Model when the operator starts: a new generation gets its status at once."""
     if type == "DELETED":  # perhaps without the finalizer, which people remove by hand
-        stop_all(cluster(), namespace or "", uid)
+        stop_workflows(_client(namespace), uid)
     else:
-        reconcile(cluster(), namespace or "", name)
+        reconcile(_client(namespace), name)
 
 
-@kopf.on.event(*WORKFLOWS, labels={UID_LABEL: kopf.PRESENT, MODEL_LABEL: kopf.PRESENT})
-def workflow_changed(body: kopf.Body, **_: Any) -> None:
-    """Any change of a Model's Workflow, its disappearance included."""
-    follow(cluster(), body)
+@kopf.on.event(*WORKFLOW.resource, labels={UID_LABEL: kopf.PRESENT, MODEL_LABEL: kopf.PRESENT})
+def workflow_changed(body: kopf.Body, namespace: str | None, **_: object) -> None:
+    """Handle any change of a Model's Workflow, its deletion included."""
+    reconcile_workflow(_client(namespace), cast(WorkflowObject, body))
 
 
-@kopf.timer(*MODELS, interval=RESYNC, idle=HEAD_START, when=unfinished, retries=3, backoff=RESYNC)
-def model_waits(namespace: str | None, name: str, **_: Any) -> None:
-    """The safety net: looks again at what is not finished, and creates the Workflow that is not there."""
-    reconcile(cluster(), namespace or "", name, start=True)
+@kopf.timer(*MODEL.resource, interval=RESYNC, idle=HEAD_START, when=unfinished, retries=3, backoff=RESYNC)
+def model_waits(namespace: str | None, name: str, **_: object) -> None:
+    """Look again at a Model that is not finished, and create its Workflow if it does not exist: the safety net."""
+    reconcile(_client(namespace), name, start=True)
 
 
-@kopf.on.delete(*MODELS, when=unfinished, retries=5, backoff=5, timeout=60)
-def model_deleted(namespace: str | None, uid: str, **_: Any) -> None:
-    """The finalizer, which is there while a Model is unfinished: stops what runs for it.
+@kopf.on.delete(*MODEL.resource, when=unfinished, retries=5, backoff=5, timeout=60)
+def model_deleted(namespace: str | None, uid: str, **_: object) -> None:
+    """Stop what runs for a Model that is being deleted (its finalizer, which is there while a Model is unfinished).
 
-    After some tries it gives up: an orphan is stopped when it is seen. A finished Model goes without an operator.
+    After some tries it gives up: a Workflow without a Model is stopped when it is next seen. A finished Model can be deleted
+    while no operator runs.
     """
-    stop_all(cluster(), namespace or "", uid)
+    stop_workflows(_client(namespace), uid)

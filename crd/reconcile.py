@@ -1,56 +1,40 @@
 """What the operator does when it looks at a Model: compare, write what changed, start or stop Workflows.
 
-Level-triggered: each function reads the cluster as it is and ends where nothing is left to do, so it may be called at any time,
-twice at once, and be killed at any line. The cluster is behind a small interface (``crd.api_server`` talks to a real one).
+Level-triggered: each function reads the cluster as it is and returns where nothing is left to do, so it may be called at any
+time, twice at once, and be killed at any line. What another did first is not an error: an object that is gone, a name that is
+taken, a version of the Model that is not the newest any more. Any other failure is raised, and the caller looks again later.
+
+The client that is passed is one for the Model's namespace. ``pipelines.access`` grants the operator the requests that are made
+here, and no others.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any, Protocol
+from http import HTTPStatus
 
-from crd.events import Announcement, changes, created
+from crd.events import ModelEvent, event_manifest, events_between, workflow_created
+from crd.kubernetes_client import KubernetesClient
+from crd.kubernetes_errors import KubernetesError
+from crd.kubernetes_objects import KubernetesObject, ModelObject, WorkflowObject
 from crd.observe import status_of, stored_status, unfinished
-from crd.status import ModelStatus
+from crd.resource_kinds import MODEL, WORKFLOW
+from crd.status import ModelStatus, status_patch
 from crd.workflow import GENERATION_LABEL, MODEL_LABEL, UID_LABEL, thin_workflow, workflow_name
 
-Object = Mapping[str, Any]
+LOG = logging.getLogger(__name__)
 TRIES = 5  # a status that somebody else changed meanwhile is computed anew; the timer looks again in any case
 
 
-class Cluster(Protocol):
-    """What the operator may do in the cluster."""
+def reconcile(client: KubernetesClient, name: str, *, start: bool = False) -> None:
+    """Bring the status of the Model of this name up to date.
 
-    def model(self, namespace: str, name: str) -> Object | None: ...
-
-    def workflow(self, namespace: str, name: str) -> Object | None: ...
-
-    def workflows_of(self, namespace: str, uid: str) -> list[Object]:
-        """All Workflows that carry the Model's uid."""
-        ...
-
-    def create_workflow(self, workflow: Object) -> Object | None:
-        """The new Workflow; None where one of this name is there already."""
-        ...
-
-    def stop_workflow(self, namespace: str, name: str) -> None:
-        """Stop it; its exit handler still cleans up behind it. One that is gone is stopped."""
-        ...
-
-    def write_status(self, model: Object, status: ModelStatus) -> bool:
-        """Whether it was written: False where the Model is not any more what was read."""
-        ...
-
-    def announce(self, model: Object, announcement: Announcement) -> None:
-        """Emit a Kubernetes event, once."""
-        ...
-
-
-def reconcile(cluster: Cluster, namespace: str, name: str, *, start: bool = False) -> None:
-    """Bring the status of a Model up to date. With ``start``, create the Workflow that nobody else has created."""
+    With ``start``, also create its Workflow if nothing else has created it.
+    """
     for _ in range(TRIES):
-        model = cluster.model(namespace, name)
+        model = client.find(MODEL, name)
         if model is None or model["metadata"].get("deletionTimestamp"):
             return
         generation, uid = int(model["metadata"]["generation"]), model["metadata"]["uid"]
@@ -58,43 +42,94 @@ def reconcile(cluster: Cluster, namespace: str, name: str, *, start: bool = Fals
         # Read after the Model: a status that is written on top of this Model's version can then not be older than what
         # that version told.
         wanted = workflow_name(uid, generation)
-        workflow = cluster.workflow(namespace, wanted)
-        after = status_of(model, workflow, datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"))
+        workflow = client.find(WORKFLOW, wanted)
+        after = status_of(model, workflow, _now())
         if before.observed_generation < generation:
-            stop_all(cluster, namespace, uid, but=wanted)
+            stop_workflows(client, uid, but=wanted)
         if start and workflow is None and after.finished_generation < generation:
-            new = cluster.create_workflow(thin_workflow(model))
+            new = _create_workflow(client, model)
             if new is not None:
-                cluster.announce(model, created(new["metadata"]["name"], new["metadata"]["uid"]))
+                _emit(client, model, workflow_created(new["metadata"]["name"], new["metadata"]["uid"]))
         if after == before:
             return
-        for announcement in changes(before, after):
-            cluster.announce(model, announcement)
-        if cluster.write_status(model, after):
+        for event in events_between(before, after):
+            _emit(client, model, event)
+        if _write_status(client, model, after):
             return
 
 
-def follow(cluster: Cluster, workflow: Object) -> None:
-    """Bring the Model of a Workflow up to date; stop a Workflow whose Model is gone or wants something else by now."""
+def reconcile_workflow(client: KubernetesClient, workflow: WorkflowObject) -> None:
+    """Bring the Model of a Workflow up to date; stop a Workflow whose Model is gone or has changed since."""
     metadata = workflow["metadata"]
-    namespace, labels = metadata["namespace"], metadata["labels"]
-    model = cluster.model(namespace, labels[MODEL_LABEL])
-    if model is None or not _serves(labels, model):
+    labels = metadata["labels"]
+    model = client.find(MODEL, labels[MODEL_LABEL])
+    if model is None or not _belongs_to(labels, model):
         if unfinished(workflow):
-            cluster.stop_workflow(namespace, metadata["name"])
+            _stop_workflow(client, metadata["name"])
     elif metadata["name"] == workflow_name(labels[UID_LABEL], int(model["metadata"]["generation"])):
-        reconcile(cluster, namespace, labels[MODEL_LABEL])
+        reconcile(client, labels[MODEL_LABEL])
 
 
-def _serves(labels: Mapping[str, str], model: Object) -> bool:
-    """Whether a Workflow with these labels is for the Model as it is now, and not for one before it."""
+def stop_workflows(client: KubernetesClient, uid: str, *, but: str = "") -> None:
+    """Stop what still runs for the Model of this uid, but for the Workflow of this name."""
+    for workflow in client.list_objects(WORKFLOW, labels=f"{UID_LABEL}={uid}"):
+        if unfinished(workflow) and workflow["metadata"]["name"] != but:
+            _stop_workflow(client, workflow["metadata"]["name"])
+
+
+def _belongs_to(labels: Mapping[str, str], model: ModelObject) -> bool:
+    """Whether a Workflow with these labels is for the Model as it is now, and not for an earlier one."""
     metadata = model["metadata"]
     same = labels[UID_LABEL] == metadata["uid"] and labels.get(GENERATION_LABEL) == str(metadata["generation"])
     return same and not metadata.get("deletionTimestamp")
 
 
-def stop_all(cluster: Cluster, namespace: str, uid: str, *, but: str = "") -> None:
-    """Stop what still runs for a Model, but for the Workflow of this name."""
-    for workflow in cluster.workflows_of(namespace, uid):
-        if unfinished(workflow) and workflow["metadata"]["name"] != but:
-            cluster.stop_workflow(namespace, workflow["metadata"]["name"])
+def _create_workflow(client: KubernetesClient, model: ModelObject) -> KubernetesObject | None:
+    """The new Workflow of a Model; None where one of its name is there already."""
+    try:
+        return client.create(thin_workflow(model))
+    except KubernetesError as error:
+        _expect(error, HTTPStatus.CONFLICT)
+        return None
+
+
+def _stop_workflow(client: KubernetesClient, name: str) -> None:
+    """Stop a Workflow; its exit handler still runs. One that is gone is stopped."""
+    try:
+        client.patch(WORKFLOW, name, {"spec": {"shutdown": "Stop"}})
+    except KubernetesError as error:
+        _expect(error, HTTPStatus.NOT_FOUND)
+
+
+def _write_status(client: KubernetesClient, model: ModelObject, status: ModelStatus) -> bool:
+    """Whether the status was written; not where the stored Model is another than this one, or newer."""
+    metadata = model["metadata"]
+    # With uid and resourceVersion the API server refuses a patch for any other version of the Model, or another Model.
+    precondition = {"uid": metadata["uid"], "resourceVersion": metadata["resourceVersion"]}
+    try:
+        client.patch_status(MODEL, metadata["name"], {"metadata": precondition, "status": status_patch(status)})
+    except KubernetesError as error:
+        _expect(error, HTTPStatus.CONFLICT, HTTPStatus.NOT_FOUND)
+        return False
+    return True
+
+
+def _emit(client: KubernetesClient, model: ModelObject, event: ModelEvent) -> None:
+    """Create a Kubernetes event about the Model, unless the same event is there already."""
+    try:
+        client.create(event_manifest(model, event, _now()))
+    except KubernetesError as error:
+        _expect(error, HTTPStatus.CONFLICT)
+        return
+    LOG.info("%s/%s: %s: %s", client.namespace, model["metadata"]["name"], event.reason, event.message)
+
+
+def _expect(error: KubernetesError, *statuses: HTTPStatus) -> None:
+    """Raise the error unless it has one of these status codes."""
+    if error.status not in statuses:
+        raise error
+
+
+def _now() -> str:
+    """The time, as Kubernetes writes it: RFC 3339, in UTC, to the second."""
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

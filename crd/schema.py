@@ -18,6 +18,7 @@ from crd.types import (
     API_VERSION,
     AUTO_ALONE,
     KIND,
+    PLURAL,
     SOURCE_MISSING,
     SOURCE_URL,
     SOURCE_URL_RULE,
@@ -29,7 +30,6 @@ from crd.types import (
 from steps.tasks.table import ALIASES, AUTO, TASKS
 
 GROUP, VERSION = API_VERSION.split("/")
-PLURAL = "models"
 FOLDER = Path(__file__).parent / "bases"
 FILE = f"{GROUP}_{PLURAL}.yaml"
 HEADER = "# Made by `make manifests`; change the Python it comes from instead.\n"

@@ -90,3 +90,17 @@ class ModelStatus(_Part):
     services: tuple[ServiceStatus, ...] = Field((), max_length=8)
     conditions: tuple[Condition, ...] = Field((), max_length=16)
     last_failure: LastFailure | None = None
+
+
+def status_patch(status: ModelStatus) -> dict[str, object]:
+    """The status as a JSON merge patch (RFC 7386): what is empty is left out, and removed where it was set before."""
+    values = _without_empty(status.model_dump(mode="json", by_alias=True))
+    assert isinstance(values, dict)
+    return {field.alias or name: values.get(field.alias or name) for name, field in ModelStatus.model_fields.items()}
+
+
+def _without_empty(value: object) -> object:
+    """The value without the fields, at any depth, that hold an empty text, 0, null or an empty list."""
+    if isinstance(value, dict):
+        return {key: _without_empty(item) for key, item in value.items() if item is False or item not in ("", 0, None, [])}
+    return [_without_empty(item) for item in value] if isinstance(value, list) else value

@@ -23,6 +23,7 @@ from steps.tasks.table import AUTO, MAX_SERVICES, resolve
 
 API_VERSION = "slipway.dev/v1alpha1"
 KIND = "Model"
+PLURAL = "models"
 MAX_PATTERNS = 32
 
 # Read alike by Python, by Rust (pydantic) and by RE2 (the API server). No text that travels to a Workflow holds a brace:

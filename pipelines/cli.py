@@ -15,7 +15,7 @@ from typing import Annotated, ParamSpec
 import typer
 from rich.markup import escape
 
-from crd.kubernetes_client import NAMESPACE, Cluster
+from crd.kubernetes_client import DEFAULT_NAMESPACE, KubernetesClient
 from crd.manifest import read_manifest
 from pipelines.commands import plan
 from pipelines.display import run as display
@@ -45,7 +45,10 @@ StoreOption = Annotated[
     str, typer.Option(help="Folder, file:///folder, gs://… or s3://… that keeps the results (default: what the settings say).")
 ]
 NamespaceOption = Annotated[
-    str, typer.Option("--namespace", "-n", envvar="SLIPWAY_NAMESPACE", help=f"Namespace in the cluster (default: {NAMESPACE}).")
+    str,
+    typer.Option(
+        "--namespace", "-n", envvar="SLIPWAY_NAMESPACE", help=f"Namespace in the cluster (default: {DEFAULT_NAMESPACE})."
+    ),
 ]
 ContextOption = Annotated[str, typer.Option(help="Context of KUBECONFIG; the current one without it.")]
 WatchOption = Annotated[bool, typer.Option("--watch", help="Show the steps until the end; exit with the failure's code.")]
@@ -149,7 +152,7 @@ def submit(
     from pipelines.commands.watch import follow
 
     model = read_manifest(file)
-    cluster = Cluster.connect(namespace_of(model, namespace), context)
+    cluster = KubernetesClient.connect(namespace_of(model, namespace), context)
     made = (submit_workflow if workflow else submit_model)(cluster, model)
     if as_json:
         print(json.dumps({"event": "submitted", "namespace": cluster.namespace, **asdict(made)}), flush=True)
@@ -171,7 +174,7 @@ def status(
     from pipelines.cluster.runs import find_run
     from pipelines.commands.status import show_all, show_one
 
-    cluster = Cluster.connect(namespace, context)
+    cluster = KubernetesClient.connect(namespace, context)
     console, now = display.open_console(sys.stdout), datetime.now(UTC)
     if name:
         show_one(find_run(cluster, name), console, now, as_json=as_json)
@@ -194,7 +197,7 @@ def logs(
     from pipelines.commands.logs import logs as lines
     from pipelines.commands.watch import attend
 
-    cluster = Cluster.connect(namespace, context)
+    cluster = KubernetesClient.connect(namespace, context)
     if follow:
         run = attend(cluster, name, Follower(cluster, step, functools.partial(print, flush=True)))
         print(f"{run.name}: {run.phase}", file=sys.stderr)
@@ -217,7 +220,7 @@ def retry(
     from pipelines.commands.retry import retry as start_again
     from pipelines.commands.watch import follow
 
-    cluster = Cluster.connect(namespace, context)
+    cluster = KubernetesClient.connect(namespace, context)
     run = find_run(cluster, name)
     start_again(cluster, run)
     print(f"The Workflow {run.workflow_name} goes on.", file=sys.stderr, flush=True)
@@ -243,7 +246,7 @@ def install(
     from pipelines.commands.install import install as apply
 
     choices = Choices.parse(settings or [], store=store, event_bus_url=event_bus_url, registry=registry)
-    cluster = Cluster.connect(namespace, context)
+    cluster = KubernetesClient.connect(namespace, context)
     apply(cluster, choices, SystemClock(), timeout, lambda line: print(line, flush=True))
     return ExitCode.DONE
 

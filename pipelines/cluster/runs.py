@@ -13,7 +13,8 @@ from enum import StrEnum
 from typing import Any
 
 from crd import pod_failures as failures
-from crd.kubernetes_client import MODEL, STATUS_HINT, WORKFLOW, Cluster
+from crd.kubernetes_client import STATUS_HINT, KubernetesClient
+from crd.resource_kinds import MODEL, WORKFLOW
 from crd.status import ConditionType
 from crd.workflow import workflow_name
 from crd.workflow_nodes import read_run
@@ -98,9 +99,9 @@ class Run:
         return "", safe(failures.refused(run.message))
 
 
-def find_run(cluster: Cluster, name: str) -> Run:
+def find_run(cluster: KubernetesClient, name: str) -> Run:
     """The run of the Model of this name, or the Workflow of this name. Raises ``InvalidInput`` where there is neither."""
-    model = cluster.find(MODEL, name) if cluster.has(MODEL) else None
+    model = cluster.find(MODEL, name) if cluster.serves(MODEL) else None
     if model:
         return run_of(cluster, model)
     workflow = cluster.find(WORKFLOW, name)
@@ -113,7 +114,7 @@ def find_run(cluster: Cluster, name: str) -> Run:
     return Run(name, name, None, workflow)
 
 
-def run_of(cluster: Cluster, model: Mapping[str, Any]) -> Run:
+def run_of(cluster: KubernetesClient, model: Mapping[str, Any]) -> Run:
     """The run of a stored Model's newest generation."""
     metadata = model["metadata"]
     name = workflow_name(metadata["uid"], int(metadata["generation"]))

@@ -11,19 +11,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from crd.kubernetes_client import (
-    CONFIG_MAP,
-    CRD,
-    EVENT_BUS,
-    EVENT_SOURCE,
-    GET_EVENTS,
-    GET_WORKFLOWS,
-    SENSOR,
-    WORKFLOW,
-    Cluster,
-    Kind,
-)
+from crd.kubernetes_client import KubernetesClient
+from crd.resource_kinds import CONFIG_MAP, CRD, EVENT_BUS, EVENT_SOURCE, SENSOR, WORKFLOW, AnyKind, kind_of
 from crd.schema import definition
+from pipelines.cluster.argo import INSTALL_EVENTS, INSTALL_WORKFLOWS
 from pipelines.cluster.readiness import WAITED_FOR, listens, why_not_ready
 from pipelines.configuration import check_cluster
 from pipelines.events import BUS, events, events_name
@@ -56,7 +47,7 @@ NO_NAMESPACE = ("Namespace", "CustomResourceDefinition", "ClusterRole", "Cluster
 REGISTRY = "slipway.dev/registry"  # annotation of the settings: where the images come from
 OWN_IMAGE = re.compile(r"^slipway/[a-z]+:")
 VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-ARGO = {WORKFLOW: ("Argo Workflows", GET_WORKFLOWS), SENSOR: ("Argo Events", GET_EVENTS)}
+ARGO = {WORKFLOW: ("Argo Workflows", INSTALL_WORKFLOWS), SENSOR: ("Argo Events", INSTALL_EVENTS)}
 POLL = 1.0  # seconds
 LISTENS = 30.0  # seconds that a running Sensor gets to say that it has subscribed
 STEADY = 5.0  # seconds that everything must stay ready: a container that starts and then crashes is ready for an instant
@@ -86,7 +77,7 @@ class Choices:
         return cls(settings, event_bus_url or None, registry.rstrip("/") if registry is not None else None)
 
 
-def install(cluster: Cluster, choices: Choices, clock: Clock, timeout: float, say: Callable[[str], None]) -> None:
+def install(cluster: KubernetesClient, choices: Choices, clock: Clock, timeout: float, say: Callable[[str], None]) -> None:
     """Apply everything and, unless ``timeout`` (seconds) is 0, wait. ``say`` hears a line for each object.
 
     Raises ``MissingDependency`` without Argo, or when something is not ready in time; ``InvalidInput`` and
@@ -94,15 +85,15 @@ def install(cluster: Cluster, choices: Choices, clock: Clock, timeout: float, sa
     """
     require_argo(cluster)
     end = clock.monotonic() + timeout
-    existing = cluster.find(CONFIG_MAP, SETTINGS) or {}
+    existing: Mapping[str, Any] = cluster.find(CONFIG_MAP, SETTINGS) or {}
     registry = choices.registry
     settings = check(default_settings(), existing, choices.settings, cluster.namespace)
     if registry is None:
         registry = ((existing.get("metadata") or {}).get("annotations") or {}).get(REGISTRY, "")
     keep_bus = not choices.event_bus_url and cluster.find(EVENT_BUS, BUS) is not None
-    applied: list[tuple[Kind, str]] = []
+    applied: list[tuple[AnyKind, str]] = []
     for manifest in manifests(cluster.namespace, choices.event_bus_url):
-        kind, name = Kind(manifest["apiVersion"], manifest["kind"]), manifest["metadata"]["name"]
+        kind, name = kind_of(manifest), manifest["metadata"]["name"]
         if kind == CONFIG_MAP and name == SETTINGS:
             manifest = with_settings(manifest, existing, choices.settings, registry)
         if kind == EVENT_BUS and keep_bus:
@@ -125,10 +116,10 @@ def install(cluster: Cluster, choices: Choices, clock: Clock, timeout: float, sa
         say("Everything is ready.")
 
 
-def require_argo(cluster: Cluster) -> None:
+def require_argo(cluster: KubernetesClient) -> None:
     """Raise ``MissingDependency`` unless the cluster has Argo Workflows and Argo Events."""
     for kind, (name, command) in ARGO.items():
-        if not cluster.has(kind):
+        if not cluster.serves(kind):
             raise SlipwayError(Reason.MISSING_DEPENDENCY, f"The cluster at {cluster.server} has no {name}.", hint=command)
 
 
@@ -189,8 +180,8 @@ def check(manifest: Mapping[str, Any], existing: Mapping[str, Any], chosen: Mapp
 
 
 def wait(
-    cluster: Cluster,
-    parts: Sequence[tuple[Kind, str]],
+    cluster: KubernetesClient,
+    parts: Sequence[tuple[AnyKind, str]],
     clock: Clock,
     timeout: float,
     say: Callable[[str], None],
@@ -221,7 +212,7 @@ def wait(
         clock.sleep(POLL)
 
 
-def wait_for_sensor(cluster: Cluster, clock: Clock, timeout: float, say: Callable[[str], None]) -> None:
+def wait_for_sensor(cluster: KubernetesClient, clock: Clock, timeout: float, say: Callable[[str], None]) -> None:
     """Wait until the Sensor has its subscription, which then stays on the bus whatever is started anew.
 
     Without it, what a first EventSource tells of is lost, until the operator's next sweep finds it. So a Sensor that runs and

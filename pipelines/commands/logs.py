@@ -11,7 +11,8 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from crd.kubernetes_client import POD, Cluster
+from crd.kubernetes_client import KubernetesClient
+from crd.resource_kinds import POD
 from pipelines.cluster.runs import Phase, Run
 from pipelines.cluster.steps import State, StepState
 from pipelines.commands.watch import View
@@ -24,7 +25,7 @@ EXECUTOR = " argo=true"  # in each of the lines that Argo's executor writes into
 ENDED = re.compile(r"Error: exit status \d+")
 
 
-def logs(cluster: Cluster, run: Run, wanted: str = "") -> Iterator[str]:
+def logs(cluster: KubernetesClient, run: Run, wanted: str = "") -> Iterator[str]:
     """The lines of all steps, or of the one named, tries in order, each under a heading. Raises ``InvalidInput``."""
     if run.workflow is None:
         yield missing(run)
@@ -41,7 +42,7 @@ def logs(cluster: Cluster, run: Run, wanted: str = "") -> Iterator[str]:
             elif node.get("phase") == "Pending":
                 yield f"The pod has not begun. {display_text(node.get('message', ''), 2000)}"
             else:
-                yield from own_words(cluster.log(pods[node["id"]]))
+                yield from own_words(cluster.read_log(pods[node["id"]]))
 
 
 class Follower(View):
@@ -50,7 +51,7 @@ class Follower(View):
     The logs are asked for again with every look at the run, from the last known second on: nothing stays open that could break.
     """
 
-    def __init__(self, cluster: Cluster, wanted: str, say: Callable[[str], None]) -> None:
+    def __init__(self, cluster: KubernetesClient, wanted: str, say: Callable[[str], None]) -> None:
         self._cluster, self._wanted, self._say = cluster, wanted, say
         self._known: dict[str, list[tuple[str, str]]] = {}  # of each pod's node, the lines that the last answer had
         self._ended: set[str] = set()
@@ -72,7 +73,7 @@ class Follower(View):
         ended = number < step.tries or step.state not in (State.STARTING, State.RUNNING, State.RETRYING)
         known, lines = self._known.get(node, []), []
         if pod:
-            found = self._cluster.log_since(pod, known[-1][0] if known else "")
+            found = self._cluster.read_log_since(pod, known[-1][0] if known else "")
             self._known[node] = found or known
             said = set(known)
             lines = own_words([line[1] for line in found if line not in said])
@@ -94,9 +95,9 @@ class Follower(View):
         print(text, file=sys.stderr, flush=True)
 
 
-def pods_of(cluster: Cluster, run: Run) -> dict[str, str]:
+def pods_of(cluster: KubernetesClient, run: Run) -> dict[str, str]:
     """The name of each node's pod, by the node's id."""
-    found = cluster.search(POD, labels=f"{WORKFLOW_LABEL}={run.workflow_name}")
+    found = cluster.list_objects(POD, labels=f"{WORKFLOW_LABEL}={run.workflow_name}")
     return {pod["metadata"]["annotations"].get(NODE_ID, ""): pod["metadata"]["name"] for pod in found}
 
 

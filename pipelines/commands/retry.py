@@ -9,7 +9,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 
-from crd.kubernetes_client import Cluster
+from crd.kubernetes_client import KubernetesClient
 from pipelines.cluster.runs import Run
 from steps.core.errors import Reason, SlipwayError
 from steps.core.text import display_text
@@ -18,7 +18,7 @@ PROGRAM = "argo"
 GET_PROGRAM = "Install it: https://github.com/argoproj/argo-workflows/releases/tag/v3.7.15"
 
 
-def retry(cluster: Cluster, run: Run) -> None:
+def retry(cluster: KubernetesClient, run: Run) -> None:
     """Start the run's failed Workflow again where it failed. Raises ``InvalidInput`` for a run that has not failed."""
     if run.workflow is None:
         raise SlipwayError(

@@ -11,7 +11,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from crd.kubernetes_client import MODEL, Cluster
+from crd.kubernetes_client import KubernetesClient
+from crd.resource_kinds import MODEL
 from crd.status import ConditionType, ProgressReason
 from pipelines.cluster.runs import Phase, Run, age, condition
 from pipelines.cluster.steps import State, StepState
@@ -64,9 +65,9 @@ def models_table(models: Sequence[Mapping[str, Any]], now: datetime) -> Table:
     return table
 
 
-def show_all(cluster: Cluster, console: Console, now: datetime, *, as_json: bool) -> None:
+def show_all(cluster: KubernetesClient, console: Console, now: datetime, *, as_json: bool) -> None:
     """All Models of the namespace."""
-    models = cluster.search(MODEL)
+    models = cluster.list_objects(MODEL)
     if as_json:
         print(json.dumps([row(model, now) for model in models], indent=1))
     elif models:

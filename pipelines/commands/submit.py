@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from crd.kubernetes_client import MODEL, WORKFLOW, WORKFLOW_TEMPLATE, Cluster
+from crd.kubernetes_client import KubernetesClient
 from crd.observe import problem_with
+from crd.resource_kinds import MODEL, WORKFLOW, WORKFLOW_TEMPLATE
 from crd.types import Model
 from crd.workflow import TEMPLATE, workflow_parameters
 from steps.core.errors import Reason, SlipwayError
@@ -51,7 +52,7 @@ def adhoc_workflow(model: Model) -> dict[str, Any]:
     }
 
 
-def submit_model(cluster: Cluster, model: Model) -> Submitted:
+def submit_model(cluster: KubernetesClient, model: Model) -> Submitted:
     """Create the Model, or change it to what the manifest says; an unchanged one starts no run."""
     check_reachable(model)
     before = cluster.find(MODEL, model.metadata.name)
@@ -61,7 +62,7 @@ def submit_model(cluster: Cluster, model: Model) -> Submitted:
     return Submitted(MODEL.kind, model.metadata.name, _what(before, after))
 
 
-def submit_workflow(cluster: Cluster, model: Model) -> Submitted:
+def submit_workflow(cluster: KubernetesClient, model: Model) -> Submitted:
     """Create a Workflow from the template that is installed."""
     check_reachable(model)
     check_accepted(model)

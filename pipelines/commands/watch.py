@@ -17,7 +17,7 @@ from rich.live import Live
 from rich.markup import escape
 from rich.table import Table
 
-from crd.kubernetes_client import Cluster
+from crd.kubernetes_client import KubernetesClient
 from pipelines.cluster.runs import Phase, Run, find_run
 from pipelines.cluster.steps import State, StepState
 from pipelines.commands.status import LOOKS, describe, print_run, remark, steps_table
@@ -132,7 +132,7 @@ def open_view(*, as_json: bool) -> View:
     return PlainView(sys.stderr)
 
 
-def follow(cluster: Cluster, name: str, *, as_json: bool) -> int:
+def follow(cluster: KubernetesClient, name: str, *, as_json: bool) -> int:
     """Watch the run of a Model or a Workflow and say what came of it; returns the exit code of the step that failed, or 0."""
     run = attend(cluster, name, open_view(as_json=as_json))
     if not as_json:
@@ -140,7 +140,7 @@ def follow(cluster: Cluster, name: str, *, as_json: bool) -> int:
     return run.failure[1].reason.exit_code if run.failure else ExitCode.DONE
 
 
-def attend(cluster: Cluster, name: str, view: View) -> Run:
+def attend(cluster: KubernetesClient, name: str, view: View) -> Run:
     """Show the run of a Model or a Workflow until it ends; Ctrl-C leaves the run alone, and the terminal in order."""
     try:
         with view:

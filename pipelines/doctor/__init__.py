@@ -12,7 +12,7 @@ import os
 from rich.console import Console
 from rich.markup import escape
 
-from crd.kubernetes_client import Cluster
+from crd.kubernetes_client import KubernetesClient
 from pipelines.configuration import check_here
 from pipelines.doctor.cluster import in_cluster
 from pipelines.doctor.destinations import destinations, settings_findings
@@ -29,7 +29,7 @@ def examine(namespace: str, context: str, store: str) -> list[Finding]:
     settings, wrong = check_here({**os.environ, **named})
     found = [*machine(), *settings_findings(settings, wrong, by_flag=bool(store)), *destinations(settings)]
     try:
-        cluster = within(lambda: Cluster.connect(namespace, context))
+        cluster = within(lambda: KubernetesClient.connect(namespace, context))
     except TimeoutError as error:
         return [*found, Finding(CLUSTER, "API server", False, str(error), "Check KUBECONFIG and --context.")]
     except SlipwayError as error:

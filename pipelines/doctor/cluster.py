@@ -8,23 +8,26 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, TypeVar
 
-from crd.kubernetes_client import (
+from crd.kubernetes_client import KubernetesClient
+from crd.kubernetes_objects import KubernetesObject
+from crd.resource_kinds import (
     CONFIG_MAP,
     DEPLOYMENT,
     EVENT_BUS,
     EVENT_SOURCE,
-    GET_EVENTS,
-    GET_WORKFLOWS,
     MODEL,
+    SECRET,
     SENSOR,
+    SERVICE_ACCOUNT,
     WORKFLOW,
     WORKFLOW_TEMPLATE,
-    Cluster,
-    Kind,
+    AnyKind,
+    ResourceKind,
 )
 from crd.workflow import TEMPLATE
+from pipelines.cluster.argo import INSTALL_EVENTS, INSTALL_WORKFLOWS
 from pipelines.cluster.readiness import why_not_ready
 from pipelines.configuration import CREDENTIALS, MOUNTED, REGISTRY, check_cluster
 from pipelines.doctor.finding import CLUSTER, Finding, Missing, check
@@ -33,13 +36,13 @@ from steps.core.errors import Reason, SlipwayError
 from steps.core.settings import Settings
 from steps.images.builders.supported import configured_builder
 
+ObjectT = TypeVar("ObjectT", bound=KubernetesObject)
 # As in pipelines.workflow_template and pipelines.access, which need hera.
 SETTINGS, OPERATOR, STEPS = "slipway-settings", "slipway-operator", "slipway-steps"
-SECRET, SERVICE_ACCOUNT = Kind("v1", "Secret"), Kind("v1", "ServiceAccount")
 # A kind of each part of Argo, the end of its controller's image, and how to get it.
 ARGO = {
-    WORKFLOW: ("Argo Workflows", "/workflow-controller", GET_WORKFLOWS),
-    SENSOR: ("Argo Events", "/argo-events", GET_EVENTS),
+    WORKFLOW: ("Argo Workflows", "/workflow-controller", INSTALL_WORKFLOWS),
+    SENSOR: ("Argo Events", "/argo-events", INSTALL_EVENTS),
 }
 VERSION_LABEL = "app.kubernetes.io/version"
 IDENTITIES = ("iam.gke.io/gcp-service-account", "eks.amazonaws.com/role-arn")  # annotations of Google's clusters, and Amazon's
@@ -55,7 +58,7 @@ RIGHTS = (
 )
 
 
-def in_cluster(cluster: Cluster) -> Iterator[Finding]:
+def in_cluster(cluster: KubernetesClient) -> Iterator[Finding]:
     """What Models in this namespace need."""
     install = f"slipway install -n {cluster.namespace}"
     yield Finding(CLUSTER, "API server", True, f"{cluster.server}, Kubernetes {cluster.version}")
@@ -72,12 +75,12 @@ def in_cluster(cluster: Cluster) -> Iterator[Finding]:
         yield _check(f"right to {verb} {resource}", mend, _right, cluster, verb, group, resource)
 
 
-def argo(cluster: Cluster, kind: Kind, image: str) -> str:
+def argo(cluster: KubernetesClient, kind: AnyKind, image: str) -> str:
     """The version of Argo's controller, found by its image: charts give it other names than the release's manifests do."""
-    if not cluster.has(kind):
+    if not cluster.serves(kind):
         raise Missing(f"the cluster does not know {kind.kind}s")
     try:
-        deployments = cluster.search(DEPLOYMENT, everywhere=True)
+        deployments = cluster.list_objects(DEPLOYMENT, all_namespaces=True)
     except SlipwayError as error:
         if error.reason is not Reason.ACCESS_DENIED:
             raise
@@ -94,20 +97,20 @@ def argo(cluster: Cluster, kind: Kind, image: str) -> str:
     raise Missing("its kinds are there, but its controller is not")
 
 
-def _known(cluster: Cluster) -> str:
-    if not cluster.has(MODEL):
+def _known(cluster: KubernetesClient) -> str:
+    if not cluster.serves(MODEL):
         raise Missing("the cluster does not know Models")
     return ""
 
 
-def _template(cluster: Cluster) -> str:
+def _template(cluster: KubernetesClient) -> str:
     version = (_there(cluster, WORKFLOW_TEMPLATE, TEMPLATE)["metadata"].get("labels") or {}).get(VERSION_LABEL, "unknown")
     if version != __version__:
         raise Missing(f"version {version} is installed, and this is {__version__}")
     return f"version {version}"
 
 
-def _configuration(cluster: Cluster, install: str) -> Iterator[Finding]:
+def _configuration(cluster: KubernetesClient, install: str) -> Iterator[Finding]:
     """The ConfigMap, all that is wrong with it, and the Secrets that it, or its builder, leads to."""
     what = f"ConfigMap {SETTINGS}"
     data: dict[str, str] = {}
@@ -129,7 +132,7 @@ def _configuration(cluster: Cluster, install: str) -> Iterator[Finding]:
     yield _check(f"ServiceAccount {STEPS}", install, _seen, _identity, cluster)
 
 
-def _secrets(cluster: Cluster, settings: Settings, data: dict[str, str]) -> Iterator[Finding]:
+def _secrets(cluster: KubernetesClient, settings: Settings, data: dict[str, str]) -> Iterator[Finding]:
     """The files that settings point to, and what the builder in a pod pushes with."""
     files = {name: path.removeprefix(f"{MOUNTED}/") for name, path in data.items() if path.startswith(f"{MOUNTED}/")}
     for name, key in files.items():
@@ -155,13 +158,13 @@ def _seen(ask: Callable[..., str], *arguments: Any) -> str:
         return "you have no right to see it"
 
 
-def _file(cluster: Cluster, secret: str, key: str) -> str:
+def _file(cluster: KubernetesClient, secret: str, key: str) -> str:
     if key not in (_there(cluster, SECRET, secret).get("data") or {}):
         raise Missing(f"it has no file {key}")
     return key
 
 
-def _login(cluster: Cluster, host: str) -> str:
+def _login(cluster: KubernetesClient, host: str) -> str:
     encoded = (_there(cluster, SECRET, REGISTRY).get("data") or {}).get(DOCKER_CONFIG)
     if encoded is None:
         raise Missing(f"it is no Secret of the type kubernetes.io/dockerconfigjson: it has no {DOCKER_CONFIG}")
@@ -174,21 +177,21 @@ def _login(cluster: Cluster, host: str) -> str:
     return f"it has credentials for {host}"
 
 
-def _there(cluster: Cluster, kind: Kind, name: str) -> dict[str, Any]:
+def _there(cluster: KubernetesClient, kind: ResourceKind[ObjectT], name: str) -> ObjectT:
     found = cluster.find(kind, name)
     if found is None:
         raise Missing(f"not in the namespace {cluster.namespace}")
     return found
 
 
-def _identity(cluster: Cluster) -> str:
+def _identity(cluster: KubernetesClient) -> str:
     annotations = _there(cluster, SERVICE_ACCOUNT, STEPS)["metadata"].get("annotations") or {}
     acts = [f"acts as {annotations[name]}" for name in IDENTITIES if name in annotations]
     return acts[0] if acts else "no annotation names an identity in a cloud"
 
 
-def _all_ready(cluster: Cluster, kind: Kind) -> str:
-    names = [each["metadata"]["name"] for each in cluster.search(kind)]
+def _all_ready(cluster: KubernetesClient, kind: AnyKind) -> str:
+    names = [each["metadata"]["name"] for each in cluster.list_objects(kind)]
     if not names:
         raise Missing(f"not in the namespace {cluster.namespace}")
     for name in names:
@@ -196,16 +199,16 @@ def _all_ready(cluster: Cluster, kind: Kind) -> str:
     return ", ".join(names)
 
 
-def _ready(cluster: Cluster, kind: Kind, name: str) -> str:
+def _ready(cluster: KubernetesClient, kind: AnyKind, name: str) -> str:
     if why := why_not_ready(cluster, kind, name):
         there = cluster.find(kind, name) is not None  # what is there and not ready, applying it again will not mend
         raise Missing(f"{name} {why}", f"kubectl -n {cluster.namespace} describe {kind.kind.lower()} {name}" if there else "")
     return name
 
 
-def _right(cluster: Cluster, verb: str, group: str, resource: str) -> str:
+def _right(cluster: KubernetesClient, verb: str, group: str, resource: str) -> str:
     name, _, subresource = resource.partition("/")
-    if not cluster.allowed(verb, group, name, subresource):
+    if not cluster.is_allowed(verb, group, name, subresource):
         raise Missing("you have not got it")
     return ""
 

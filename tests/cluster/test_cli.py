@@ -16,12 +16,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from kubernetes import config
 from kubernetes.client import CustomObjectsApi
 
-from crd.api_server import connect
-from crd.kubernetes_client import MODEL, WORKFLOW, Cluster
+from crd.kubernetes_client import KubernetesClient
 from crd.reconcile import reconcile
+from crd.resource_kinds import MODEL, WORKFLOW
 from crd.workflow import workflow_name
 from pipelines.access import access
 from pipelines.commands.install import placed, with_registry
@@ -66,23 +65,22 @@ def template() -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def cluster(namespace: str, models: CustomObjectsApi) -> Cluster:
-    found = Cluster.connect(namespace)
+def cluster(namespace: str, models: CustomObjectsApi) -> KubernetesClient:
+    found = KubernetesClient.connect(namespace)
     for manifest in (*access(), settings(), template()):
         found.apply(with_registry(placed(manifest, namespace), os.environ.get("REGISTRY", "")))
     return found
 
 
 @pytest.fixture
-def operator(cluster: Cluster) -> Iterator[None]:
+def operator(cluster: KubernetesClient) -> Iterator[None]:
     """Starts the Workflow of every Model and writes its status, until the test ends."""
-    config.load_kube_config(os.environ["KUBECONFIG"])
-    server, stop = connect(), threading.Event()
+    stop = threading.Event()
 
     def follow() -> None:
         while not stop.wait(0.5):
-            for model in cluster.search(MODEL):
-                reconcile(server, cluster.namespace, model["metadata"]["name"], start=True)
+            for model in cluster.list_objects(MODEL):
+                reconcile(cluster, model["metadata"]["name"], start=True)
 
     thread = threading.Thread(target=follow)
     thread.start()
@@ -92,20 +90,20 @@ def operator(cluster: Cluster) -> Iterator[None]:
 
 
 @pytest.fixture
-def fails(cluster: Cluster) -> Iterator[None]:
+def fails(cluster: KubernetesClient) -> Iterator[None]:
     """Makes the step fetch fail, until the test ends or says otherwise."""
     stub(cluster, STUB_FAILS="fetch")
     yield
     stub(cluster)
 
 
-def stub(cluster: Cluster, **wishes: str) -> None:
+def stub(cluster: KubernetesClient, **wishes: str) -> None:
     """What the stubs do from now on."""
     manifest = placed(settings(), cluster.namespace)
     cluster.apply({**manifest, "data": {**manifest["data"], **wishes}})
 
 
-def slipway(cluster: Cluster, *arguments: str, path: str | None = None) -> subprocess.CompletedProcess[str]:
+def slipway(cluster: KubernetesClient, *arguments: str, path: str | None = None) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "pipelines.cli", *arguments, "-n", cluster.namespace]
     environment = dict(os.environ) | ({} if path is None else {"PATH": path})
     return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
@@ -117,7 +115,9 @@ def manifest(folder: Path, name: str) -> str:
     return str(path)
 
 
-def test_a_model_that_fails_is_told_retried_and_ready(cluster: Cluster, operator: None, fails: None, tmp_path: Path) -> None:
+def test_a_model_that_fails_is_told_retried_and_ready(
+    cluster: KubernetesClient, operator: None, fails: None, tmp_path: Path
+) -> None:
     done = slipway(cluster, "submit", "-f", manifest(tmp_path, "mended"), "--watch")
     assert done.returncode == ExitCode.SOURCE, done.stderr
     assert "✗ fetch: failed" in done.stderr
@@ -147,7 +147,7 @@ def test_a_model_that_fails_is_told_retried_and_ready(cluster: Cluster, operator
     assert "has not failed" in slipway(cluster, "retry", "mended").stderr
 
 
-def test_a_workflow_of_its_own_needs_no_model(cluster: Cluster, tmp_path: Path) -> None:
+def test_a_workflow_of_its_own_needs_no_model(cluster: KubernetesClient, tmp_path: Path) -> None:
     """Nor an operator. Its pods are collected when it has succeeded, and then its logs say where to look."""
     done = slipway(cluster, "submit", "-f", manifest(tmp_path, "alone"), "--workflow", "--watch")
     assert done.returncode == 0, done.stderr
@@ -162,7 +162,7 @@ def test_a_workflow_of_its_own_needs_no_model(cluster: Cluster, tmp_path: Path) 
     assert "the stub begins" in logs or f"runs/{name}/fetch.json" in logs
 
 
-def test_what_steps_write_is_followed_to_the_end(cluster: Cluster, tmp_path: Path) -> None:
+def test_what_steps_write_is_followed_to_the_end(cluster: KubernetesClient, tmp_path: Path) -> None:
     stub(cluster, STUB_FAILS="load", STUB_SECONDS="3")  # pods of a run that failed stay
     try:
         made = slipway(cluster, "submit", "-f", manifest(tmp_path, "followed"), "--workflow", "--json")
@@ -182,7 +182,7 @@ def test_what_steps_write_is_followed_to_the_end(cluster: Cluster, tmp_path: Pat
     ]
 
 
-def test_a_model_may_be_called_what_its_people_like(cluster: Cluster, tmp_path: Path) -> None:
+def test_a_model_may_be_called_what_its_people_like(cluster: KubernetesClient, tmp_path: Path) -> None:
     path = Path(manifest(tmp_path, "called"))
     called = "org/模型 \U0001f600 \\ud83d"
     path.write_text(path.read_text().replace("spec: {", f"spec: {{name: {json.dumps(called, ensure_ascii=False)}, "))
@@ -192,7 +192,7 @@ def test_a_model_may_be_called_what_its_people_like(cluster: Cluster, tmp_path: 
     assert "unchanged" in slipway(cluster, "submit", "-f", str(path)).stdout
 
 
-def test_what_the_api_server_refuses_is_told_as_a_manifests_fault(cluster: Cluster, tmp_path: Path) -> None:
+def test_what_the_api_server_refuses_is_told_as_a_manifests_fault(cluster: KubernetesClient, tmp_path: Path) -> None:
     path = manifest(tmp_path, "fixed")
     assert slipway(cluster, "submit", "-f", path).returncode == 0
     Path(path).write_text(MANIFEST.format(name="fixed").replace("fixed.git", "other.git"))
@@ -202,14 +202,14 @@ def test_what_the_api_server_refuses_is_told_as_a_manifests_fault(cluster: Clust
     assert "spec.source" in changed.stderr
 
 
-def test_a_name_that_is_nothing_is_told(cluster: Cluster) -> None:
+def test_a_name_that_is_nothing_is_told(cluster: KubernetesClient) -> None:
     for command in ("status", "logs", "retry"):
         done = slipway(cluster, command, "nothing")
         assert done.returncode == ExitCode.INPUT
         assert "no Model and no Workflow nothing" in done.stderr
 
 
-def test_the_doctor_says_what_this_namespace_lacks(cluster: Cluster) -> None:
+def test_the_doctor_says_what_this_namespace_lacks(cluster: KubernetesClient) -> None:
     done = slipway(cluster, "doctor")
     assert done.returncode == ExitCode.ENVIRONMENT
     for text in (

@@ -12,9 +12,9 @@ from kubernetes.client import ApiClient, ApiException, CustomObjectsApi
 from kubernetes.dynamic import DynamicClient
 from pydantic import ValidationError
 
-from crd.schema import COLUMNS, GROUP, PLURAL, VERSION
+from crd.schema import COLUMNS, GROUP, VERSION
 from crd.status import Condition, LastFailure, ModelStatus, ServiceStatus
-from crd.types import Model
+from crd.types import PLURAL, Model
 from steps.tasks.table import AUTO, resolve
 from tests.model_objects import changed_once, mixtures
 

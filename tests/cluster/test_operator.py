@@ -16,7 +16,7 @@ import pytest
 import yaml
 from kubernetes.client import ApiClient, CoreV1Api, CustomObjectsApi
 
-from crd.api_server import MODELS, WORKFLOWS
+from crd.resource_kinds import MODEL, WORKFLOW
 from crd.workflow import workflow_name
 from pipelines.access import OPERATOR_ACCOUNT, access
 from pipelines.commands.install import with_registry
@@ -85,7 +85,7 @@ class Namespace:
         self.kubectl("apply", "-f", "-", stdin=yaml.safe_dump_all(manifests))
 
     def models(self) -> dict[str, dict[str, Any]]:
-        found = self.objects.list_namespaced_custom_object(*MODELS[:2], self.name, MODELS[2])
+        found = self.objects.list_namespaced_custom_object(MODEL.group, MODEL.version, self.name, MODEL.plural)
         return {each["metadata"]["name"]: each for each in found["items"]}
 
     def model(self, name: str) -> dict[str, Any] | None:
@@ -96,7 +96,7 @@ class Namespace:
 
     def workflows(self, model: str) -> list[dict[str, Any]]:
         found = self.objects.list_namespaced_custom_object(
-            *WORKFLOWS[:2], self.name, WORKFLOWS[2], label_selector=f"slipway.dev/model={model}"
+            WORKFLOW.group, WORKFLOW.version, self.name, WORKFLOW.plural, label_selector=f"slipway.dev/model={model}"
         )
         return sorted(found["items"], key=lambda each: each["metadata"]["labels"]["slipway.dev/generation"])
 

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from crd.kubernetes_client import Cluster, Kind
+from crd.kubernetes_client import KubernetesClient
+from crd.resource_kinds import AnyKind
 from pipelines.cluster.runs import Run
 from pipelines.commands.logs import NODE_ID, Follower
 from pipelines.commands.watch import watch
@@ -23,7 +24,7 @@ FETCHED = step("w.fetch", "Succeeded", ("Succeeded", ""))
 
 
 @dataclass(frozen=True)
-class Pods(Cluster):
+class Pods(KubernetesClient):
     """Pods, each with the lines that it has written so far; a log whose answer is lost is one that raises."""
 
     written: dict[str, list[tuple[str, str]]] = field(default_factory=dict)
@@ -34,10 +35,10 @@ class Pods(Cluster):
         log = self.written.setdefault(pod, [])
         log += [(f"2026-11-23T20:00:{second:02}.{999 - len(log) - number:09}Z", line) for number, line in enumerate(lines)]
 
-    def search(self, kind: Kind, *, labels: str = "", everywhere: bool = False) -> list[dict[str, Any]]:
+    def list_objects(self, kind: AnyKind, *, labels: str = "", all_namespaces: bool = False) -> list[dict[str, Any]]:
         return [{"metadata": {"name": pod, "annotations": {NODE_ID: pod}}} for pod in self.written]
 
-    def log_since(self, pod: str, since: str) -> list[tuple[str, str]]:
+    def read_log_since(self, pod: str, since: str) -> list[tuple[str, str]]:
         if pod in self.lost:
             self.lost.remove(pod)
             raise SlipwayError(Reason.NETWORK_UNREACHABLE, "Nobody answers.")

@@ -15,7 +15,8 @@ from typing import Any
 
 import pytest
 
-from crd.kubernetes_client import DEPLOYMENT, MODEL, WORKFLOW, Cluster
+from crd.kubernetes_client import KubernetesClient
+from crd.resource_kinds import DEPLOYMENT, MODEL, WORKFLOW
 from pipelines.commands.install import wait
 from steps.core.errors import ExitCode, Reason, SlipwayError
 from steps.images.builders.supported import IN_CLUSTER, BuilderKind
@@ -99,10 +100,10 @@ def environment(server: Server, tmp_path: Path) -> Iterator[Mapping[str, str]]:
 
 
 @pytest.fixture
-def cluster(environment: Mapping[str, str], monkeypatch: pytest.MonkeyPatch) -> Cluster:
+def cluster(environment: Mapping[str, str], monkeypatch: pytest.MonkeyPatch) -> KubernetesClient:
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    return Cluster.connect()
+    return KubernetesClient.connect()
 
 
 def kubeconfig(folder: Path, server: str) -> Path:
@@ -125,11 +126,11 @@ def slipway(*arguments: str, **environment: str) -> subprocess.CompletedProcess[
     return subprocess.run(command, env=dict(os.environ) | environment, capture_output=True, text=True, timeout=60)
 
 
-def test_a_missing_right_is_named(server: Server, cluster: Cluster) -> None:
+def test_a_missing_right_is_named(server: Server, cluster: KubernetesClient) -> None:
     said = 'models.slipway.dev is forbidden: User "ann" cannot list resource "models" in API group "slipway.dev"'
     server.answers[MODELS] = (403, status(403, f'{said} in the namespace "slipway"'))
     with pytest.raises(SlipwayError) as caught:
-        cluster.search(MODEL)
+        cluster.list_objects(MODEL)
     assert caught.value.reason is Reason.ACCESS_DENIED
     assert "User" in caught.value.message
     assert caught.value.hint == (
@@ -146,21 +147,21 @@ def test_a_missing_right_is_named(server: Server, cluster: Cluster) -> None:
         (500, Reason.NETWORK_UNREACHABLE),
     ],
 )
-def test_every_answer_has_a_reason(server: Server, cluster: Cluster, code: int, reason: Reason) -> None:
+def test_every_answer_has_a_reason(server: Server, cluster: KubernetesClient, code: int, reason: Reason) -> None:
     server.answers[MODELS] = (code, status(code, "what is wrong"))
     with pytest.raises(SlipwayError, match="what is wrong") as caught:
-        cluster.search(MODEL)
+        cluster.list_objects(MODEL)
     assert caught.value.reason is reason
 
 
-def test_an_answer_that_is_no_status_is_told_by_its_code(server: Server, cluster: Cluster) -> None:
+def test_an_answer_that_is_no_status_is_told_by_its_code(server: Server, cluster: KubernetesClient) -> None:
     server.answers[MODELS] = (403, "a proxy's page\x1b[2J")
     with pytest.raises(SlipwayError, match="403 Forbidden") as caught:
-        cluster.search(MODEL)
+        cluster.list_objects(MODEL)
     assert caught.value.reason is Reason.ACCESS_DENIED
 
 
-def test_each_rule_that_an_object_breaks_is_a_line(server: Server, cluster: Cluster) -> None:
+def test_each_rule_that_an_object_breaks_is_a_line(server: Server, cluster: KubernetesClient) -> None:
     causes = [{"field": "spec.source", "message": "is too long"}, {"field": "spec.services", "message": "is too short"}]
     server.answers[MODELS] = (422, status(422, "invalid", causes=causes))
     with pytest.raises(SlipwayError) as caught:
@@ -169,30 +170,26 @@ def test_each_rule_that_an_object_breaks_is_a_line(server: Server, cluster: Clus
     assert caught.value.message == "spec.source: is too long\nspec.services: is too short"
 
 
-def test_an_unknown_kind_leads_to_install(cluster: Cluster) -> None:
-    assert cluster.has(MODEL)
-    assert not cluster.has(WORKFLOW)
-    with pytest.raises(SlipwayError, match="lacks a kind") as caught:
-        cluster.search(WORKFLOW)
+def test_an_unknown_kind_leads_to_install(cluster: KubernetesClient) -> None:
+    assert cluster.serves(MODEL)
+    assert not cluster.serves(WORKFLOW)
+    with pytest.raises(SlipwayError, match="not found") as caught:
+        cluster.list_objects(WORKFLOW)
     assert caught.value.reason is Reason.MISSING_DEPENDENCY
     assert "slipway install" in caught.value.hint
 
 
-def test_an_object_that_is_not_there_is_none_and_asked_for_by_name_an_error(cluster: Cluster) -> None:
+def test_an_object_that_is_not_there_is_none_and_asked_for_by_name_an_error(cluster: KubernetesClient) -> None:
     assert cluster.find(MODEL, "m") is None
     with pytest.raises(SlipwayError, match="no Model m in the namespace slipway"):
         cluster.get(MODEL, "m")
 
 
-def test_a_busy_server_is_asked_again(server: Server, cluster: Cluster) -> None:
+def test_a_busy_server_is_asked_again(server: Server, cluster: KubernetesClient) -> None:
     server.answers[MODELS] = (200, {"kind": "ModelList", "items": []})
     server.busy = 1
-    assert cluster.search(MODEL) == []
+    assert cluster.list_objects(MODEL) == []
     assert server.asked.count(MODELS) == 2
-
-
-def test_what_the_client_discovers_is_not_left_in_a_file(cluster: Cluster) -> None:
-    assert cluster.dynamic.resources._Discoverer__cache_file == "/dev/null/none"
 
 
 def test_the_table_of_an_empty_namespace_says_what_to_do(server: Server, environment: Mapping[str, str]) -> None:
@@ -211,12 +208,12 @@ def test_a_cluster_that_does_not_answer_is_named(tmp_path: Path) -> None:
     assert "Traceback" not in done.stderr
 
 
-@pytest.mark.parametrize(("path", "code"), [("/version", 200), ("/version", 404), ("/apis", 200)])
+@pytest.mark.parametrize(("path", "code"), [("/version", 200), ("/version", 404), (MODELS, 200)])
 def test_something_that_is_no_api_server_is_told(server: Server, environment: Mapping[str, str], path: str, code: int) -> None:
     server.answers[path] = (code, "<html>Welcome</html>")
     done = slipway("status", **environment)
     assert done.returncode == ExitCode.SOURCE
-    assert "is no Kubernetes API server" in done.stderr
+    assert "is not a Kubernetes API server" in done.stderr
     assert "Traceback" not in done.stderr
 
 
@@ -317,7 +314,7 @@ def looks(server: Server) -> Callable[[str], list[str]]:
             server.answers["/apis/apps/v1/namespaces/slipway/deployments/o"] = (200, deployment(int(available)))
 
         show()
-        wait(Cluster.connect(), [(DEPLOYMENT, "o")], ticking, 20, said.append, steady=3)
+        wait(KubernetesClient.connect(), [(DEPLOYMENT, "o")], ticking, 20, said.append, steady=3)
         return [*said, f"{sum(ticking.slept):.0f} s"]
 
     return look

@@ -11,8 +11,9 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as some
 
-from crd.kubernetes_client import CONFIG_MAP, DEPLOYMENT, EVENT_SOURCE, NAMESPACE, SENSOR, Cluster, Kind, yaml_of
+from crd.kubernetes_client import DEFAULT_NAMESPACE, KubernetesClient, encode_manifest
 from crd.manifest import parse_manifest
+from crd.resource_kinds import CONFIG_MAP, DEPLOYMENT, EVENT_SOURCE, SENSOR, AnyKind, kind_of
 from crd.workflow import TEMPLATE
 from pipelines import access, configuration, events
 from pipelines import manifests as rendering
@@ -44,7 +45,7 @@ def kinds(namespace: str = "here") -> list[str]:
 def test_what_is_rendered_is_what_is_installed() -> None:
     """In the default namespace, every checked-in manifest is installed as it is, and only the CRD besides."""
     rendered = [each for documents in rendering.files().values() for each in documents]
-    installed = manifests(NAMESPACE, None)
+    installed = manifests(DEFAULT_NAMESPACE, None)
     names = {(each["kind"], each["metadata"]["name"]) for each in installed}
     assert names - {(each["kind"], each["metadata"]["name"]) for each in rendered} <= {
         ("CustomResourceDefinition", "models.slipway.dev")
@@ -132,7 +133,7 @@ def test_flags_that_cannot_be_meant_are_refused(pairs: list[str], url: str) -> N
 
 def test_names_that_stand_twice_are_equal() -> None:
     """The command starts without hera, so it cannot import these where they come from."""
-    assert rendering.NAMESPACE == NAMESPACE
+    assert rendering.NAMESPACE == DEFAULT_NAMESPACE
     assert argo.SETTINGS == doctor.SETTINGS
     assert access.OPERATOR_ACCOUNT == doctor.OPERATOR
     assert argo.STEPS_ACCOUNT == doctor.STEPS
@@ -143,22 +144,22 @@ def test_names_that_stand_twice_are_equal() -> None:
 
 
 @dataclass(frozen=True)
-class Empty(Cluster):
+class Empty(KubernetesClient):
     """A cluster with Argo and nothing else, where all is ready at once; but the Sensor listens after ``listens`` seconds."""
 
     clock: FakeClock = field(default_factory=FakeClock)
     listens: float = 0
-    objects: dict[tuple[Kind, str], dict[str, Any]] = field(default_factory=dict)
+    objects: dict[tuple[AnyKind, str], dict[str, Any]] = field(default_factory=dict)
     applied: dict[str, float] = field(default_factory=dict)  # when the last object of each kind was
 
-    def has(self, kind: Kind) -> bool:
+    def serves(self, kind: AnyKind) -> bool:
         return True
 
-    def find(self, kind: Kind, name: str) -> dict[str, Any] | None:
+    def find(self, kind: AnyKind, name: str) -> dict[str, Any] | None:
         return self.objects.get((kind, name))
 
     def apply(self, manifest: Mapping[str, Any]) -> dict[str, Any]:
-        kind, name = Kind(manifest["apiVersion"], manifest["kind"]), manifest["metadata"]["name"]
+        kind, name = kind_of(manifest), manifest["metadata"]["name"]
         conditions = [{"type": "Established", "status": "True"}]
         numbers = dict.fromkeys(("observedGeneration", "replicas", "updatedReplicas", "availableReplicas"), 1)
         metadata = {**manifest["metadata"], "generation": 1, "resourceVersion": "1"}
@@ -166,12 +167,12 @@ class Empty(Cluster):
         self.applied[kind.kind] = self.clock.monotonic()
         return self.objects[kind, name]
 
-    def search(self, kind: Kind, *, labels: str = "", everywhere: bool = False) -> list[dict[str, Any]]:
+    def list_objects(self, kind: AnyKind, *, labels: str = "", all_namespaces: bool = False) -> list[dict[str, Any]]:
         if kind == DEPLOYMENT:
             return [found for (each, _), found in self.objects.items() if each == kind]
         return [{"metadata": {"name": "sensor"}}] if labels == "sensor-name=here-models" else []
 
-    def log(self, pod: str) -> list[str]:
+    def read_log(self, pod: str) -> list[str]:
         return [f'{{"msg":"{SUBSCRIBED} default.here-models.model"}}'] if self.clock.monotonic() >= self.listens else ["…"]
 
     def install(self, timeout: float, **settings: str) -> list[str]:
@@ -303,7 +304,7 @@ def test_the_environment_of_libraries_is_anybodys() -> None:
 def test_what_is_applied_is_yaml_whatever_it_holds(text: str) -> None:
     """The API server reads it as YAML, which takes no surrogates: JSON's escapes will not do for an emoji."""
     for value in (text, "\U0001f600 \\ud83d\\ude00 \u2028 \x85 \ufeff \x7f"):
-        assert yaml.safe_load(yaml_of({"name": value})) == {"name": value}
+        assert yaml.safe_load(encode_manifest({"name": value})) == {"name": value}
 
 
 def test_a_model_is_sent_as_it_was_written() -> None:

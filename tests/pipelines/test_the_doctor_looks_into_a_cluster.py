@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
-from crd.kubernetes_client import CONFIG_MAP, Cluster, Kind
+from crd.kubernetes_client import KubernetesClient
+from crd.resource_kinds import CONFIG_MAP, SECRET, SERVICE_ACCOUNT, AnyKind
 from pipelines.doctor import Finding
-from pipelines.doctor.cluster import SECRET, SERVICE_ACCOUNT, SETTINGS, STEPS, in_cluster
+from pipelines.doctor.cluster import SETTINGS, STEPS, in_cluster
 from pipelines.manifests import settings
 from steps.core.errors import Reason, SlipwayError
 
@@ -19,24 +20,24 @@ PASSWORD = "hunter2-hunter2"
 
 
 @dataclass(frozen=True)
-class Installed(Cluster):
+class Installed(KubernetesClient):
     """A cluster that has these objects; ``denied`` are kinds that one may not look at."""
 
-    objects: dict[tuple[Kind, str], dict[str, Any]] = field(default_factory=dict)
-    denied: set[Kind] = field(default_factory=set)
+    objects: dict[tuple[AnyKind, str], dict[str, Any]] = field(default_factory=dict)
+    denied: set[AnyKind] = field(default_factory=set)
 
-    def has(self, kind: Kind) -> bool:
+    def serves(self, kind: AnyKind) -> bool:
         return True
 
-    def find(self, kind: Kind, name: str) -> dict[str, Any] | None:
+    def find(self, kind: AnyKind, name: str) -> dict[str, Any] | None:
         if kind in self.denied:
             raise SlipwayError(Reason.ACCESS_DENIED, f"you may not get {kind.kind}s", hint="Ask whoever runs the cluster.")
         return self.objects.get((kind, name))
 
-    def search(self, kind: Kind, *, labels: str = "", everywhere: bool = False) -> list[dict[str, Any]]:
+    def list_objects(self, kind: AnyKind, *, labels: str = "", all_namespaces: bool = False) -> list[dict[str, Any]]:
         return []
 
-    def allowed(self, verb: str, group: str, resource: str, subresource: str = "") -> bool:
+    def is_allowed(self, verb: str, group: str, resource: str, subresource: str = "") -> bool:
         return True
 
     def configure(self, **data: str) -> None:

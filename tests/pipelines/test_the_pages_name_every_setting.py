@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from crd.kubernetes_client import NAMESPACE
+from crd.kubernetes_client import DEFAULT_NAMESPACE
 from pipelines import configuration
 from pipelines import workflow_template as argo
 from pipelines.commands import install
@@ -49,12 +49,18 @@ def test_each_install_that_a_page_shows_would_be_done(page: Path) -> None:
         [store] = re.findall(r"--store (\S+)", command.replace("$", "my-"))
         registry = [pair.replace("my-REGISTRY", "europe-west1-docker.pkg.dev/p/slipway") for pair in pairs]
         chosen = install.Choices.parse(registry, store=store, event_bus_url="", registry=None)
-        assert configuration.check_cluster(chosen.settings, NAMESPACE)[1] == []
+        assert configuration.check_cluster(chosen.settings, DEFAULT_NAMESPACE)[1] == []
 
 
 def test_the_page_names_accounts_secrets_and_files_that_there_are() -> None:
     text = CLOUDS.read_text()
-    for name in (f"[{NAMESPACE}/{argo.STEPS_ACCOUNT}]", argo.CREDENTIALS, argo.REGISTRY, configuration.MOUNTED, argo.SETTINGS):
+    for name in (
+        f"[{DEFAULT_NAMESPACE}/{argo.STEPS_ACCOUNT}]",
+        argo.CREDENTIALS,
+        argo.REGISTRY,
+        configuration.MOUNTED,
+        argo.SETTINGS,
+    ):
         assert name in text
     files = re.findall(r"`((?:tests|pipelines|steps)/[^`*]+)`", text)
     assert files

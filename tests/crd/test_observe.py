@@ -9,10 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crd.api_server import status_patch
 from crd.observe import problem_with, status_of, stored_status, unfinished
 from crd.pod_failures import recognise
-from crd.status import MAX_MESSAGE, Condition, ModelStatus
+from crd.status import MAX_MESSAGE, Condition, ModelStatus, status_patch
 from steps.core.errors import Reason
 from tests.crd.recorded import FOLDER, TASKS, Object, model, nodes, workflow
 

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
-from crd.api_server import status_patch
-from crd.events import Announcement, manifest
+from crd.kubernetes_client import KubernetesClient
+from crd.kubernetes_objects import WorkflowObject
 from crd.operator import unfinished
-from crd.reconcile import TRIES, follow, reconcile, stop_all
-from crd.status import ModelStatus
-from crd.workflow import UID_LABEL, thin_workflow, workflow_name
+from crd.reconcile import TRIES, reconcile, reconcile_workflow, stop_workflows
+from crd.workflow import thin_workflow, workflow_name
+from tests.crd.fake_api import FakeApi
 from tests.crd.recorded import UID, Object, model, workflow
 
 NAME = workflow_name(UID, 1)
@@ -22,74 +21,70 @@ NAME = workflow_name(UID, 1)
 
 @dataclass
 class Cluster:
-    """The API server's rules that matter here: names are taken once, and a stale patch is refused.
+    """A cluster with one Model, ``m``, that the operator looks at.
 
     ``before_write`` is called in front of each write of a status: what somebody else does in that moment.
     """
 
-    models: dict[str, Object] = field(default_factory=dict)
-    workflows: dict[str, Object] = field(default_factory=dict)
-    events: dict[str, Object] = field(default_factory=dict)
-    writes: int = 0
-    created: list[str] = field(default_factory=list)
+    api: FakeApi = field(default_factory=FakeApi)
     before_write: Callable[[], None] = lambda: None
 
-    def model(self, namespace: str, name: str) -> Object | None:
-        return copy.deepcopy(self.models.get(name))
+    def __post_init__(self) -> None:
+        def before(method: str, path: str) -> None:
+            if path == "models/m/status":
+                self.before_write()
 
-    def workflow(self, namespace: str, name: str) -> Object | None:
-        return copy.deepcopy(self.workflows.get(name))
+        self.api.before_request = before
 
-    def workflows_of(self, namespace: str, uid: str) -> list[Any]:
-        return [each for each in self.workflows.values() if each["metadata"]["labels"][UID_LABEL] == uid]
+    @property
+    def client(self) -> KubernetesClient:
+        return self.api.client("lab")
 
-    def create_workflow(self, workflow: Any) -> Object | None:
-        name = workflow["metadata"]["name"]
-        if name in self.workflows:
-            return None
-        self.created.append(name)
-        self.workflows[name] = copy.deepcopy(workflow)
-        self.workflows[name]["metadata"]["uid"] = f"uid-{len(self.created)}"
-        return self.workflows[name]
+    @property
+    def models(self) -> dict[str, Object]:
+        return cast(dict[str, Object], self.api.objects["models"])
 
-    def stop_workflow(self, namespace: str, name: str) -> None:
-        if name in self.workflows:
-            self.workflows[name]["spec"]["shutdown"] = "Stop"
+    @property
+    def workflows(self) -> dict[str, Object]:
+        return cast(dict[str, Object], self.api.objects["workflows"])
 
-    def write_status(self, model: Any, status: ModelStatus) -> bool:
-        self.before_write()
-        stored = self.models.get(model["metadata"]["name"])
-        if stored is None or any(stored["metadata"][key] != model["metadata"][key] for key in ("uid", "resourceVersion")):
-            return False
-        self.writes += 1
-        stored["status"] = {key: value for key, value in status_patch(status).items() if value is not None}
-        self.touch(stored)
-        return True
+    @property
+    def events(self) -> dict[str, Object]:
+        return cast(dict[str, Object], self.api.objects["events"])
 
-    def announce(self, model: Any, announcement: Announcement) -> None:
-        event = manifest(model, announcement, "2026-11-23T23:00:00Z")
-        self.events.setdefault(event["metadata"]["name"], event)
+    @property
+    def writes(self) -> int:
+        """How many times a status was written."""
+        return self.api.accepted.count(("PATCH", "models/m/status"))
+
+    @property
+    def created(self) -> list[str]:
+        """The names of the Workflows that were created through the API."""
+        return [name for plural, name in self.api.created if plural == "workflows"]
 
     def touch(self, stored: Object) -> None:
+        """Somebody writes something of an object."""
         stored["metadata"]["resourceVersion"] = str(int(stored["metadata"]["resourceVersion"]) + 1)
 
     def put(self, new: Object) -> None:
         """A person applies a Model, or Argo writes a Workflow."""
-        if new["kind"] == "Workflow":
-            self.workflows[new["metadata"]["name"]] = new
-            return
-        name = new["metadata"]["name"]
-        new["status"] = self.models.get(name, new)["status"]
-        self.models[name] = new
+        if new["kind"] == "Model":
+            new["status"] = self.models.get(new["metadata"]["name"], new)["status"]
+        self.api.put("workflows" if new["kind"] == "Workflow" else "models", new)
 
     def look(self, *, start: bool = False) -> None:
-        reconcile(self, "lab", "m", start=start)
+        """The operator looks at the Model."""
+        reconcile(self.client, "m", start=start)
+
+    def see(self, workflow: Object) -> None:
+        """The operator is told of a change of a Workflow."""
+        reconcile_workflow(self.client, cast(WorkflowObject, workflow))
 
     def run(self, name: str) -> None:
-        """The Workflow of the Model comes to where the recorded one is, and the operator hears of it."""
-        wish = self.models["m"]
-        self.put(workflow(name, of=wish))
-        follow(self, self.workflows[workflow_name(wish["metadata"]["uid"], wish["metadata"]["generation"])])
+        """The Workflow of the Model comes to where the recorded one is, and the operator is told."""
+        found = self.models["m"]
+        self.put(workflow(name, of=found))
+        self.see(self.workflows[workflow_name(found["metadata"]["uid"], found["metadata"]["generation"])])
 
     @property
     def status(self) -> Object:
@@ -100,6 +95,7 @@ class Cluster:
         return sorted(each["reason"] for each in self.events.values())
 
     def true(self) -> set[str]:
+        """The types of the conditions that are true."""
         return {each["type"] for each in self.status["conditions"] if each["status"] == "True"}
 
 
@@ -126,18 +122,16 @@ def test_the_missing_workflow_is_created_once(cluster: Cluster) -> None:
 
 
 def test_a_name_that_the_sensor_took_meanwhile_is_as_good(cluster: Cluster) -> None:
-    sensors = thin_workflow(model()) | {"status": {}}
+    sensors = {**thin_workflow(model()), "status": {}}
 
-    class Late(Cluster):
-        def workflow(self, namespace: str, name: str) -> Object | None:
-            found = super().workflow(namespace, name)
-            self.put(sensors)
-            return found
+    def before(method: str, path: str) -> None:
+        if (method, path) == ("POST", "workflows"):
+            cluster.put(sensors)
 
-    late = Late(cluster.models)
-    late.look(start=True)
-    assert late.created == []
-    assert late.reasons == []
+    cluster.api.before_request = before
+    cluster.look(start=True)
+    assert cluster.created == []
+    assert cluster.reasons == []
 
 
 def test_a_run_from_its_start_to_its_end_is_written_and_announced_once(cluster: Cluster) -> None:
@@ -238,16 +232,16 @@ def test_what_comes_late_of_an_older_generation_changes_nothing(cluster: Cluster
     before, writes = cluster.status, cluster.writes
     late = workflow("revision-missing", of=model())
     cluster.put(late)
-    follow(cluster, late)
+    cluster.see(late)
     assert (cluster.status, cluster.writes) == (before, writes)
-    follow(cluster, old)  # still running: nobody waits for it
+    cluster.see(old)  # still running: nobody waits for it
     assert cluster.workflows[NAME]["spec"] == {"shutdown": "Stop"}
 
 
 def test_what_comes_late_of_a_model_of_the_same_name_changes_nothing(cluster: Cluster) -> None:
     old = workflow("running", of=model(uid="another"))
     cluster.put(old)
-    follow(cluster, old)
+    cluster.see(old)
     assert cluster.writes == 0
     assert cluster.workflows[old["metadata"]["name"]]["spec"]["shutdown"] == "Stop"
 
@@ -260,7 +254,7 @@ def test_a_workflow_without_a_model_is_stopped(cluster: Cluster, gone: bool) -> 
         cluster.models.clear()
     else:
         cluster.models["m"]["metadata"]["deletionTimestamp"] = "2026-11-23T23:00:00Z"
-    follow(cluster, orphan)
+    cluster.see(orphan)
     assert cluster.workflows[NAME]["spec"]["shutdown"] == "Stop"
     assert cluster.writes == 0
 
@@ -268,15 +262,15 @@ def test_a_workflow_without_a_model_is_stopped(cluster: Cluster, gone: bool) -> 
 def test_a_workflow_that_has_ended_is_left_as_it_is(cluster: Cluster) -> None:
     ended = workflow("succeeded", of=cluster.models.pop("m"))
     cluster.put(ended)
-    follow(cluster, ended)
-    stop_all(cluster, "lab", UID)
+    cluster.see(ended)
+    stop_workflows(cluster.client, UID)
     assert "shutdown" not in cluster.workflows[NAME]["spec"]
 
 
 def test_deleting_a_model_stops_all_of_its_workflows_and_no_others(cluster: Cluster) -> None:
     for wish in (model(), model(generation=2), model(uid="another")):
         cluster.put(workflow("running", of=wish))
-    stop_all(cluster, "lab", UID)
+    stop_workflows(cluster.client, UID)
     stopped = {name for name, each in cluster.workflows.items() if "shutdown" in each["spec"]}
     assert stopped == {NAME, workflow_name(UID, 2)}
 
@@ -285,7 +279,7 @@ def test_somebody_else_started_by_hand_beside_it_is_left_alone(cluster: Cluster)
     resubmitted = workflow("running", of=cluster.models["m"])
     resubmitted["metadata"]["name"] += "-again"
     cluster.put(resubmitted)
-    follow(cluster, resubmitted)
+    cluster.see(resubmitted)
     assert "shutdown" not in resubmitted["spec"]
     assert cluster.writes == 0
 
