@@ -18,9 +18,9 @@ from steps.core.errors import Reason, SlipwayError
 from steps.core.lock import Sha256
 from steps.core.names import ModelName
 from steps.core.settings import read_settings
-from steps.images.cloud_build.build_once import Single, cancel
-from steps.images.cloud_build.client import Build, Builds, Status
-from steps.images.cloud_build.request import Order, find_source, source_digest
+from steps.images.cloud_build.build_once import SingleBuild, cancel_builds
+from steps.images.cloud_build.client import Build, CloudBuildClient, Status
+from steps.images.cloud_build.request import CloudBuildRequest, find_source, source_digest
 
 POLL = 5.0  # seconds between two looks
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
@@ -50,18 +50,20 @@ def run(inputs: CloudBuildInputs, context: Context) -> CloudBuildOutputs:
     settings = read_settings()
     plan = context.read_document(inputs.plan, BuildPlan)
     source = find_source(context.store, inputs.archive)
-    order = Order(inputs.name, inputs.archive_digest, plan.image, plan.base_image, plan.labels, source, settings.build_index)
+    request = CloudBuildRequest(
+        inputs.name, inputs.archive_digest, plan.image, plan.base_image, plan.labels, source, settings.build_index
+    )
     try:
-        with Builds(settings, context.clock) as builds:
-            build = finished(Single(order, builds, context), inputs.wait, context)
+        with CloudBuildClient(settings, context.clock) as client:
+            build = finished(SingleBuild(request, client, context), inputs.wait, context)
     except KeyboardInterrupt:  # a pod that is moved gets SIGTERM instead, and its next attempt takes the build over
         try:
-            for stopped in cancel(inputs.archive_digest, context, settings):
+            for stopped in cancel_builds(inputs.archive_digest, context, settings):
                 context.progress.note(f"Build {stopped} is cancelled.")
         except SlipwayError as error:
             context.progress.note(f"Builds of {plan.image} may go on: {error.message}")
         raise
-    digest = image_digest(build, order)
+    digest = image_digest(build, request)
     context.progress.note(f"Build {build.id} made {plan.image}, {digest}.")
     done = plan.model_copy(update={"image_digest": digest})
     return CloudBuildOutputs(
@@ -69,7 +71,7 @@ def run(inputs: CloudBuildInputs, context: Context) -> CloudBuildOutputs:
     )
 
 
-def finished(single: Single, wait: float, context: Context) -> Build:
+def finished(single: SingleBuild, wait: float, context: Context) -> Build:
     """The build, once it has succeeded. Raises ``BuildRunning`` when it has not after ``wait`` seconds."""
     until = context.clock.monotonic() + wait
     told = None
@@ -89,8 +91,8 @@ def finished(single: Single, wait: float, context: Context) -> Build:
     return build
 
 
-def image_digest(build: Build, order: Order) -> str:
-    """The digest of the ordered image, after a look at all that Cloud Build says of where it comes from.
+def image_digest(build: Build, request: CloudBuildRequest) -> str:
+    """The digest of the requested image, after a look at all that Cloud Build says of where it comes from.
 
     That a build which requested ``VERIFIED`` has succeeded means that its provenance was made and stored: Cloud Build fails
     it otherwise, and says no more of it in this API (the provenance itself lies with the image in Artifact Registry). It
@@ -98,16 +100,16 @@ def image_digest(build: Build, order: Order) -> str:
     where it does not say the latter, that generation is read here.
     """
     said = f"Build {build.id} has succeeded, and"
-    digest = build.images.get(order.image, "")
+    digest = build.images.get(request.image, "")
     if not _DIGEST.fullmatch(digest):
-        raise SlipwayError(Reason.BUILD_FAILED, f"{said} its answer has no digest of {order.image}.")
+        raise SlipwayError(Reason.BUILD_FAILED, f"{said} its answer has no digest of {request.image}.")
     if not build.verified:
         raise SlipwayError(Reason.BUILD_FAILED, f"{said} Cloud Build did not verify it.")
-    found = build.sha256 or (source_digest(order.source),)
-    if order.archive_digest not in found:
+    found = build.sha256 or (source_digest(request.source),)
+    if request.archive_digest not in found:
         raise SlipwayError(
             Reason.DIGEST_MISMATCH,
-            f"{said} not of the archive: its source has sha256 {', '.join(found)} where {order.archive_digest} was ordered.",
+            f"{said} not of the archive: its source has sha256 {', '.join(found)}, not {request.archive_digest}.",
         )
     return digest
 

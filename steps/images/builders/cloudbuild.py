@@ -10,8 +10,8 @@ from steps.core.progress import Progress
 from steps.core.settings import Settings
 from steps.images.builders.base import Builder, BuildRequest
 from steps.images.builders.local import Program, build_command
-from steps.images.cloud_build.client import Builds
-from steps.images.cloud_build.request import machine
+from steps.images.cloud_build.client import CloudBuildClient
+from steps.images.cloud_build.request import machine_type
 
 PROBE = "slipway-doctor"  # no archive has this digest
 
@@ -30,10 +30,10 @@ class CloudBuildBuilder(Builder):
     @classmethod
     def check(cls, settings: Settings, clock: Clock) -> str:
         """Ask Cloud Build for the builds of an archive that does not exist: the answer shows that the API may be used."""
-        with Builds(settings, clock) as builds:
-            machine(settings.build_machine)
-            builds.of_archive(PROBE)
-            return f"{builds.parent} lets you list builds; whether you may make them shows with the first one"
+        with CloudBuildClient(settings, clock) as client:
+            machine_type(settings.build_machine)
+            client.of_archive(PROBE)
+            return f"{client.parent} lets you list builds; whether you may make them shows with the first one"
 
     def command(self, request: BuildRequest) -> list[str]:
         """The arguments of docker, which make the same image by hand."""

@@ -1,8 +1,5 @@
 """Google Cloud Build: the image of an archive that lies in a bucket, built and pushed by Google.
 
-``order`` says what is to be built, ``client`` asks Google's own client over gRPC, ``single`` sees to it that an archive has
-one build however often it is asked for, ``log`` reads the last lines of one that failed. The step ``steps.cloudbuild`` drives
-them, and looks at a build rather than waiting for it; ``cancel`` is for whoever stops a run.
+``request`` says what is to be built, ``client`` calls the API, ``build_once`` makes sure that an archive has one build however
+often it is requested, ``log`` reads the end of a failed build's log, ``unfinished`` cancels what an ended run left behind.
 """
-
-from __future__ import annotations

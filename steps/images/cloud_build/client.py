@@ -1,8 +1,8 @@
-"""Cloud Build's API through google-cloud-build: create, list, get and cancel, with our reasons for what goes wrong.
+"""Cloud Build's API through google-cloud-build: create, list, get and cancel, each error with its ``Reason``.
 
 The endpoint is a setting; certificate authorities and credentials are what the libraries find by themselves
 (``GRPC_DEFAULT_SSL_ROOTS_FILE_PATH``, ``GOOGLE_APPLICATION_CREDENTIALS``). Without a setting the library's own endpoint is
-asked, which serves all regions; Google has regional ones besides (``cloudbuild.REGION.rep.googleapis.com``), not for every
+used, which serves all regions; Google also has regional ones (``cloudbuild.REGION.rep.googleapis.com``), not for every
 region, for those who must keep requests inside of one: https://cloud.google.com/build/docs/locations.
 """
 
@@ -13,16 +13,22 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from steps.core.clock import Clock
 from steps.core.errors import Reason, SlipwayError, missing_extra
 from steps.core.settings import Settings
-from steps.images.cloud_build.request import Order, archive_tag, location
+from steps.images.cloud_build.request import CloudBuildRequest, archive_tag, location
+from steps.net.retry import RetryPolicy
+
+if TYPE_CHECKING:
+    from google.cloud.devtools import cloudbuild_v1
 
 TIMEOUT = 30.0  # seconds for one call
-PAUSES = (1.0, 2.0, 4.0)  # seconds between the attempts of a call that changes nothing
-PAGE = 100
+# Of a call that may be repeated. It is short: the step that calls is repeated as a whole by the workflow.
+CALLS = RetryPolicy(attempts=4, first=1.0, longest=4.0)
+PAGE = 100  # builds in one page of a list
+MAX_MESSAGE = 500  # characters of an error of the service that are shown
 T = TypeVar("T")
 
 
@@ -42,12 +48,28 @@ class Status(StrEnum):
 
     @property
     def active(self) -> bool:
+        """Whether a build in this state has not ended."""
         return self in (Status.STATUS_UNKNOWN, Status.PENDING, Status.QUEUED, Status.WORKING)
 
 
 @dataclass(frozen=True)
 class Build:
-    """What Cloud Build tells of a build. ``sha256`` are the digests of the sources that it fetched, in hex."""
+    """A build as Cloud Build describes it.
+
+    Attributes:
+        id: Cloud Build's id.
+        status: its state.
+        created: when it was requested.
+        tags: its tags, see ``CloudBuildRequest.tags``.
+        generation: generation of the archive's object that it builds from.
+        images: digests, ``sha256:…``, of the images that were pushed, by name.
+        verified: whether it succeeds only with stored provenance.
+        sha256: digests, in hex, of the sources that it fetched; empty where Cloud Build reports none.
+        detail: why it ended as it did, in Cloud Build's own text.
+        transient: its failure is one of Google's own, so that another build may succeed.
+        logs: bucket and folder of its log, with or without ``gs://``; empty where the log is in no bucket.
+        page: address of its page in the console.
+    """
 
     id: str
     status: Status
@@ -58,24 +80,24 @@ class Build:
     verified: bool
     sha256: tuple[str, ...]
     detail: str
-    passing: bool  # the failure is one of Google's own, which another build need not have
+    transient: bool
     logs: str
     page: str
 
 
-class LostAnswer(Exception):
-    """Nobody knows whether a build was created."""
+class LostResponse(Exception):
+    """The response to a request for a build was lost: the build may exist or not."""
 
 
-class Builds:
-    """The builds of one project and region."""
+class CloudBuildClient:
+    """The builds of one project and region; a context manager, which closes the connection."""
 
     def __init__(self, settings: Settings, clock: Clock) -> None:
         self._settings, self._clock = settings, clock
         self._location = location(settings)
         self._client, self._project = _connect(settings)
 
-    def __enter__(self) -> Builds:
+    def __enter__(self) -> CloudBuildClient:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -83,72 +105,77 @@ class Builds:
 
     @property
     def parent(self) -> str:
+        """The project and region by their name in the API."""
         return f"projects/{self._project}/locations/{self._location}"
 
-    def create(self, order: Order) -> Build:
-        """Ask for a build, once. Raises ``LostAnswer`` where it may exist all the same."""
+    def create(self, request: CloudBuildRequest) -> Build:
+        """Request a build, once.
+
+        Raises:
+            LostResponse: The build may exist or not.
+            SlipwayError: ``AccessDenied``, ``InvalidInput`` or ``BuilderBusy`` where the service refuses it.
+        """
         from google.api_core import exceptions as api
 
-        request = {"parent": self.parent, "project_id": self._project, "build": order.build(self._settings, self._project)}
+        build = request.build(self._settings, self._project)
+        message = {"parent": self.parent, "project_id": self._project, "build": build}
         with _errors(f"Cloud Build in {self.parent}"):
             try:
-                # Cloud Build knows no key of a request, so a second call would be a second build: no retry in here.
-                operation = self._client.create_build(request, retry=None, timeout=TIMEOUT)
+                # Cloud Build has no idempotency key, so a second call would be a second build: no retry here.
+                operation = self._client.create_build(message, retry=None, timeout=TIMEOUT)
             except (api.ServerError, api.Aborted, api.Cancelled, api.RetryError) as error:
-                raise LostAnswer(_say(error)) from error
+                raise LostResponse(_message(error)) from error
         return _read(operation.metadata.build)
 
     def of_archive(self, archive_digest: str) -> list[Build]:
-        """The builds that carry the archive's tag, as far as the list knows them: it may be a while behind."""
+        """The builds that carry the archive's tag. The list is eventually consistent: new builds may be absent for a while."""
         request = {
             "parent": self.parent,
             "project_id": self._project,
             "filter": f'tags="{archive_tag(archive_digest)}"',
             "page_size": PAGE,
         }
-        return self._ask(lambda: [_read(each) for each in self._client.list_builds(request, retry=None, timeout=TIMEOUT)])
+        return self._call(lambda: [_read(each) for each in self._client.list_builds(request, retry=None, timeout=TIMEOUT)])
 
     def get(self, build: str) -> Build | None:
-        """A build by its id, or None where there is none."""
+        """A build by its id; None where there is none."""
         from google.api_core.exceptions import NotFound
 
         request = {"name": f"{self.parent}/builds/{build}", "project_id": self._project, "id": build}
 
-        def ask() -> Build | None:
+        def get() -> Build | None:
             try:
                 return _read(self._client.get_build(request, retry=None, timeout=TIMEOUT))
             except NotFound:
                 return None
 
-        return self._ask(ask)
+        return self._call(get)
 
     def cancel(self, build: str) -> None:
-        """Cancel a build; one that has ended meanwhile is left as it is."""
+        """Cancel a build; one that has ended or does not exist is left as it is."""
         from google.api_core.exceptions import FailedPrecondition, NotFound
 
         request = {"name": f"{self.parent}/builds/{build}", "project_id": self._project, "id": build}
 
-        def ask() -> None:
+        def cancel() -> None:
             with contextlib.suppress(FailedPrecondition, NotFound):
                 self._client.cancel_build(request, retry=None, timeout=TIMEOUT)
 
-        self._ask(ask)
+        self._call(cancel)
 
-    def _ask(self, call: Callable[[], T]) -> T:
-        """A call that may be made again, made again a few times while the service is out of reach."""
+    def _call(self, work: Callable[[], T]) -> T:
+        """Make a call that may be repeated, and repeat it while the service is out of reach."""
         from google.api_core import exceptions as api
 
+        def transient(error: Exception) -> float | None:
+            return 0.0 if isinstance(error, (api.ServerError, api.Aborted)) else None
+
         with _errors(f"Cloud Build in {self.parent}"):
-            for pause in PAUSES:
-                try:
-                    return call()
-                except (api.ServerError, api.Aborted):
-                    self._clock.sleep(pause)
-            return call()
+            return CALLS.call(work, transient=transient, clock=self._clock)
 
 
-def _connect(settings: Settings) -> tuple[Any, str]:
-    """Google's client, and the project."""
+def _connect(settings: Settings) -> tuple[cloudbuild_v1.CloudBuildClient, str]:
+    """Google's client, and the project's id."""
     try:
         import google.auth
         from google.auth.exceptions import DefaultCredentialsError
@@ -174,7 +201,7 @@ def _connect(settings: Settings) -> tuple[Any, str]:
     return cloudbuild_v1.CloudBuildClient(credentials=credentials, client_options=options), project
 
 
-def _read(build: Any) -> Build:
+def _read(build: cloudbuild_v1.Build) -> Build:
     from google.cloud.devtools.cloudbuild_v1 import types
 
     provenance = build.source_provenance
@@ -190,7 +217,7 @@ def _read(build: Any) -> Build:
         verified=build.options.requested_verify_option == types.BuildOptions.VerifyOption.VERIFIED,
         sha256=tuple(each.value.hex() for each in hashes if each.type_ == types.Hash.HashType.SHA256),
         detail=build.status_detail or build.failure_info.detail,
-        passing=build.failure_info.type_ == failure.LOGGING_FAILURE,
+        transient=build.failure_info.type_ == failure.LOGGING_FAILURE,
         logs=build.logs_bucket,
         page=build.log_url,
     )
@@ -198,7 +225,7 @@ def _read(build: Any) -> Build:
 
 @contextlib.contextmanager
 def _errors(where: str) -> Iterator[None]:
-    """Give what the library raises its reason."""
+    """Raise what the library raises as a ``SlipwayError``."""
     from google.api_core import exceptions as api
     from google.auth import exceptions as auth
 
@@ -208,37 +235,39 @@ def _errors(where: str) -> Iterator[None]:
         if isinstance(error, api.NotFound) or getattr(error, "reason", None) == "SERVICE_DISABLED":
             raise SlipwayError(
                 Reason.ACCESS_DENIED,
-                f"{where} is not there: {_say(error)}",
+                f"{where} was not found: {_message(error)}",
                 hint="Check `project` and `region`, and switch the API on: gcloud services enable cloudbuild.googleapis.com",
             ) from error
         raise SlipwayError(
             Reason.ACCESS_DENIED,
-            f"{where} is denied: {_say(error)}",
+            f"{where} is denied: {_message(error)}",
             hint="Grant the account that runs this roles/cloudbuild.builds.editor on the project, and, where builds have an "
             "account of their own, roles/iam.serviceAccountUser on that.",
         ) from error
     except (api.Unauthorized, auth.RefreshError, auth.InvalidOperation) as error:
         raise SlipwayError(
             Reason.ACCESS_DENIED,
-            f"{where} does not take the credentials: {_say(error)}",
+            f"{where} does not take the credentials: {_message(error)}",
             hint="Run `gcloud auth application-default login`, or check the service account's key.",
         ) from error
     except api.MethodNotImplemented as error:
         raise SlipwayError(
-            Reason.INVALID_INPUT, f"{where} is none: {_say(error)}", hint="Set `build_endpoint` to HOST:PORT of Cloud Build."
+            Reason.INVALID_INPUT,
+            f"{where} does not answer as Cloud Build: {_message(error)}",
+            hint="Set `build_endpoint` to HOST:PORT of Cloud Build.",
         ) from error
     except api.TooManyRequests as error:
-        raise SlipwayError(Reason.BUILDER_BUSY, f"{where} is out of quota: {_say(error)}") from error
+        raise SlipwayError(Reason.BUILDER_BUSY, f"{where} is out of quota: {_message(error)}") from error
     except (api.ServerError, api.Aborted, api.Cancelled, api.RetryError, auth.TransportError) as error:
-        raise SlipwayError(Reason.BUILDER_BUSY, f"{where} is out of reach: {_say(error)}") from error
+        raise SlipwayError(Reason.BUILDER_BUSY, f"{where} is out of reach: {_message(error)}") from error
     except (api.GoogleAPIError, auth.GoogleAuthError) as error:
         raise SlipwayError(
             Reason.INVALID_INPUT,
-            f"{where} refuses the build: {_say(error)}",
-            hint="Mend the setting that is named: registry, region, build_account, build_machine, build_pool or build_logs.",
+            f"{where} refuses the build: {_message(error)}",
+            hint="Fix the setting that is named: registry, region, build_account, build_machine, build_pool or build_logs.",
         ) from error
 
 
-def _say(error: Any) -> str:
-    """What the service said, cut short."""
-    return str(getattr(error, "message", "") or error)[:500]
+def _message(error: Exception) -> str:
+    """The service's own text, cut short."""
+    return str(getattr(error, "message", "") or error)[:MAX_MESSAGE]

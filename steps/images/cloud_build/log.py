@@ -1,4 +1,7 @@
-"""The end of a build's log, as Cloud Build leaves it in a bucket: ``log-<id>.txt``, in the folder that the build names."""
+"""The end of a build's log: the object ``log-<id>.txt`` in the bucket and folder that the build names.
+
+https://cloud.google.com/build/docs/securing-builds/store-manage-build-logs
+"""
 
 from __future__ import annotations
 
@@ -8,13 +11,13 @@ from steps.images.cloud_build.client import Build
 from steps.net.retry import TIMEOUT
 from steps.store.gcs import GcsPrefix
 
-LINES = 15
-LINE = 300  # characters of each
-END = 64 * 1024  # bytes that are read
+MAX_LINES = 15
+MAX_LINE = 300  # characters of a line that are shown
+MAX_BYTES = 64 * 1024  # read from the end of the log
 
 
-def tail(build: Build) -> str:
-    """The last lines, or why there are none: a log that cannot be read hides no failure."""
+def read_log_end(build: Build) -> str:
+    """The last lines of a build's log, or why there are none: a log that cannot be read hides no failure."""
     if not build.logs:
         return "It has no log in a bucket."
     name = f"log-{build.id}.txt"
@@ -26,7 +29,7 @@ def tail(build: Build) -> str:
         with below.errors(below.locate(name), exists=True):
             download = below.patience(below.blob(name, int(found.version)).download_as_bytes)
             data = download(
-                start=max(0, found.size - END),
+                start=max(0, found.size - MAX_BYTES),
                 end=found.size - 1,
                 single_shot_download=True,
                 checksum=None,
@@ -36,4 +39,4 @@ def tail(build: Build) -> str:
     except SlipwayError as error:
         return f"Its log cannot be read: {error.message}"
     lines = [line.rstrip() for line in data.decode(errors="replace").splitlines() if line.strip()]
-    return "\n".join(display_text(line, LINE) for line in lines[-LINES:])
+    return "\n".join(display_text(line, MAX_LINE) for line in lines[-MAX_LINES:])

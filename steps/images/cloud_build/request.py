@@ -1,9 +1,9 @@
-"""What Cloud Build is asked to build: the archive's object at one generation, one docker step, one image to push.
+"""What Cloud Build is requested to build: the archive's object at one generation, one docker step, one image to push.
 
-Everything that decides the image has one digest, which is a tag of the build: a build that carries it is the one that was
-wanted, whoever asked for it. How it is built (machine, pool, account, logs) comes from the settings and is no part of it.
+Everything that decides the image has one digest, which is a tag of the build: a build that carries it is the right one,
+whoever requested it. How it is built (machine, pool, account, logs) comes from the settings and is not part of the digest.
 
-No value of a model stands in a shell or in the text of a step: labels are arguments of ``docker build``, each its own.
+No value of a model is in a shell or in the text of a step: labels are arguments of ``docker build``, each its own.
 Cloud Build replaces ``$NAME`` in arguments; ``$$`` is a dollar sign (https://cloud.google.com/build/docs/build-config-file-schema).
 """
 
@@ -14,7 +14,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING
 
 from steps.core.digest import canonical_json, sha256_bytes
 from steps.core.errors import Reason, SlipwayError
@@ -23,19 +23,22 @@ from steps.core.store import Store
 from steps.images.description import DOCKERFILE
 from steps.store.gcs import GcsPrefix
 
+if TYPE_CHECKING:
+    from google.cloud.devtools.cloudbuild_v1 import types
+
 DOCKER = "gcr.io/cloud-builders/docker"
-ARCHIVE_TAG = "slipway-archive-"  # and 64 hex digits; a tag of a build is ^[\w][\w.-]{0,127}$
+ARCHIVE_TAG = "slipway-archive-"  # followed by 64 hex digits; a tag of a build is ^[\w][\w.-]{0,127}$
 IMAGE_TAG = "slipway-image-"
-QUEUE = 3600  # seconds that a build may wait for a machine: Google's own default, said aloud
-DISK = 100  # GB that a machine has anyhow
-MOST_DISK = 4000
-GB = 10**9
+QUEUE_SECONDS = 3600  # that a build may wait for a machine; Google's own default
+DEFAULT_DISK = 100  # GB that a machine has without a request
+MAX_DISK = 4000  # GB that may be requested
+GB = 10**9  # bytes
 _POOL = re.compile(r"projects/[^/]+/locations/(?P<location>[^/]+)/workerPools/[^/]+")
 
 
 @dataclass(frozen=True)
-class Source:
-    """One version of the archive's object; ``size`` in bytes."""
+class ArchiveObject:
+    """One generation of the archive's object in a bucket; ``size`` in bytes."""
 
     bucket: str
     name: str
@@ -44,20 +47,30 @@ class Source:
 
 
 @dataclass(frozen=True)
-class Order:
-    """An image that is wanted. ``archive_digest`` is the sha256 of the source's bytes."""
+class CloudBuildRequest:
+    """An image to be built.
+
+    Attributes:
+        model: the model's name.
+        archive_digest: sha256 of the archive's bytes, in hex.
+        image: name and tag of the image, with its registry.
+        base_image: name of the image to build on.
+        labels: labels whose values come from the model.
+        source: the archive's object.
+        index: a package index that pip asks beside PyPI; empty: none.
+    """
 
     model: str
     archive_digest: str
     image: str
     base_image: str
     labels: Mapping[str, str] = field(hash=False)
-    source: Source
-    index: str = ""  # a package index beside PyPI
+    source: ArchiveObject
+    index: str = ""
 
     @property
     def arguments(self) -> list[str]:
-        """The arguments of ``docker``, as it gets them."""
+        """The arguments of ``docker``, before Cloud Build's escaping of ``$``."""
         found = ["build", "-f", DOCKERFILE, "-t", self.image, "--build-arg", f"BASE_IMAGE={self.base_image}"]
         if self.index:
             found += ["--build-arg", f"PIP_EXTRA_INDEX_URL={self.index}"]
@@ -67,39 +80,49 @@ class Order:
 
     @cached_property
     def digest(self) -> str:
-        """Of everything that decides the image."""
+        """The sha256, in hex, of everything that decides the image."""
         source = [self.source.bucket, self.source.name, self.source.generation, self.archive_digest]
         return sha256_bytes(canonical_json([source, DOCKER, self.arguments, self.image]))
 
     @property
     def tags(self) -> list[str]:
+        """The build's tags: the archive, everything that decides the image, the model's name."""
         return [archive_tag(self.archive_digest), self.image_tag, self.model]
 
     @property
     def image_tag(self) -> str:
+        """The tag that only builds of this very request carry."""
         return IMAGE_TAG + self.digest
 
-    def build(self, settings: Settings, project: str) -> Any:
-        """The build as ``CreateBuild`` takes it."""
+    def build(self, settings: Settings, project: str) -> types.Build:
+        """The build as ``CreateBuild`` takes it, https://cloud.google.com/build/docs/api/reference/rest/v1/projects.builds.
+
+        Args:
+            settings: how to build: machine, pool, account, time limit, logs.
+            project: the project of the service account, where the settings give only its e-mail address.
+
+        Raises:
+            SlipwayError: ``InvalidInput`` for a machine type that Cloud Build does not have.
+        """
         from google.cloud.devtools.cloudbuild_v1 import types
         from google.protobuf.duration_pb2 import Duration
 
         kinds = types.BuildOptions
         options = types.BuildOptions(
-            # With it a build ends well only when its provenance was made and stored.
+            # A build then succeeds only if its provenance was made and stored.
             requested_verify_option=kinds.VerifyOption.VERIFIED,
-            # Cloud Build then tells the sha256 of the archive that it fetched.
+            # Cloud Build then reports the sha256 of the archive that it fetched.
             source_provenance_hash=[types.Hash.HashType.SHA256],
-            # No $ is left to be replaced; should one be, the build is refused instead of made with an empty text.
+            # No unescaped $ is left; if one were, the build would be refused instead of made with an empty text.
             substitution_option=kinds.SubstitutionOption.MUST_MATCH,
-            machine_type=machine(settings.build_machine),
-            logging=logging(settings),
+            machine_type=machine_type(settings.build_machine),
+            logging=logging_mode(settings),
         )
         if settings.build_pool:
             options.pool = kinds.PoolOption(name=settings.build_pool)
         else:  # the archive, what it unpacks to, Docker's copy of that, and the layers; a pool has a disk of its own
-            disk = DISK // 2 + 5 * self.source.size // GB
-            options.disk_size_gb = min(disk, MOST_DISK) if disk > DISK else 0
+            disk = DEFAULT_DISK // 2 + 5 * self.source.size // GB
+            options.disk_size_gb = min(disk, MAX_DISK) if disk > DEFAULT_DISK else 0
         storage = types.StorageSource(bucket=self.source.bucket, object_=self.source.name, generation=self.source.generation)
         arguments = [argument.replace("$", "$$") for argument in self.arguments]
         return types.Build(
@@ -108,19 +131,24 @@ class Order:
             images=[self.image],
             tags=self.tags,
             timeout=Duration(seconds=settings.build_timeout),
-            queue_ttl=Duration(seconds=QUEUE),
-            service_account=account(settings.build_account, project),
+            queue_ttl=Duration(seconds=QUEUE_SECONDS),
+            service_account=account_name(settings.build_account, project),
             logs_bucket=settings.build_logs,
             options=options,
         )
 
 
 def archive_tag(archive_digest: str) -> str:
+    """The tag of all builds of an archive."""
     return ARCHIVE_TAG + archive_digest
 
 
-def find_source(store: Store, key: str) -> Source:
-    """The archive's object as it is now. Raises ``UnsupportedStore`` where Cloud Build cannot reach the store."""
+def find_source(store: Store, key: str) -> ArchiveObject:
+    """The archive's object as it is now.
+
+    Raises:
+        SlipwayError: ``UnsupportedStore`` where Cloud Build cannot reach the store, ``StoreUnreadable`` without an archive.
+    """
     if not store.uri.startswith("gs://"):
         raise SlipwayError(
             Reason.UNSUPPORTED_STORE,
@@ -133,11 +161,11 @@ def find_source(store: Store, key: str) -> Source:
         raise SlipwayError(
             Reason.STORE_UNREADABLE, f"There is no archive at {store.locate(key)}.", hint="Run the step `archive` again."
         )
-    return Source(below.bucket, below.prefix + key, int(found.version), found.size)
+    return ArchiveObject(below.bucket, below.prefix + key, int(found.version), found.size)
 
 
-def source_digest(source: Source) -> str:
-    """The sha256 of exactly this version's bytes, read anew. Raises ``StoreUnreadable`` where it was replaced."""
+def source_digest(source: ArchiveObject) -> str:
+    """The sha256, in hex, of this generation's bytes, read again. Raises ``StoreUnreadable`` where it was replaced."""
     below = GcsPrefix(source.bucket)
     found = below.find(source.name)
     if found is None or int(found.version) != source.generation:
@@ -149,7 +177,7 @@ def source_digest(source: Source) -> str:
 
 
 def location(settings: Settings) -> str:
-    """The region that builds are made and looked for in: that of the pool, where there is one."""
+    """The region of the builds: that of the pool, where there is one. Raises ``InvalidInput`` for a wrong name of a pool."""
     if not settings.build_pool:
         return settings.region
     match = _POOL.fullmatch(settings.build_pool)
@@ -162,7 +190,7 @@ def location(settings: Settings) -> str:
     return match["location"]
 
 
-def machine(name: str) -> Any:
+def machine_type(name: str) -> types.BuildOptions.MachineType:
     """A machine type by its name. Raises ``InvalidInput`` for one that Cloud Build does not have."""
     from google.cloud.devtools.cloudbuild_v1 import types
 
@@ -176,10 +204,10 @@ def machine(name: str) -> Any:
     return known[name or "UNSPECIFIED"]
 
 
-def logging(settings: Settings) -> Any:
+def logging_mode(settings: Settings) -> types.BuildOptions.LoggingMode:
     """Where logs go: to the bucket of the settings, else to the default one.
 
-    With an account of one's own there is no default bucket, and Cloud Build demands that the mode is said:
+    With an account of one's own there is no default bucket, and Cloud Build requires a mode:
     https://cloud.google.com/build/docs/securing-builds/configure-user-specified-service-accounts
     """
     from google.cloud.devtools.cloudbuild_v1 import types
@@ -190,6 +218,6 @@ def logging(settings: Settings) -> Any:
     return known.CLOUD_LOGGING_ONLY if settings.build_account else known.LEGACY
 
 
-def account(name: str, project: str) -> str:
+def account_name(name: str, project: str) -> str:
     """A service account as Cloud Build wants it, from its e-mail address or its full name; empty stays empty."""
     return f"projects/{project}/serviceAccounts/{name}" if name and "/" not in name else name

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from steps.core.contract import Context
 from steps.core.graph import CLOUDBUILD
 from steps.core.receipts import Receipt
-from steps.images.cloud_build.build_once import cancel
+from steps.images.cloud_build.build_once import cancel_builds
 
 
 def cancel_unfinished(receipts: Iterable[Receipt], context: Context) -> None:
@@ -27,5 +27,5 @@ def cancel_unfinished(receipts: Iterable[Receipt], context: Context) -> None:
     done = {receipt.service for receipt in kept if receipt.step == CLOUDBUILD.name and receipt.failure is None}
     for receipt in kept:
         if receipt.outputs.get("awaits") == CLOUDBUILD.name and receipt.service not in done:
-            for build in cancel(receipt.inputs["archive_digest"], context):
+            for build in cancel_builds(receipt.inputs["archive_digest"], context):
                 context.progress.note(f"Build {build} is cancelled: the run has ended without it.")

@@ -114,7 +114,7 @@ class Site:
             wait=0,
         )
 
-    def order(self, **changed: str) -> None:
+    def change_plan(self, **changed: str) -> None:
         """Change the plan."""
         context = self.context()
         plan = context.read_document(self.inputs.plan, BuildPlan).model_copy(update=changed)

@@ -14,7 +14,7 @@ from steps.core.documents import BuildPlan
 from steps.core.errors import ExitCode, Reason, SlipwayError, missing_extra
 from steps.core.receipts import execute
 from steps.core.settings import Settings
-from steps.images.cloud_build.request import Order, Source
+from steps.images.cloud_build.request import ArchiveObject, CloudBuildRequest
 from steps.images.description import DOCKERFILE
 from tests.servers.cloud_build_server import SERVICE, Fault
 from tests.servers.trust import Trust
@@ -112,7 +112,7 @@ def test_without_a_bucket_for_logs_an_own_account_logs_to_cloud_logging(site: Si
 
 def test_a_large_archive_gets_a_larger_disk() -> None:
     def disk(size: int, **settings: str) -> int:
-        order = Order("m", "0" * 64, IMAGE, "scratch", {}, Source("b", "o", 1, size))
+        order = CloudBuildRequest("m", "0" * 64, IMAGE, "scratch", {}, ArchiveObject("b", "o", 1, size))
         return int(order.build(Settings(**settings), "p").options.disk_size_gb)
 
     assert disk(10**9) == 0
@@ -151,7 +151,7 @@ def test_labels_are_arguments_and_no_dollar_in_them_is_replaced(site: Site, runn
 def test_another_order_for_the_same_archive_is_another_build(site: Site) -> None:
     site.fails()
     first = site.inputs
-    site.order(base_image="other")
+    site.change_plan(base_image="other")
     site.fails()
     assert len(site.server.active) == 2
     site.server.work()
@@ -228,8 +228,8 @@ def test_a_store_that_cloud_build_cannot_reach_is_refused(site: Site, context: C
     ("code", "reason", "said", "hint"),
     [
         ("PERMISSION_DENIED", "", "denied", "roles/cloudbuild.builds.editor"),
-        ("PERMISSION_DENIED", "SERVICE_DISABLED", "not there", "gcloud services enable cloudbuild.googleapis.com"),
-        ("NOT_FOUND", "", "not there", "gcloud services enable cloudbuild.googleapis.com"),
+        ("PERMISSION_DENIED", "SERVICE_DISABLED", "was not found", "gcloud services enable cloudbuild.googleapis.com"),
+        ("NOT_FOUND", "", "was not found", "gcloud services enable cloudbuild.googleapis.com"),
         ("UNAUTHENTICATED", "", "credentials", "gcloud auth"),
     ],
 )

@@ -110,6 +110,6 @@ def test_both_sides_run_alone_and_know_each_other_by_settings(
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
         server.terminate()
     assert done.returncode == 0, done.stderr
-    assert "answer was lost" in done.stderr
+    assert "response of Cloud Build was lost" in done.stderr
     digest = json.loads(done.stdout)["image_digest"]
     assert digest == registry.image("models/tiny:0123456789ab")[0]

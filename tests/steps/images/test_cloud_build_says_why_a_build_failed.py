@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from steps.core.errors import ExitCode, Reason
-from steps.images.cloud_build.log import LINE, LINES
+from steps.images.cloud_build.log import MAX_LINE, MAX_LINES
 from tests.servers.cloud_build_server import Effect, Fault, Outcome, Status
 from tests.servers.faulty_server import Fault as StorageFault
 from tests.steps.images.cloud_build import IMAGE, Site
@@ -30,7 +30,7 @@ def test_a_failure_is_told_with_its_log_and_the_next_run_builds_anew(site: Site,
     assert f"Build {build.id} of {IMAGE} ended with {Status(status).name}: it would not" in failure.message
     assert "line 99" in failure.message
     assert "line 80" not in failure.message
-    assert len(failure.message.splitlines()) == 1 + LINES
+    assert len(failure.message.splitlines()) == 1 + MAX_LINES
     assert hint in failure.hint
     assert build.log_url in failure.hint
     assert site.fails().reason is Reason.BUILD_RUNNING
@@ -83,7 +83,7 @@ def test_the_log_says_nothing_that_a_terminal_obeys_and_no_line_is_endless(site:
     assert "\x1b" not in message
     assert "\u202e" not in message
     assert "caf\u00e9" in message
-    assert max(len(line) for line in message.splitlines()[1:]) == LINE
+    assert max(len(line) for line in message.splitlines()[1:]) == MAX_LINE
 
 
 def test_of_a_large_log_only_the_end_is_read(site: Site) -> None:

@@ -293,7 +293,7 @@ def test_cloud_build_is_asked_for_a_list(site: Site) -> None:
         (Fault("ListBuilds", code="PERMISSION_DENIED"), "is denied", "roles/cloudbuild.builds.editor"),
         (
             Fault("ListBuilds", code="PERMISSION_DENIED", reason="SERVICE_DISABLED"),
-            "is not there",
+            "was not found",
             "gcloud services enable cloudbuild.googleapis.com",
         ),
         (Fault("ListBuilds", code="UNAUTHENTICATED"), "does not take the credentials", "gcloud auth application-default login"),
