@@ -19,6 +19,7 @@ from steps.frameworks.base import Framework
 from steps.images.builders.supported import BuilderKind
 from steps.net.urls import check_source
 from steps.sources.base import SourceKind
+from steps.store.supported import bucket_addresses
 from steps.tasks.table import AUTO, MAX_SERVICES, resolve
 
 API_VERSION = "slipway.dev/v1alpha1"
@@ -41,9 +42,7 @@ SOURCE_URL_RULE = (
     "write the address of a repository as https://HOST/PATH, with no user name, password, query, white space or brace"
 )
 UPLOAD_PATH = r"^([^\x00-\x1f\x7f-\x9f{}-][^\x00-\x1f\x7f-\x9f{}]*)?$"
-UPLOAD_PATH_RULE = (
-    "write a folder, gs://BUCKET/PREFIX or s3://BUCKET/PREFIX, with no control character, no brace and no dash in front"
-)
+UPLOAD_PATH_RULE = f"write a folder, {bucket_addresses()}, with no control character, no brace and no dash in front"
 AUTO_ALONE = "write auto alone: it means the tasks that the model is made for"
 SOURCE_MISSING = "source is required with sourceKind git_lfs"
 

@@ -27,7 +27,7 @@ from steps.core.errors import ExitCode, Reason, SlipwayError, missing_extra
 from steps.core.progress import PlainProgress, Progress
 from steps.core.receipts import Failure
 from steps.core.settings import read_settings
-from steps.store.supported import open_store
+from steps.store.supported import addresses, bucket_addresses, open_store
 
 app = typer.Typer(
     name="slipway",
@@ -41,9 +41,7 @@ app = typer.Typer(
 P = ParamSpec("P")
 
 ManifestOption = Annotated[Path, typer.Option("--file", "-f", help="The manifest: a YAML file with one Model.")]
-StoreOption = Annotated[
-    str, typer.Option(help="Folder, file:///folder, gs://… or s3://… that keeps the results (default: what the settings say).")
-]
+StoreOption = Annotated[str, typer.Option(help=f"Where the results go: {addresses()} (default: what the settings say).")]
 NamespaceOption = Annotated[
     str,
     typer.Option(
@@ -231,7 +229,7 @@ def retry(
 def install(
     namespace: NamespaceOption = "",
     context: ContextOption = "",
-    store: Annotated[str, typer.Option(help="Where the cluster keeps the results: gs://… or s3://bucket/prefix.")] = "",
+    store: Annotated[str, typer.Option(help=f"Where the cluster keeps the results: {bucket_addresses()}.")] = "",
     event_bus_url: Annotated[str, typer.Option(help="A NATS server with JetStream to use, nats://…; or one is started.")] = "",
     registry: Annotated[str | None, typer.Option(help="Registry that has Slipway's own images: REGISTRY/slipway/…")] = None,
     settings: Annotated[

@@ -18,7 +18,7 @@ from steps.images.builders.supported import IN_CLUSTER, configured_builder
 from steps.images.cloud_build.request import location
 from steps.images.registry.reference import Reference
 from steps.net.urls import HTTP_HOSTS
-from steps.store.supported import BUCKETS
+from steps.store.supported import bucket_addresses, is_shared
 
 # As in pipelines.workflow_template, which needs hera.
 CREDENTIALS, REGISTRY = "slipway-credentials", "slipway-registry"
@@ -74,9 +74,9 @@ def check_cluster(data: Mapping[str, str], namespace: str) -> tuple[Settings, li
     given = {name: value for name, value in data.items() if value}
     settings, wrong = read(given, NOWHERE)
     wrong += _misfits(settings, install)
-    if not settings.store.startswith(BUCKETS):
+    if not is_shared(settings.store):
         said = f"SLIPWAY_STORE is {settings.store}, and each step runs in a pod of its own: only a bucket is seen by all."
-        wrong.append(SlipwayError(Reason.UNSUPPORTED_STORE, said, hint=install("store", "gs://BUCKET/PREFIX") + ", or s3://…"))
+        wrong.append(SlipwayError(Reason.UNSUPPORTED_STORE, said, hint=install("store", bucket_addresses())))
     if settings.builder not in IN_CLUSTER:
         said = f"SLIPWAY_BUILDER is {settings.builder}, and no cluster has it: pods may not run programs that build images."
         wrong.append(SlipwayError(Reason.INVALID_INPUT, said, hint=f"There are {', '.join(IN_CLUSTER)}."))

@@ -29,7 +29,7 @@ from steps.core.progress import Progress, event_from_json
 from steps.core.receipts import Failure, Receipt, execute, find_result, read_records
 from steps.core.settings import read_settings
 from steps.images.builders.supported import BuilderKind, configured_builder
-from steps.store.supported import BUCKETS
+from steps.store.supported import is_shared, store_environment
 from steps.tasks.table import AUTO
 
 State = Literal["running", "done", "skipped", "failed"]
@@ -240,9 +240,8 @@ def _environment(store: str) -> dict[str, str]:
     """
     kept = ["PATH", "HOME", "TMPDIR", "LANG", "VIRTUAL_ENV", "OMP_NUM_THREADS"]
     fixed = {"HF_HUB_OFFLINE": "1"}
-    if store.startswith(BUCKETS):
-        kept += ["STORAGE_EMULATOR_HOST", "GOOGLE_APPLICATION_CREDENTIALS", "GOOGLE_CLOUD_PROJECT", "https_proxy", "no_proxy"]
-        kept += [name for name in os.environ if name.startswith("AWS_")]
+    if is_shared(store):
+        kept += ["https_proxy", "no_proxy", *store_environment(store, os.environ)]
     else:
         fixed["NO_PROXY"] = "*"
     return {name: os.environ[name] for name in kept if name in os.environ} | fixed

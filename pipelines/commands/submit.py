@@ -13,7 +13,7 @@ from crd.types import Model
 from crd.workflow import TEMPLATE, workflow_parameters
 from steps.core.errors import Reason, SlipwayError
 from steps.sources.base import SourceKind
-from steps.store.supported import BUCKETS
+from steps.store.supported import bucket_addresses, is_bucket
 
 
 @dataclass(frozen=True)
@@ -79,11 +79,11 @@ def submit_workflow(cluster: KubernetesClient, model: Model) -> Submitted:
 def check_reachable(model: Model) -> None:
     """Raise ``InvalidSource`` for a folder of this machine, which no pod can see."""
     source = model.spec.source
-    if model.spec.source_kind is SourceKind.UPLOAD and source and not source.startswith(BUCKETS):
+    if model.spec.source_kind is SourceKind.UPLOAD and source and not is_bucket(source):
         raise SlipwayError(
             Reason.INVALID_SOURCE,
             f"The source {source} is a folder of this machine; the cluster's steps cannot read it.",
-            hint="Upload the folder to a bucket and name it as gs://… or s3://…, or use `slipway run` on this machine.",
+            hint=f"Upload the folder to a bucket and name it as {bucket_addresses()}, or use `slipway run` on this machine.",
         )
 
 

@@ -23,15 +23,10 @@ from steps.images.builders.supported import configured_builder
 from steps.images.registry.credentials import config_file, find_credentials
 from steps.images.registry.reference import Reference
 from steps.images.registry.session import Session
-from steps.store.gcs import GcsPrefix
-from steps.store.local import LocalStore
-from steps.store.s3 import S3Prefix
-from steps.store.supported import BUCKETS, open_store
+from steps.store.gcs_client import LOGIN, identity
+from steps.store.supported import find_store, open_store
 
 PROBE = "slipway-doctor"  # the name of the object, the repository and the tag that are asked about
-MIN_FREE = 5_000_000_000  # bytes: a small model, its archive and its image's context
-# What a store does: it makes objects, reads and lists them, and replaces its records, which Google counts as deleting.
-PERMISSIONS = ("storage.objects.create", "storage.objects.delete", "storage.objects.get", "storage.objects.list")
 # Variables of the libraries below that name a file.
 FILES = (
     "GOOGLE_APPLICATION_CREDENTIALS",
@@ -42,7 +37,6 @@ FILES = (
     "AWS_WEB_IDENTITY_TOKEN_FILE",
     "REGISTRY_AUTH_FILE",
 )
-LOG_IN = "gcloud auth application-default login"
 
 
 class BriefClock(SystemClock):
@@ -66,7 +60,7 @@ def settings_findings(settings: Settings, wrong: list[SlipwayError], *, by_flag:
 
 def destinations(settings: Settings) -> Iterator[Finding]:
     """The store, the builder and the registry, and who one is to Google where Google is asked."""
-    yield check(MACHINE, f"store {settings.store}", lambda: _store(settings.store))
+    yield check(MACHINE, f"store {settings.store}", lambda: open_store(settings.store).check())
     builder = configured_builder(settings).builder
     yield check(MACHINE, f"builder {builder.name}", lambda: builder.check(settings, BriefClock()))
     if settings.registry:
@@ -74,8 +68,13 @@ def destinations(settings: Settings) -> Iterator[Finding]:
         yield check(
             MACHINE, f"registry {settings.registry}", lambda: _registry(settings, builder), required=builder.pushes_itself
         )
-    if builder.needs_google_cloud or settings.store.startswith("gs://"):
-        yield check(MACHINE, "Google Cloud credentials", lambda: _google()[0], LOG_IN, required=False)
+    if builder.needs_google_cloud or _uses_google_cloud(settings.store):
+        yield check(MACHINE, "Google Cloud credentials", lambda: identity()[0], LOGIN, required=False)
+
+
+def _uses_google_cloud(store: str) -> bool:
+    found = find_store(store)
+    return found is not None and found.google_cloud
 
 
 def _place(name: str, *, by_flag: bool) -> str:
@@ -88,57 +87,6 @@ def _files(environment: Mapping[str, str]) -> Iterator[Finding]:
     for name in FILES:
         if (path := environment.get(name)) and not Path(path).is_file():
             yield Finding(MACHINE, name, False, f"{path} is no file", f"name the right one, or unset {name}")
-
-
-def _store(uri: str) -> str:
-    store = open_store(uri)
-    if isinstance(store, LocalStore):
-        return _folder(store.root)
-    return _gcs(uri) if uri.startswith(BUCKETS[0]) else _s3(uri)
-
-
-def _folder(root: Path) -> str:
-    folder = next(each for each in (root, *root.parents) if each.exists())
-    if not os.access(folder, os.W_OK | os.X_OK):
-        raise Missing(f"{folder} is not writable", "name another folder: --store or SLIPWAY_STORE")
-    free = shutil.disk_usage(folder).free
-    if free < MIN_FREE:
-        raise Missing(f"{format_bytes(free)} free", f"free {format_bytes(MIN_FREE)}, or use --store")
-    return f"{format_bytes(free)} free"
-
-
-def _gcs(uri: str) -> str:
-    """Asks for permissions on the bucket: https://cloud.google.com/storage/docs/json_api/v1/buckets/testIamPermissions"""
-    found = GcsPrefix.from_uri(uri)
-    below = GcsPrefix(found.bucket, found.prefix.rstrip("/"), patience=0)
-    below.find(PROBE)  # the bucket answers, and says so if it does not exist
-    with below.errors(uri):
-        from google.api_core.exceptions import MethodNotAllowed, MethodNotImplemented, NotFound
-
-        try:
-            held = below.client.bucket(below.bucket).test_iam_permissions(PERMISSIONS, timeout=LIMIT, retry=None)
-        except (NotFound, MethodNotAllowed, MethodNotImplemented):  # another server than Google's, that keeps no permissions
-            return "it answers; what may be done in it, it does not tell"
-    if lacking := [each.rpartition(".")[2] for each in PERMISSIONS if each not in held]:
-        grant = f"gcloud storage buckets add-iam-policy-binding gs://{below.bucket} --role=roles/storage.objectUser"
-        raise Missing(f"you may not {', '.join(lacking)} objects", f"{grant} --member={_google()[1]}")
-    return "objects may be created, read, listed and replaced (its permissions were asked)"
-
-
-def _s3(uri: str) -> str:
-    """Begins an upload and takes it back: who may do that may write."""
-    found = S3Prefix.from_uri(uri)
-    below = S3Prefix(found.bucket, found.prefix.rstrip("/"), patience=0)
-    where = below.locate(PROBE)
-    with below.errors(where):
-        import botocore.session
-
-        target = below.target(PROBE)
-        below.client.head_bucket(Bucket=below.bucket)
-        begun = below.client.create_multipart_upload(**target, ChecksumAlgorithm="CRC32C")
-        below.client.abort_multipart_upload(**target, UploadId=begun["UploadId"])
-        method = botocore.session.get_session().get_credentials().method
-    return f"objects may be written (an upload was begun and taken back), with credentials from {method}"
 
 
 def _registry(settings: Settings, builder: type[Builder]) -> str:
@@ -168,21 +116,3 @@ def _registry(settings: Settings, builder: type[Builder]) -> str:
     known = find_credentials(host, repository)
     who = f"as {known.username or 'the holder of a token'}, by {config_file()}" if known else "without credentials"
     return f"it takes a push, {who} (one was begun and taken back)"
-
-
-def _google() -> tuple[str, str]:
-    """Who one is to Google: in words, and as IAM's bindings name members."""
-    try:
-        import google.auth
-        from google.auth.exceptions import DefaultCredentialsError
-    except ImportError as error:
-        raise Missing(f"the package {error.name} is not installed", missing_extra("gcp").hint) from None
-    try:
-        found: Any
-        found, project = google.auth.default()
-    except DefaultCredentialsError as error:
-        raise Missing(f"there are none: {str(error).partition('. ')[0]}") from None
-    of_project = f"project {project}" if project else "of no project"
-    if email := getattr(found, "service_account_email", ""):
-        return f"service account {email}, {of_project}", f"serviceAccount:{email}"
-    return f"{type(found).__module__.rpartition('.')[2]}, {of_project}", "user:YOUR-ADDRESS"

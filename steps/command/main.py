@@ -29,8 +29,7 @@ from steps.core.receipts import Failure, execute
 from steps.core.settings import read_settings
 from steps.core.text import display_text
 from steps.images.builders.supported import configured_builder
-from steps.store.local import LocalStore
-from steps.store.supported import open_store
+from steps.store.supported import addresses, open_store
 
 TERMINATION_LOG = Path("/dev/termination-log")  # Kubernetes' default terminationMessagePath
 MAX_TERMINATION_LOG = 4096  # bytes: of a longer file the kubelet hands on the end, and half a JSON line says nothing
@@ -121,7 +120,7 @@ def make_parser(step: Step[InputsT, OutputsT]) -> argparse.ArgumentParser:
     common.add_argument(
         "--store",
         default="",
-        help="folder, file:///folder, gs://bucket/prefix or s3://bucket/prefix (default: what the settings say, or ./.slipway)",
+        help=f"{addresses()} (default: what the settings say, or ./.slipway)",
     )
     common.add_argument("--scratch", default="", help="folder for unfinished work (default: beside the store)")
     common.add_argument("--outputs", default="", help="folder that gets one file for each output")
@@ -189,12 +188,7 @@ def open_context(store_uri: str, scratch: str, progress: Progress) -> Context:
         configured_builder(settings)  # refused by the first step, not by the one that builds
         store_uri = settings.store
     store = open_store(store_uri)
-    if scratch:
-        folder = Path(scratch)
-    elif isinstance(store, LocalStore):
-        folder = store.scratch
-    else:
-        folder = Path(tempfile.gettempdir()) / "slipway"
+    folder = Path(scratch) if scratch else store.scratch or Path(tempfile.gettempdir()) / "slipway"
     return Context(store=store, scratch=folder, progress=progress)
 
 

@@ -164,7 +164,7 @@ REASONS: dict[Reason, ReasonInfo] = {
         "Convert once with `AutoModel.from_pretrained(...).save_pretrained(folder)` and publish model.safetensors.",
     ),
     Reason.TASK_MISMATCH: ReasonInfo(_E.UNSUPPORTED, "Ask for a task that the architecture can do."),
-    Reason.UNSUPPORTED_STORE: ReasonInfo(_E.INPUT, "Use file:///folder, gs://bucket/prefix or s3://bucket/prefix."),
+    Reason.UNSUPPORTED_STORE: ReasonInfo(_E.INPUT, "Use an address that `slipway run --help` lists for --store."),
     Reason.DISK_FULL: ReasonInfo(_E.RESOURCES, "Free the space that is named, or put the store on another disk (--store)."),
     Reason.TOO_LARGE: ReasonInfo(_E.RESOURCES, "Leave files out with `exclude`, or raise the limit."),
     Reason.OUT_OF_MEMORY: ReasonInfo(_E.RESOURCES, "Use a machine with more memory, or a smaller model."),

@@ -39,7 +39,7 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    store: str = Field(".slipway", min_length=1, description="where results go: a folder, file:///folder, gs://… or s3://…")
+    store: str = Field(".slipway", min_length=1, description="where results go: a folder, or the address of a store")
     builder: str = Field("plan", description="what makes images, where the Model names nothing")
     registry: str = Field("", pattern=REGISTRY_PATTERN, description="where images go: HOST[:PORT][/PATH]; empty: nowhere")
     base_image: str = Field(BASE_IMAGE, pattern=IMAGE_PATTERN, description="image to build on")

@@ -1,7 +1,7 @@
 """The interface of a store, as a step's context holds it: objects under keys, published whole or not at all.
 
-Steps hand each other keys, never files. A key is a function of digests, so a repeated run finds its work done and two
-runs at once write the same bytes. ``steps.store`` has the stores that keep these promises.
+Steps pass each other keys, never files. A key is a function of digests, so a repeated run finds its work done, and two
+runs at once write the same bytes. ``steps.store`` has the stores that keep these promises; docs/stores.md has the keys.
 """
 
 from __future__ import annotations
@@ -18,7 +18,11 @@ KEY = re.compile(r"(?!.*(^|/)\.\.?(/|$))[A-Za-z0-9._@+=-]+(/[A-Za-z0-9._@+=-]+)*
 
 
 class Store(Protocol):
-    """Objects under keys. All errors are ``SlipwayError``; a missing object is ``StoreUnreadable``."""
+    """Objects under keys.
+
+    All errors are ``SlipwayError``: ``StoreUnreadable`` for a missing object, ``StoreBusy`` where a retry may help,
+    ``DiskFull`` and ``AccessDenied`` as they say, ``InternalError`` for a key that does not match ``KEY``.
+    """
 
     @property
     def uri(self) -> str:
@@ -26,17 +30,18 @@ class Store(Protocol):
         ...
 
     def size(self, key: str) -> int | None:
-        """The object's size in bytes, or None where there is none."""
+        """Return the object's size in bytes, or None where there is none."""
         ...
 
     def read(self, key: str) -> Iterator[bytes]:
-        """The object's bytes, from the first to the last."""
+        """Yield the object's bytes, from the first to the last; ``DigestMismatch`` where the store notices other bytes."""
         ...
 
     def put(self, key: str, chunks: Iterable[bytes]) -> bool:
-        """Create the object from a stream, if absent; False when one is there already (the stream is then not read).
+        """Create the object from a stream, if absent; False where there is one already (the stream is then not read).
 
-        Nothing is visible under the key before the stream has ended; an error inside the stream leaves nothing.
+        Nothing is visible under the key before the stream has ended; an error inside the stream leaves nothing. False also
+        where another writer has published the same bytes in the meantime, ``PublishConflict`` where it was other bytes.
         """
         ...
 
@@ -45,27 +50,29 @@ class Store(Protocol):
         ...
 
     def write(self, key: str, data: bytes) -> None:
-        """Create or replace a small object, at once. For records of runs only; everything else is put once."""
+        """Create or replace a small object in one request. For records of runs only; everything else is put once."""
         ...
 
     def copy_to(self, key: str, path: Path) -> None:
-        """Bring the object to a new file, by a link where that costs nothing. The file must not be changed."""
+        """Copy the object to a new file, by a link where that costs nothing. The file must not be changed."""
         ...
 
     def list(self, prefix: str) -> Iterator[str]:
-        """The keys that begin with ``prefix``, sorted."""
+        """Yield the keys that begin with the text ``prefix``, sorted."""
         ...
 
     def locate(self, key: str) -> str:
-        """Where a person finds the object: a path, or a URI."""
+        """Return where a person finds the object: a path, or a URI."""
         ...
 
 
 def check_key(key: str) -> str:
+    """Return the key; raises ``InternalError`` where it does not match ``KEY``."""
     if not KEY.fullmatch(key):
-        raise SlipwayError(Reason.INTERNAL_ERROR, f"{key!r} is no key that a store accepts.")
+        raise SlipwayError(Reason.INTERNAL_ERROR, f"{key!r} is not a key that a store accepts.")
     return key
 
 
-def object_not_found(uri: str) -> SlipwayError:
-    return SlipwayError(Reason.STORE_UNREADABLE, f"There is no object at {uri}.", hint="Run the step that makes it.")
+def object_not_found(where: str) -> SlipwayError:
+    """Return the error for an object that is not there; ``where`` is what ``Store.locate`` says of it."""
+    return SlipwayError(Reason.STORE_UNREADABLE, f"There is no object at {where}.", hint="Run the step that makes it.")

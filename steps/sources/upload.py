@@ -11,7 +11,6 @@ import os
 import stat
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from steps.core.contract import Context
 from steps.core.digest import canonical_json, read_chunks, sha256_bytes
@@ -20,10 +19,8 @@ from steps.core.lock import LockedFile
 from steps.core.progress import Meter
 from steps.sources.base import ModelSource, Request, SourceKind
 from steps.sources.choose import SourceFile, printable
-from steps.store.supported import BUCKETS
-
-if TYPE_CHECKING:
-    from steps.store.bucket import BucketObject
+from steps.store.bucket import BucketObject
+from steps.store.supported import addresses, is_bucket, open_prefix
 
 MAX_TEXT = 16 << 20  # bytes; larger texts are only looked at on their way through the gate
 PIN = "listing:"
@@ -36,7 +33,7 @@ class UploadSource(ModelSource):
 
     def __init__(self, request: Request, context: Context) -> None:
         super().__init__(request, context)
-        self._place: Folder | Bucket = Bucket(request.source) if request.source.startswith(BUCKETS) else Folder(request.source)
+        self._place: Folder | Bucket = Bucket(request.source) if is_bucket(request.source) else Folder(request.source)
 
     def pin(self) -> str:
         return _pin(self._place.files())
@@ -82,7 +79,7 @@ class Folder:
             raise SlipwayError(
                 Reason.INVALID_SOURCE,
                 f"{source!r} is no folder and no bucket prefix.",
-                hint="With `sourceKind: upload`, `source` is a folder, file:///folder, gs://bucket/prefix or s3://bucket/prefix.",
+                hint=f"With `sourceKind: upload`, `source` is {addresses()}.",
             )
         self._root = Path(text).absolute()
         if not self._root.is_dir():
@@ -124,8 +121,6 @@ class Bucket:
     """A prefix in a bucket; what is read is the version that was listed."""
 
     def __init__(self, source: str) -> None:
-        from steps.store.supported import open_prefix
-
         self._prefix = open_prefix(source)
         self._objects: dict[str, BucketObject] = {}
 

@@ -1,4 +1,4 @@
-"""Where big data lives between steps: objects under keys, published whole or not at all.
+"""Where big data lies between steps: objects under keys, published whole or not at all.
 
-``steps.core.store`` has the interface, ``supported`` the list of stores.
+``steps.core.store`` has the interface that steps see, ``base`` what a store is opened and checked by, ``supported`` the table.
 """

@@ -1,7 +1,8 @@
-"""What the stores in buckets have in common: objects that are listed, found and read below a prefix, and keys on top.
+"""What the stores in buckets have in common: objects that are listed and read below a prefix, and the keys on top of them.
 
-``Prefix`` is the part that knows no keys of ours: it lists and reads whatever a user has put under a prefix. ``BucketStore``
-keeps the promises of ``Store`` on top of it, but for writing, which each provider has its own conditions for.
+``BucketPrefix`` knows no keys of Slipway: it lists and reads whatever a user has put under a prefix, which is also how
+``steps.sources.upload`` reads a model. ``BucketStore`` keeps the promises of ``Store`` on top of it, all but writing: for
+that, each provider has conditions of its own.
 """
 
 from __future__ import annotations
@@ -11,21 +12,34 @@ import os
 import re
 import secrets
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Self
+from typing import ClassVar, Generic, Self, TypeVar
 
 from steps.core.digest import read_chunks
 from steps.core.errors import Reason, SlipwayError, from_os_error
 from steps.core.store import KEY, check_key, object_not_found
+from steps.net.retry import RetryPolicy
+from steps.store.base import StoreBackend
+from steps.store.request_retry import ONE_TRY, STORE_POLICY, RequestRetry
+
+CHECKED_NAME = "slipway-doctor"  # the object that a check looks for, and never leaves
 
 
 @dataclass(frozen=True)
 class BucketObject:
-    """One version of one object: ``version`` names it (a generation, an ETag), ``checksum`` is the server's, in base64."""
+    """One version of one object.
 
-    name: str  # relative to the prefix
+    Attributes:
+        name: Its name relative to the prefix.
+        size: Bytes.
+        version: What the provider names the version by: a generation, an ETag.
+        checksum: The server's checksum of the whole object in base64; empty where none is known.
+        algorithm: Of the checksum: ``crc32c``, or another name of the provider's.
+    """
+
+    name: str
     size: int
     version: str
     checksum: str
@@ -33,63 +47,118 @@ class BucketObject:
 
     @property
     def fingerprint(self) -> str:
-        """Changes whenever the object does."""
+        """A text that changes whenever the object does."""
         return f"{self.version}:{self.checksum}"
 
 
-class Prefix(ABC):
+class BucketPrefix(ABC):
     """The objects of a bucket whose names begin with ``prefix/`` (all of them where the prefix is empty).
 
-    ``scheme`` is that of its addresses, ``names`` the pattern of what buckets are called there.
+    Attributes:
+        scheme: The scheme of its addresses.
+        bucket_names: A regular expression of the provider's for names of buckets.
+        bucket: The bucket's name.
+        prefix: Empty, or the prefix with a slash at its end.
+        retry: How each request is tried again.
     """
 
     scheme: ClassVar[str]
-    names: ClassVar[str]
+    bucket_names: ClassVar[str]
 
-    def __init__(self, bucket: str, prefix: str = "") -> None:
+    def __init__(self, bucket: str, prefix: str = "", *, policy: RetryPolicy = STORE_POLICY) -> None:
+        """Take the names as they are; ``from_uri`` checks them."""
         self.bucket = bucket
         self.prefix = f"{prefix}/" if prefix else ""
+        self.retry = RequestRetry(policy, self.transient)
 
     @classmethod
     def from_uri(cls, uri: str) -> Self:
-        return cls(*parse(uri, cls.scheme, cls.names))
+        """Open ``scheme://bucket/prefix``; raises ``UnsupportedStore`` where it names no bucket."""
+        return cls(*parse(uri, cls.scheme, cls.bucket_names))
 
     @property
     def uri(self) -> str:
+        """The address, as ``from_uri`` takes it."""
         return self.locate("").rstrip("/")
 
     def locate(self, name: str) -> str:
+        """Return the address of an object."""
         return f"{self.scheme}://{self.bucket}/{self.prefix}{name}"
+
+    def with_one_try(self) -> Self:
+        """Return the same prefix, whose requests are not tried again."""
+        return type(self)(self.bucket, self.prefix.rstrip("/"), policy=ONE_TRY)
+
+    @staticmethod
+    @abstractmethod
+    def transient(error: Exception) -> float | None:
+        """Return the seconds that a server asks to wait after an error of the client library, as ``RequestRetry`` has it."""
 
     @abstractmethod
     def objects(self, beginning: str = "") -> list[BucketObject]:
-        """What lies under the prefix, sorted by name; the empty ``folder/`` objects that consoles make are left out."""
+        """List the objects whose names below the prefix begin so, sorted by name.
+
+        The empty ``folder/`` objects that consoles make are left out.
+        """
 
     @abstractmethod
     def find(self, name: str) -> BucketObject | None:
-        """The object as it is now, or None where there is none."""
+        """Return the object as it is now, or None where there is none."""
 
     @abstractmethod
     def read(self, found: BucketObject) -> Iterator[bytes]:
-        """The bytes of exactly this version, in order; ``DigestMismatch`` comes before the end where they are not those
-        of the object's checksum, ``StoreUnreadable`` where the version is gone."""
+        """Yield the bytes of exactly this version, in order.
+
+        Raises:
+            SlipwayError: ``DigestMismatch``, before the end, where the bytes are not those of the object's checksum;
+                ``StoreUnreadable`` where the version is gone.
+        """
+
+    @abstractmethod
+    def check(self) -> str:
+        """As ``StoreBackend.check``: a phrase on what may be done here."""
 
 
-class BucketStore(ABC):
+PrefixT = TypeVar("PrefixT", bound=BucketPrefix)
+
+
+class BucketStore(StoreBackend, Generic[PrefixT]):
     """Objects under keys in a bucket, below a prefix."""
 
-    def __init__(self, below: Prefix) -> None:
-        self._prefix = below
+    shared = True
+
+    def __init__(self, prefix: PrefixT) -> None:
+        """Keep the objects under ``prefix``."""
+        self._prefix = prefix
+
+    @classmethod
+    @abstractmethod
+    def open_prefix(cls, uri: str) -> PrefixT:
+        """Open what lies under ``scheme://bucket/prefix``; raises ``UnsupportedStore`` where that names no bucket."""
+
+    @classmethod
+    def from_uri(cls, uri: str) -> Self:
+        """Open ``scheme://bucket/prefix``; raises ``UnsupportedStore`` where keys cannot follow it."""
+        prefix = cls.open_prefix(uri)
+        check_prefix(uri, prefix.prefix.rstrip("/"))
+        return cls(prefix)
 
     @property
     def uri(self) -> str:
+        """The store's own address."""
         return self._prefix.uri
 
+    def check(self) -> str:
+        """Ask the bucket once, without retries."""
+        return self._prefix.with_one_try().check()
+
     def size(self, key: str) -> int | None:
+        """Return the object's size in bytes, or None where there is none."""
         found = self._prefix.find(check_key(key))
         return found.size if found else None
 
     def read(self, key: str) -> Iterator[bytes]:
+        """Yield the bytes of one version of the object; where ``write`` replaces it before the first byte, of the new one."""
         while True:
             found = self._prefix.find(check_key(key))
             if found is None:
@@ -104,19 +173,15 @@ class BucketStore(ABC):
         yield first
         yield from parts
 
-    @abstractmethod
-    def put(self, key: str, chunks: Iterable[bytes]) -> bool: ...
-
     def put_file(self, key: str, path: Path) -> bool:
+        """Upload a file, which stays where it is."""
         try:
             return self.put(key, read_chunks(path))
         except OSError as error:
             raise from_os_error(error, f"Cannot store {self.locate(key)}") from error
 
-    @abstractmethod
-    def write(self, key: str, data: bytes) -> None: ...
-
     def copy_to(self, key: str, path: Path) -> None:
+        """Download the object to a new file, which appears when it is complete."""
         temporary = path.with_name(f".{path.name}-{secrets.token_hex(8)}")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -127,35 +192,61 @@ class BucketStore(ABC):
                 os.fsync(file.fileno())
             temporary.replace(path)
         except OSError as error:
-            raise from_os_error(error, f"Cannot bring {self.locate(key)} to {path}") from error
+            raise from_os_error(error, f"Cannot copy {self.locate(key)} to {path}") from error
         finally:
             with contextlib.suppress(OSError):
                 temporary.unlink(missing_ok=True)
 
     def list(self, prefix: str) -> Iterator[str]:
+        """Yield the keys that begin with ``prefix``, sorted."""
         yield from (found.name for found in self._prefix.objects(prefix))
 
     def locate(self, key: str) -> str:
+        """Return the object's address."""
         return self._prefix.locate(key)
 
-    def same(self, key: str, size: int, crc32c: str) -> None:
-        """Another writer was first: its bytes must be ours."""
+    def require_same_content(self, key: str, size: int, crc32c: str) -> None:
+        """Accept that another writer has published the key first, if its bytes are those of this writer.
+
+        Args:
+            key: The key that both have written.
+            size: Bytes of this writer's object.
+            crc32c: Its checksum in base64.
+
+        Raises:
+            SlipwayError: ``PublishConflict`` where the bytes differ; ``StoreBusy`` where the object is gone again.
+        """
         first = self._prefix.find(key)
         if first is None:
-            raise SlipwayError(Reason.STORE_BUSY, f"{self.locate(key)} was made and deleted by others meanwhile.")
-        if (first.size, self._crc32c(first) if first.size == size else "") != (size, crc32c):
+            raise SlipwayError(Reason.STORE_BUSY, f"Another writer created {self.locate(key)} and deleted it again.")
+        if first.size != size or self._crc32c(first) != crc32c:
             raise SlipwayError(
                 Reason.PUBLISH_CONFLICT,
-                f"{self.locate(key)} was made meanwhile with {first.size} bytes, {first.algorithm} {first.checksum}; "
+                f"Another writer has created {self.locate(key)} with {first.size} bytes, {first.algorithm} {first.checksum}; "
                 f"these are {size} bytes, crc32c {crc32c}.",
             )
 
     def _crc32c(self, found: BucketObject) -> str:
+        """The CRC32C of an object in base64."""
         return found.checksum
 
 
+def without_folders(objects: list[BucketObject]) -> list[BucketObject]:
+    """Leave out the empty objects that consoles make for a folder: the prefix itself, and names with a slash at the end."""
+    return [each for each in objects if each.size or not (each.name.endswith("/") or not each.name)]
+
+
 def parse(uri: str, scheme: str, bucket: str) -> tuple[str, str]:
-    """``scheme://bucket/prefix`` as bucket and prefix, where ``bucket`` is the pattern of names; a slash at the end is well."""
+    """Split ``scheme://bucket/prefix`` into bucket and prefix; a slash at the end is left off.
+
+    Args:
+        uri: The address.
+        scheme: The scheme that it must have.
+        bucket: A regular expression of what buckets are called.
+
+    Raises:
+        SlipwayError: ``UnsupportedStore`` where the address names no bucket.
+    """
     match = re.fullmatch(rf"{scheme}://(?P<bucket>{bucket})(/(?P<prefix>.*))?", uri, re.DOTALL)
     if not match:
         raise SlipwayError(
@@ -166,12 +257,11 @@ def parse(uri: str, scheme: str, bucket: str) -> tuple[str, str]:
     return match["bucket"], (match["prefix"] or "").rstrip("/")
 
 
-def check_prefix(uri: str, prefix: str) -> str:
-    """The prefix, where keys of ours can follow it."""
+def check_prefix(uri: str, prefix: str) -> None:
+    """Raise ``UnsupportedStore`` where keys cannot follow the prefix of the address ``uri``."""
     if prefix and not KEY.fullmatch(prefix):
         raise SlipwayError(
             Reason.UNSUPPORTED_STORE,
             f"{uri!r} has a prefix that no store can have.",
-            hint="Use letters, digits and . _ @ + - between single slashes.",
+            hint="Use letters, digits and . _ @ + = - between single slashes.",
         )
-    return prefix

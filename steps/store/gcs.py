@@ -1,10 +1,10 @@
 """The store in a Google Cloud Storage bucket: one object under each key.
 
-``GcsStore`` keeps the promises of ``Store`` by the bucket's own rules: an object appears whole when its upload ends, and
-``ifGenerationMatch=0`` lets only the first writer in. ``GcsPrefix`` is the part below that knows no keys of ours: it lists
-and reads whatever a user has put under a prefix. Both talk through google-cloud-storage, which finds its credentials and
-its endpoint (``STORAGE_EMULATOR_HOST``) by itself. Every byte is checked by CRC32C both ways. Trying again is
-``patience``'s, reading by ranges ``ranged``'s.
+``GcsStore`` keeps the promises of ``Store`` by the bucket's own rules: an object appears whole when its upload ends, and the
+precondition ``ifGenerationMatch=0`` lets only the first writer publish
+(https://cloud.google.com/storage/docs/request-preconditions). ``GcsPrefix`` lists and reads whatever a user has put under a
+prefix. Every byte is checked by CRC32C in both directions. ``gcs_client`` has the library's client and errors,
+``gcs_upload`` the upload, ``ranged`` the reading by ranges.
 """
 
 from __future__ import annotations
@@ -12,83 +12,82 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterable, Iterator
 from functools import cached_property
-from typing import Any
 
-from steps.core.errors import Reason, SlipwayError, missing_extra
-from steps.core.store import check_key, object_not_found
-from steps.net.retry import PATIENCE, TIMEOUT, TRANSIENT, Patience, seconds_asked
-from steps.store.bucket import BucketObject, BucketStore, Prefix, check_prefix, parse
-from steps.store.gcs_upload import Lost, Upload, crc32c_text
+from steps.core.errors import Reason, SlipwayError
+from steps.core.store import check_key
+from steps.store import gcs_client
+from steps.store.bucket import CHECKED_NAME, BucketObject, BucketPrefix, BucketStore, without_folders
+from steps.store.gcs_client import Blob, Client
+from steps.store.gcs_upload import ResumableUpload, SessionGone, UploadedObject, crc32c_text
 from steps.store.ranged import read_ranges
+from steps.store.request_retry import TIMEOUT
 
-BUCKET = "[a-z0-9][a-z0-9._-]{1,220}[a-z0-9]"  # https://cloud.google.com/storage/docs/buckets#naming
+# What a store does: it creates objects, reads and lists them, and replaces its records, which Google counts as deleting.
+PERMISSIONS = ("storage.objects.create", "storage.objects.delete", "storage.objects.get", "storage.objects.list")
+CHECK_TIMEOUT = 10.0  # seconds
 
 
-class GcsPrefix(Prefix):
-    """The objects of a bucket whose names begin with ``prefix/`` (all of them where the prefix is empty)."""
+class GcsPrefix(BucketPrefix):
+    """The objects under ``gs://bucket/prefix``."""
 
-    scheme, names = "gs", BUCKET
-
-    def __init__(self, bucket: str, prefix: str = "", *, patience: float = PATIENCE) -> None:
-        super().__init__(bucket, prefix)
-        self.patience = Patience(patience, _asked)
+    scheme = "gs"
+    bucket_names = "[a-z0-9][a-z0-9._-]{1,220}[a-z0-9]"  # https://cloud.google.com/storage/docs/buckets#naming
+    transient = staticmethod(gcs_client.transient)
 
     def objects(self, beginning: str = "") -> list[BucketObject]:
-        """What lies under the prefix, sorted by name; the empty ``folder/`` objects that consoles make are left out."""
-        with self.errors(self.locate(beginning)):
+        """List the objects whose names below the prefix begin so, sorted by name."""
+        with self.slipway_errors(self.locate(beginning)):
             pages = self.client.list_blobs(
                 self.bucket,
                 prefix=self.prefix + beginning,
                 fields="items(name,size,generation,crc32c),nextPageToken",
                 timeout=TIMEOUT,
-                retry=self.patience,
+                retry=self.retry,
             ).pages
-            found = [self._object(blob) for page in pages for blob in page]
-        return [each for each in found if each.size or not (each.name.endswith("/") or not each.name)]
+            return without_folders([self._to_object(blob) for page in pages for blob in page])
 
     def find(self, name: str) -> BucketObject | None:
-        """The object as it is now, or None where there is none."""
-        with self.errors(self.locate(name)):
+        """Return the object as it is now, or None where there is none."""
+        with self.slipway_errors(self.locate(name)):
             from google.api_core.exceptions import NotFound
 
             blob = self.blob(name)
             try:
-                blob.reload(timeout=TIMEOUT, retry=self.patience)
+                blob.reload(timeout=TIMEOUT, retry=self.retry)
             except NotFound as error:
-                if _no_bucket(error):
+                if gcs_client.is_about_bucket(error):
                     raise
                 return None
-            return self._object(blob)
+            return self._to_object(blob)
 
     def read(self, found: BucketObject) -> Iterator[bytes]:
-        """The stored bytes of exactly this version in parts of at most ``PART``.
+        """Yield the stored bytes of exactly this version, in parts of at most ``ranged.PART``.
 
-        ``DigestMismatch`` comes before the end where they are not those of the object's checksum. An object stored with
-        ``Content-Encoding: gzip`` comes as it is stored.
+        An object stored with ``Content-Encoding: gzip`` comes as it is stored. Raises ``DigestMismatch`` before the end where
+        the bytes are not those of the object's checksum, ``StoreUnreadable`` where the version is gone.
         """
         import google_crc32c
 
         blob = self.blob(found.name, int(found.version))
 
-        def fetch(start: int, end: int) -> bytes:
+        def download(start: int, end: int) -> bytes:
             # One read for a part, instead of the library's loop over 8 KiB, takes a seventh of the CPU time. The
             # retries are around the call, because those within leave connections open.
-            return bytes(
-                blob.download_as_bytes(
-                    start=start,
-                    end=end - 1,
-                    raw_download=True,
-                    single_shot_download=True,
-                    checksum=None,
-                    timeout=TIMEOUT,
-                    retry=None,
-                )
+            data = blob.download_as_bytes(
+                start=start,
+                end=end - 1,
+                raw_download=True,
+                single_shot_download=True,
+                checksum=None,
+                timeout=TIMEOUT,
+                retry=None,
             )
+            return bytes(data)
 
         crc = 0
-        with contextlib.closing(read_ranges(fetch, found.size, self.patience)) as parts:
+        with contextlib.closing(read_ranges(download, found.size, self.retry)) as parts:
             while True:
-                with self.errors(self.locate(found.name), exists=True):
+                with self.slipway_errors(self.locate(found.name), exists=True):
                     part = next(parts, None)
                 if part is None:
                     break
@@ -100,101 +99,100 @@ class GcsPrefix(Prefix):
                 f"{self.locate(found.name)} came with crc32c {crc32c_text(crc)} where the bucket has {found.checksum}.",
             )
 
-    @cached_property
-    def client(self) -> Any:
-        try:
-            import google_crc32c  # noqa: F401
-            from google.cloud import storage
-        except ImportError as error:
-            raise missing_extra("gcp", package=str(error.name), needed_by=self.uri) from None
-        from google.auth.exceptions import DefaultCredentialsError
+    def read_end(self, found: BucketObject, size: int) -> bytes:
+        """Return the last ``size`` bytes of this version, or all of it where it is shorter; no checksum covers a part."""
+        blob = self.blob(found.name, int(found.version))
+        with self.slipway_errors(self.locate(found.name), exists=True):
+            return self.retry(blob.download_as_bytes)(
+                start=max(0, found.size - size),
+                end=found.size - 1,
+                single_shot_download=True,
+                checksum=None,
+                timeout=TIMEOUT,
+                retry=None,
+            )
 
-        try:
-            return storage.Client(project=None)  # objects belong to buckets; a project is asked for only to make those
-        except DefaultCredentialsError as error:
+    def check(self) -> str:
+        """Ask for one's permissions on the bucket.
+
+        https://cloud.google.com/storage/docs/json_api/v1/buckets/testIamPermissions
+        """
+        self.find(CHECKED_NAME)  # raises where the bucket does not answer or does not exist
+        with self.slipway_errors(self.uri):
+            from google.api_core.exceptions import MethodNotAllowed, MethodNotImplemented, NotFound
+
+            bucket = self.client.bucket(self.bucket)
+            try:
+                granted = bucket.test_iam_permissions(PERMISSIONS, timeout=CHECK_TIMEOUT, retry=None)
+            except (NotFound, MethodNotAllowed, MethodNotImplemented):  # a server without permissions, not Google's
+                return "it answers, and does not say what may be done in it"
+        if missing := [each.rpartition(".")[2] for each in PERMISSIONS if each not in granted]:
+            command = f"gcloud storage buckets add-iam-policy-binding gs://{self.bucket} --role=roles/storage.objectUser"
             raise SlipwayError(
                 Reason.ACCESS_DENIED,
-                f"There are no Google Cloud credentials for {self.uri}: {error}",
-                hint="Run `gcloud auth application-default login`, or run under a service account.",
-            ) from error
+                f"you may not {', '.join(missing)} objects",
+                hint=f"{command} --member={gcs_client.identity()[1]}",
+            )
+        return "objects may be created, read, listed and replaced (its permissions were asked)"
 
-    def blob(self, name: str, generation: int | None = None) -> Any:
+    @cached_property
+    def client(self) -> Client:
+        """The library's client, made when it is needed first."""
+        return gcs_client.connect(self.uri)
+
+    def blob(self, name: str, generation: int | None = None) -> Blob:
+        """Return the library's object for a name below the prefix, at its newest generation or this one."""
         return self.client.bucket(self.bucket).blob(self.prefix + name, generation=generation)
 
-    def _object(self, blob: Any) -> BucketObject:
+    @contextlib.contextmanager
+    def slipway_errors(self, where: str, *, exists: bool = False) -> Iterator[None]:
+        """Raise what the library raises about ``where`` as a ``SlipwayError``; see ``gcs_client.slipway_errors``."""
+        _ = self.client  # first of all, since its error is the one for a missing library or missing credentials
+        with gcs_client.slipway_errors(self.bucket, where, exists=exists):
+            yield
+
+    def _to_object(self, blob: Blob) -> BucketObject:
         name = str(blob.name).removeprefix(self.prefix)
         return BucketObject(name, int(blob.size), str(blob.generation), str(blob.crc32c))
 
-    @contextlib.contextmanager
-    def errors(self, where: str, *, exists: bool = False) -> Iterator[None]:
-        """Give what the library raises its reason; what is not found is the bucket unless the object should exist."""
-        _ = self.client  # where the package or the credentials are missing, this says so
-        import urllib3
-        from google.api_core import exceptions as api
-        from google.auth import exceptions as auth
-        from google.cloud.storage.exceptions import DataCorruption
 
-        try:
-            yield
-        except DataCorruption as error:
-            raise SlipwayError(Reason.DIGEST_MISMATCH, f"{where} was damaged on its way.") from error
-        except api.NotFound as error:
-            if exists and not _no_bucket(error):
-                raise object_not_found(where) from error
-            raise SlipwayError(
-                Reason.STORE_UNREADABLE,
-                f"The bucket {self.bucket} does not exist.",
-                hint=f"Check the name, or make it: gcloud storage buckets create gs://{self.bucket}",
-            ) from error
-        except (api.Unauthorized, api.Forbidden, auth.RefreshError, auth.InvalidOperation) as error:
-            raise SlipwayError(
-                Reason.ACCESS_DENIED,
-                f"{where} is denied: {_say(error)}",
-                hint=f"Grant roles/storage.objectUser on the bucket {self.bucket} to the account that runs this.",
-            ) from error
-        except (api.GoogleAPIError, auth.GoogleAuthError) as error:
-            if isinstance(error, auth.TransportError | api.ServerError) or getattr(error, "code", None) in TRANSIENT:
-                raise SlipwayError(Reason.STORE_BUSY, f"{where} is out of reach: {_say(error)}") from error
-            raise SlipwayError(Reason.STORE_UNREADABLE, f"{where} was refused: {_say(error)}") from error
-        except (OSError, urllib3.exceptions.HTTPError) as error:  # those of requests are OSErrors
-            raise SlipwayError(Reason.STORE_BUSY, f"{where} is out of reach: {_say(error)}") from error
+class GcsStore(BucketStore[GcsPrefix]):
+    """Objects under keys in ``gs://bucket/prefix``."""
 
-
-class GcsStore(BucketStore):
-    """Objects under keys in a bucket, below a prefix."""
-
-    def __init__(self, bucket: str, prefix: str = "", *, patience: float = PATIENCE) -> None:
-        self._below = GcsPrefix(bucket, prefix, patience=patience)
-        super().__init__(self._below)
+    scheme = GcsPrefix.scheme
+    example = "gs://BUCKET/PREFIX"
+    title = "Google Cloud Storage"
+    environment = ("STORAGE_EMULATOR_HOST", "GOOGLE_APPLICATION_CREDENTIALS", "GOOGLE_CLOUD_PROJECT")
+    google_cloud = True
 
     @classmethod
-    def from_uri(cls, uri: str) -> GcsStore:
-        bucket, prefix = parse(uri, "gs", BUCKET)
-        return cls(bucket, check_prefix(uri, prefix))
+    def open_prefix(cls, uri: str) -> GcsPrefix:
+        """Open what lies under ``gs://bucket/prefix``."""
+        return GcsPrefix.from_uri(uri)
 
     def put(self, key: str, chunks: Iterable[bytes]) -> bool:
+        """Create the object from a stream, if absent, by one resumable upload."""
         if self.size(key) is not None:
             return False
-        below = self._below
-        where = self.locate(key)
-        with below.errors(where):
+        prefix, where = self._prefix, self.locate(key)
+        with prefix.slipway_errors(where):
             from google.api_core.exceptions import PreconditionFailed
 
             try:
-                session = below.blob(key).create_resumable_upload_session(
+                session = prefix.blob(key).create_resumable_upload_session(
                     content_type="application/octet-stream",
                     if_generation_match=0,
                     timeout=TIMEOUT,
-                    retry=below.patience,
+                    retry=prefix.retry,
                 )
             except PreconditionFailed:
                 return False
-        upload = Upload(session, below.patience, where)
+        upload = ResumableUpload(session, prefix.retry, where)
         try:
             for chunk in chunks:
-                with below.errors(where):
+                with prefix.slipway_errors(where):
                     upload.write(chunk)
-            with below.errors(where):
+            with prefix.slipway_errors(where):
                 stored = self._finish(key, upload)
         except BaseException:
             upload.cancel()
@@ -202,57 +200,30 @@ class GcsStore(BucketStore):
         finally:
             upload.close()
         if stored is None:
-            self.same(key, upload.size, upload.crc32c)
+            self.require_same_content(key, upload.size, upload.crc32c)
             return False
-        if stored.get("crc32c") != upload.crc32c:
-            with below.errors(where, exists=True):
-                below.blob(key, int(stored["generation"])).delete(timeout=TIMEOUT, retry=below.patience)
+        if stored["crc32c"] != upload.crc32c:
+            with prefix.slipway_errors(where, exists=True):
+                prefix.blob(key, int(stored["generation"])).delete(timeout=TIMEOUT, retry=prefix.retry)
             raise SlipwayError(
                 Reason.DIGEST_MISMATCH,
-                f"{where} was stored with crc32c {stored.get('crc32c')} where {upload.crc32c} was sent.",
+                f"{where} was stored with crc32c {stored['crc32c']} where {upload.crc32c} was sent.",
             )
         return True
 
-    def _finish(self, key: str, upload: Upload) -> dict[str, Any] | None:
-        try:
-            return upload.finish()
-        except Lost:
-            if self.size(key) is None:
-                raise
-            return None  # another was first, and the answer that said so did not come
-
     def write(self, key: str, data: bytes) -> None:
-        with self._below.errors(self.locate(key)):
-            self._below.blob(check_key(key)).upload_from_string(
-                data,
-                content_type="application/octet-stream",
-                checksum="crc32c",
-                timeout=TIMEOUT,
-                retry=self._below.patience,
+        """Create or replace a small object in one request."""
+        prefix = self._prefix
+        with prefix.slipway_errors(self.locate(key)):
+            prefix.blob(check_key(key)).upload_from_string(
+                data, content_type="application/octet-stream", checksum="crc32c", timeout=TIMEOUT, retry=prefix.retry
             )
 
-
-def _asked(error: Exception) -> float | None:
-    """As ``Patience`` asks: of the answers and broken connections those that pass."""
-    import urllib3
-    from google.auth.exceptions import TransportError
-    from requests import exceptions as requests
-
-    answer = getattr(error, "response", None)  # two of the library's packages raise errors of their own about it
-    if (getattr(answer, "status_code", None) or getattr(error, "code", None)) in TRANSIENT:
-        return seconds_asked(getattr(answer, "headers", {}).get("Retry-After"))
-    broken = (requests.ConnectionError, requests.ChunkedEncodingError, requests.Timeout, ConnectionError)
-    return 0.0 if isinstance(error, (*broken, urllib3.exceptions.HTTPError, TransportError)) else None
-
-
-def _no_bucket(error: Any) -> bool:
-    # An object and its bucket are both 404 with reason notFound; only the sentence tells them apart.
-    return "bucket does not exist" in str(error)
-
-
-def _say(error: Any) -> str:
-    """What the server said, without addresses: those of uploads are secrets, and all are long."""
-    cause = getattr(error, "cause", None) or error
-    status = getattr(cause, "code", None) or getattr(getattr(cause, "response", None), "status_code", None)
-    text = str(getattr(cause, "message", "")).partition(": ")[2][:300] or type(cause).__name__
-    return f"HTTP {int(status)}: {text}" if status else text
+    def _finish(self, key: str, upload: ResumableUpload) -> UploadedObject | None:
+        """The object as it was published; None where another writer was first."""
+        try:
+            return upload.finish()
+        except SessionGone:
+            if self.size(key) is None:
+                raise
+            return None  # the answer that refused to publish over the other writer's object did not arrive

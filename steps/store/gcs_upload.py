@@ -11,22 +11,36 @@ from __future__ import annotations
 import base64
 import contextlib
 import re
-from typing import Any
+from typing import TypedDict
 
 from steps.core.errors import Reason, SlipwayError
-from steps.net.retry import TIMEOUT, Patience
+from steps.store.request_retry import TIMEOUT, RequestRetry
 
-PART = 8 << 20  # bytes a request; a multiple of 256 KiB, as the protocol demands
-
-
-class Lost(SlipwayError):
-    """The server knows nothing of the session: it has forgotten it, or refused to publish it already."""
+PART = 8 << 20  # bytes of one request; a multiple of 256 KiB, as the protocol demands
 
 
-class Upload:
-    """Bytes on their way to ``session``, the address that ``create_resumable_upload_session`` gave; ``where`` names it."""
+class UploadedObject(TypedDict):
+    """What is used of an object's metadata (https://cloud.google.com/storage/docs/json_api/v1/objects#resource)."""
 
-    def __init__(self, session: str, patience: Patience, where: str) -> None:
+    generation: str
+    crc32c: str
+
+
+class SessionGone(SlipwayError):
+    """The server does not know the session: it has dropped it, or refused to publish it before."""
+
+
+class ResumableUpload:
+    """One object's bytes, sent to an upload session in parts.
+
+    Attributes:
+        session: The session's address. Whoever knows it may write to the session, so it is in no message.
+        where: The object's address, for messages.
+        size: Bytes written so far.
+    """
+
+    def __init__(self, session: str, retry: RequestRetry, where: str) -> None:
+        """Go on with a session that ``create_resumable_upload_session`` has begun."""
         from google.auth.credentials import AnonymousCredentials
         from google.auth.transport.requests import AuthorizedSession
 
@@ -34,91 +48,100 @@ class Upload:
         self.where = where
         self.size = 0
         self._http = AuthorizedSession(AnonymousCredentials())  # a session's address is its own credential
-        self._next = patience(self._attempt)
-        self._held = bytearray()  # bytes from offset ``_sent`` on
-        self._sent = 0
+        self._retry = retry
+        self._buffer = bytearray()  # the bytes from offset ``_stored`` on
+        self._stored = 0  # bytes that the server has
         self._crc = 0
-        self._unsure = False
+        self._stored_is_known = True  # False after a failure, until the server has said what it has
 
     @property
     def crc32c(self) -> str:
+        """The checksum of the bytes written so far, in base64."""
         return crc32c_text(self._crc)
 
     def write(self, chunk: bytes) -> None:
+        """Take the next bytes of the object, and send what fills a part; raises what the library raises."""
         import google_crc32c
 
         self._crc = google_crc32c.extend(self._crc, chunk)
         self.size += len(chunk)
-        self._held += chunk
-        while len(self._held) > PART:  # the last part is never empty, so it always ends the upload by itself
-            self._next(last=False)
+        self._buffer += chunk
+        while len(self._buffer) > PART:  # the last part is never empty, so it always ends the upload by itself
+            self._retry.call(lambda: self._send_part(last=False))
 
-    def finish(self) -> dict[str, Any] | None:
-        """Publish; the object's metadata, or None where another object has the name by now."""
+    def finish(self) -> UploadedObject | None:
+        """Send the rest and publish; None where another object has the name by now.
+
+        Raises:
+            SessionGone: The server does not know the upload.
+            SlipwayError: ``DigestMismatch`` where the server received other bytes.
+        """
         from google.api_core.exceptions import PreconditionFailed
 
-        stored: dict[str, Any] | None = None
+        stored: UploadedObject | None = None
         try:
             while stored is None:
-                stored = self._next(last=True)
+                stored = self._retry.call(lambda: self._send_part(last=True))
         except PreconditionFailed:
             return None
         return stored
 
     def cancel(self) -> None:
-        """Nothing of the upload was visible; the server forgets it now instead of in a week."""
+        """Tell the server to drop the session now and not in a week; nothing of it was visible."""
         with contextlib.suppress(Exception):
             self._http.delete(self.session, timeout=TIMEOUT)
 
     def close(self) -> None:
+        """Close the connections."""
         self._http.close()
 
-    def _attempt(self, last: bool) -> dict[str, Any] | None:
-        """Send one part, after a failure only what the server lacks; the object's metadata once it has everything."""
+    def _send_part(self, *, last: bool) -> UploadedObject | None:
+        """Send one part, after a failure only what the server is missing; the object's metadata once it has everything."""
         from google.api_core.exceptions import ServiceUnavailable
 
-        if self._unsure:
-            if (stored := self._send(b"", "*/*")) is not None:
+        if not self._stored_is_known:
+            if (stored := self._put(b"", "*/*")) is not None:
                 return stored
-            self._unsure = False
-            if not last and len(self._held) <= PART:
+            self._stored_is_known = True
+            if not last and len(self._buffer) <= PART:
                 return None
-        self._unsure = True
-        part = bytes(memoryview(self._held)[:PART])
-        start, end = self._sent, self._sent + len(part)
-        total = self.size if last and len(part) == len(self._held) else None
+        self._stored_is_known = False
+        part = bytes(memoryview(self._buffer)[:PART])
+        start, end = self._stored, self._stored + len(part)
+        total = self.size if last and len(part) == len(self._buffer) else None
         span = f"{start}-{end - 1}" if part else "*"
-        stored = self._send(part, f"{span}/{'*' if total is None else total}", final=total is not None)
-        if stored is None and self._sent == start:
+        stored = self._put(part, f"{span}/{'*' if total is None else total}", final=total is not None)
+        if stored is None and self._stored == start:
             raise ServiceUnavailable("the server kept nothing of what was sent")
-        self._unsure = False
+        self._stored_is_known = True
         return stored
 
-    def _send(self, part: bytes, span: str, *, final: bool = False) -> dict[str, Any] | None:
+    def _put(self, part: bytes, content_range: str, *, final: bool = False) -> UploadedObject | None:
+        """One request; None where the server expects more bytes, of which it then has ``_stored``."""
         from google.api_core.exceptions import from_http_response, from_http_status
 
-        headers = {"Content-Range": f"bytes {span}"}
+        headers = {"Content-Range": f"bytes {content_range}"}
         if final:
             headers["X-Goog-Hash"] = f"crc32c={self.crc32c}"  # the server refuses to publish anything else
-        answer = self._http.put(self.session, data=part, headers=headers, timeout=TIMEOUT, allow_redirects=False)
-        if answer.status_code in (200, 201):
-            return dict(answer.json())
-        if answer.status_code == 308:
-            kept = re.fullmatch(r"bytes=0-(\d+)", answer.headers.get("Range", ""))
-            sent = int(kept[1]) + 1 if kept else 0
-            if self._sent <= sent <= self._sent + len(self._held):
-                del self._held[: sent - self._sent]
-                self._sent = sent
+        response = self._http.put(self.session, data=part, headers=headers, timeout=TIMEOUT, allow_redirects=False)
+        if response.status_code in (200, 201):
+            metadata = response.json()
+            return UploadedObject(generation=str(metadata.get("generation")), crc32c=str(metadata.get("crc32c")))
+        if response.status_code == 308:
+            kept = re.fullmatch(r"bytes=0-(\d+)", response.headers.get("Range", ""))
+            stored = int(kept[1]) + 1 if kept else 0
+            if self._stored <= stored <= self._stored + len(self._buffer):
+                del self._buffer[: stored - self._stored]
+                self._stored = stored
                 return None
-        if answer.status_code == 400 and "crc32c" in answer.text.lower():
-            raise SlipwayError(Reason.DIGEST_MISMATCH, f"{self.where} was damaged on its way to the bucket.")
-        if answer.status_code in (308, 404, 410):
-            raise Lost(Reason.STORE_BUSY, f"The server has lost the upload of {self.where}.")
-        # Without the address: whoever knows it may write to the session.
-        said = from_http_response(answer).message.partition(": ")[2]
-        raise from_http_status(answer.status_code, f"PUT: {said}", response=answer)
+        if response.status_code == 400 and "crc32c" in response.text.lower():
+            raise SlipwayError(Reason.DIGEST_MISMATCH, f"{self.where} was damaged during the upload.")
+        if response.status_code in (308, 404, 410):
+            raise SessionGone(Reason.STORE_BUSY, f"The server has dropped the upload of {self.where}.")
+        message = from_http_response(response).message.partition(": ")[2]  # without the session's address
+        raise from_http_status(response.status_code, f"PUT: {message}", response=response)
 
 
 def crc32c_text(crc: int) -> str:
-    """A checksum as the API writes it: base64 of its four bytes, the highest first."""
+    """Write a checksum as the API does: base64 of its four bytes, the highest first."""
     return base64.b64encode(crc.to_bytes(4, "big")).decode()

@@ -1,7 +1,7 @@
 """The store on this machine: a folder, one file an object.
 
 A file appears under its key by ``link(2)`` from a private name, after ``fsync``: link fails where the key exists, so the
-first writer wins and no reader ever sees a part. Objects are read-only files, which keeps honest programs honest.
+first writer publishes and no reader ever sees a part. Objects are read-only files, which protects them from accidents.
 """
 
 from __future__ import annotations
@@ -14,21 +14,57 @@ import shutil
 import stat
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Self
 
 from steps.core.digest import read_chunks
 from steps.core.errors import Reason, SlipwayError, from_os_error
 from steps.core.store import check_key, object_not_found
+from steps.core.text import format_bytes
+from steps.store.base import StoreBackend
+
+MIN_FREE = 5_000_000_000  # bytes: a small model, its archive and its image's build context
 
 
-class LocalStore:
-    """Objects as files under ``root``. Work in progress lies in ``root/tmp``, on the same file system."""
+class LocalStore(StoreBackend):
+    """Objects as files under ``root``. Unfinished objects lie in ``root/tmp``, on the same file system."""
+
+    scheme = "file"
+    example = "file:///FOLDER"
+    title = "a folder of this machine"
+    shared = False
 
     def __init__(self, root: Path) -> None:
+        """Keep the objects under ``root``, an absolute path; it is made when something is stored."""
         self.root = root
+
+    @classmethod
+    def from_uri(cls, uri: str) -> Self:
+        """Open ``file:///folder``; raises ``UnsupportedStore`` for a path that is not absolute."""
+        path = uri.removeprefix("file://")
+        if not path.startswith("/"):
+            raise SlipwayError(Reason.UNSUPPORTED_STORE, f"{uri!r} does not name an absolute folder: write file:///folder.")
+        return cls(Path(path))
 
     @property
     def uri(self) -> str:
+        """The folder as ``file://`` and its path, unescaped."""
         return f"file://{self.root}"
+
+    def check(self) -> str:
+        """Look at the folder's permissions and the free space of its disk."""
+        folder = next(each for each in (self.root, *self.root.parents) if each.exists())
+        if not os.access(folder, os.W_OK | os.X_OK):
+            raise SlipwayError(
+                Reason.STORE_UNREADABLE,
+                f"{folder} is not writable",
+                hint="name another folder: --store or SLIPWAY_STORE",
+            )
+        free = shutil.disk_usage(folder).free
+        if free < MIN_FREE:
+            raise SlipwayError(
+                Reason.DISK_FULL, f"{format_bytes(free)} free", hint=f"free {format_bytes(MIN_FREE)}, or use --store"
+            )
+        return f"{format_bytes(free)} free"
 
     @property
     def scratch(self) -> Path:
@@ -36,9 +72,11 @@ class LocalStore:
         return self.root / "tmp"
 
     def path(self, key: str) -> Path:
+        """Return the object's file, whether it exists or not."""
         return self.root / check_key(key)
 
     def size(self, key: str) -> int | None:
+        """Return the object's size in bytes, or None where there is none."""
         try:
             status = self.path(key).stat()
         except (FileNotFoundError, NotADirectoryError):
@@ -48,6 +86,7 @@ class LocalStore:
         return status.st_size if stat.S_ISREG(status.st_mode) else None
 
     def read(self, key: str) -> Iterator[bytes]:
+        """Yield the object's bytes."""
         try:
             yield from read_chunks(self.path(key))
         except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
@@ -56,6 +95,7 @@ class LocalStore:
             raise from_os_error(error, f"Cannot read {self.locate(key)}") from error
 
     def put(self, key: str, chunks: Iterable[bytes]) -> bool:
+        """Create the object from a stream, if absent."""
         if self.size(key) is not None:
             return False
         with contextlib.ExitStack() as stack:
@@ -72,6 +112,7 @@ class LocalStore:
                 return self._publish(temporary, self.path(key))
 
     def put_file(self, key: str, path: Path) -> bool:
+        """Create the object from a file, if absent: by a link where it is on this file system, as a copy otherwise."""
         if self.size(key) is not None:
             return False
         try:
@@ -84,6 +125,7 @@ class LocalStore:
         return self.put(key, read_chunks(path))
 
     def write(self, key: str, data: bytes) -> None:
+        """Create or replace a small object by one rename."""
         target = self.path(key)
         with self._storing(key), self._private_name() as temporary:
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -91,6 +133,7 @@ class LocalStore:
             temporary.replace(target)
 
     def copy_to(self, key: str, path: Path) -> None:
+        """Link the object to a new file, or copy it to another file system."""
         source = self.path(key)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -103,15 +146,17 @@ class LocalStore:
         except FileNotFoundError:
             raise object_not_found(self.locate(key)) from None
         except OSError as error:
-            raise from_os_error(error, f"Cannot bring {self.locate(key)} to {path}") from error
+            raise from_os_error(error, f"Cannot copy {self.locate(key)} to {path}") from error
 
     def list(self, prefix: str) -> Iterator[str]:
+        """Yield the keys that begin with ``prefix``, sorted, without unfinished objects."""
         # A prefix is a text, not a folder: "runs/a" also finds "runs/ab/x".
         folder = self.root / prefix.rpartition("/")[0]
         keys = (path.relative_to(self.root).as_posix() for path in folder.rglob("*") if path.is_file())
         yield from sorted(key for key in keys if key.startswith(prefix) and not key.startswith("tmp/"))
 
     def locate(self, key: str) -> str:
+        """Return the path of the object's file."""
         return str(self.root / key)
 
     @staticmethod
@@ -131,7 +176,7 @@ class LocalStore:
 
     @contextlib.contextmanager
     def _private_name(self) -> Iterator[Path]:
-        """A name for an object in the making; whatever goes wrong, nothing is left of it."""
+        """The path of an unfinished object; nothing is left there afterwards."""
         self.scratch.mkdir(parents=True, exist_ok=True)
         temporary = self.scratch / f"put-{os.getpid()}-{secrets.token_hex(8)}"
         try:
@@ -159,7 +204,7 @@ class LocalStore:
 
 
 def require_local(store: object, doing: str) -> LocalStore:
-    """The store as a local one, for what only a folder can do (``doing`` says what)."""
+    """Return the store if it is a local one; raises ``UnsupportedStore``, with ``doing`` as what needs it, otherwise."""
     if isinstance(store, LocalStore):
         return store
     raise SlipwayError(Reason.UNSUPPORTED_STORE, f"{doing} needs a store in a local folder.")

@@ -1,41 +1,85 @@
-"""The stores that there are, by the scheme of their address: the one place where a store is added.
+"""The table of stores by the scheme of their address: the one place where a store is added.
 
-``local`` keeps objects as files (``file://``), ``gcs`` in a Google Cloud Storage bucket (``gs://``), ``s3`` in one of Amazon
-S3 or what speaks like it (``s3://``).
+Help texts, hints, the CRD's rule for ``source``, the environment of the load step and the doctor are made from it.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 from steps.core.errors import Reason, SlipwayError
-from steps.core.store import Store
-from steps.store.bucket import Prefix
-from steps.store.gcs import GcsPrefix, GcsStore
+from steps.store.base import StoreBackend
+from steps.store.bucket import BucketPrefix, BucketStore
+from steps.store.gcs import GcsStore
 from steps.store.local import LocalStore
-from steps.store.s3 import S3Prefix, S3Store
+from steps.store.s3 import S3Store
 
-BUCKETS = ("gs://", "s3://")  # how the address of a store in a bucket begins, which every machine can reach
+STORES: tuple[type[StoreBackend], ...] = (LocalStore, GcsStore, S3Store)
 
 
-def open_store(uri: str) -> Store:
-    """The store behind a folder, ``file:///folder``, ``gs://bucket/prefix`` or ``s3://bucket/prefix``; nothing is contacted."""
-    if uri.startswith("gs://"):
-        return GcsStore.from_uri(uri)
-    if uri.startswith("s3://"):
-        return S3Store.from_uri(uri)
-    if uri.startswith("file://"):
-        path = uri.removeprefix("file://")
-        if not path.startswith("/"):
-            raise SlipwayError(Reason.UNSUPPORTED_STORE, f"{uri!r} names no absolute folder: write file:///folder.")
-        return LocalStore(Path(path))
+def open_store(uri: str) -> StoreBackend:
+    """Open the store at an address of ``STORES``, or in the folder of that path. Nothing is contacted.
+
+    Raises:
+        SlipwayError: ``UnsupportedStore`` where there is no such store, or its address is malformed.
+    """
+    if found := find_store(uri):
+        return found.from_uri(uri)
     if "://" in uri or not uri:
-        raise SlipwayError(Reason.UNSUPPORTED_STORE, f"No store is known for {uri!r}.")
+        raise SlipwayError(Reason.UNSUPPORTED_STORE, f"There is no store for {uri!r}.", hint=f"Use {addresses()}.")
     return LocalStore(Path(uri).absolute())
 
 
-def open_prefix(uri: str) -> Prefix:
-    """What lies under ``gs://bucket/prefix`` or ``s3://bucket/prefix``. Nothing is contacted yet."""
-    if uri.startswith("s3://"):
-        return S3Prefix.from_uri(uri)
-    return GcsPrefix.from_uri(uri)
+def open_prefix(uri: str) -> BucketPrefix:
+    """Open what lies under the address of a bucket and a prefix. Nothing is contacted.
+
+    Raises:
+        SlipwayError: ``UnsupportedStore`` where it is not the address of a bucket.
+    """
+    found = find_store(uri)
+    if found is None or not issubclass(found, BucketStore):
+        raise SlipwayError(Reason.UNSUPPORTED_STORE, f"{uri!r} is not in a bucket.", hint=f"Use {bucket_addresses()}.")
+    prefix = found.open_prefix(uri)
+    assert isinstance(prefix, BucketPrefix)
+    return prefix
+
+
+def find_store(uri: str) -> type[StoreBackend] | None:
+    """Return the class of the stores with this address's scheme; None for a plain path and for an unknown scheme."""
+    return next((each for each in STORES if uri.startswith(f"{each.scheme}://")), None)
+
+
+def is_shared(uri: str) -> bool:
+    """Whether the address means the same objects on every machine: that of a bucket, not of a folder."""
+    found = find_store(uri)
+    return found is not None and found.shared
+
+
+def is_bucket(uri: str) -> bool:
+    """Whether ``open_prefix`` takes the address."""
+    found = find_store(uri)
+    return found is not None and issubclass(found, BucketStore)
+
+
+def addresses() -> str:
+    """Return the addresses of all stores in words: ``a folder, file:///folder, … or …``."""
+    return _alternatives(["a folder", *(each.example for each in STORES)])
+
+
+def bucket_addresses() -> str:
+    """Return the addresses of the stores that every machine reaches, in words."""
+    return _alternatives([each.example for each in STORES if each.shared])
+
+
+def store_environment(uri: str, environment: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables of ``environment`` that the client library of the store at ``uri`` reads."""
+    found = find_store(uri)
+    patterns = found.environment if found else ()
+    return {name: value for name, value in environment.items() if any(fnmatchcase(name, pattern) for pattern in patterns)}
+
+
+def _alternatives(texts: Sequence[str]) -> str:
+    """``a``, ``a or b``, ``a, b or c``."""
+    return " or ".join(filter(None, [", ".join(texts[:-1]), *texts[-1:]]))

@@ -8,7 +8,6 @@ from __future__ import annotations
 from steps.core.errors import SlipwayError
 from steps.core.text import display_text
 from steps.images.cloud_build.client import Build
-from steps.net.retry import TIMEOUT
 from steps.store.gcs import GcsPrefix
 
 MAX_LINES = 15
@@ -26,16 +25,7 @@ def read_log_end(build: Build) -> str:
         found = below.find(name)
         if found is None or not found.size:
             return f"There is no log at {below.locate(name)}."
-        with below.errors(below.locate(name), exists=True):
-            download = below.patience(below.blob(name, int(found.version)).download_as_bytes)
-            data = download(
-                start=max(0, found.size - MAX_BYTES),
-                end=found.size - 1,
-                single_shot_download=True,
-                checksum=None,
-                timeout=TIMEOUT,
-                retry=None,
-            )
+        data = below.read_end(found, MAX_BYTES)
     except SlipwayError as error:
         return f"Its log cannot be read: {error.message}"
     lines = [line.rstrip() for line in data.decode(errors="replace").splitlines() if line.strip()]

@@ -18,9 +18,10 @@ import pytest
 
 from pipelines.configuration import check_here
 from pipelines.doctor import Finding
-from pipelines.doctor.destinations import PERMISSIONS, destinations, settings_findings
+from pipelines.doctor.destinations import destinations, settings_findings
 from pipelines.doctor.finding import MACHINE, check, within
 from steps.core.settings import Settings, variable
+from steps.store.gcs import PERMISSIONS
 from tests.servers.cloud_build_server import Fault
 from tests.servers.faulty_server import Answer
 from tests.servers.faulty_server import Fault as HttpFault
@@ -144,7 +145,7 @@ def test_a_right_that_is_missing_in_the_bucket_is_named_with_the_command_that_gr
 def test_a_server_that_tells_no_permissions_is_said_to(gcs: GcsServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("STORAGE_EMULATOR_HOST", gcs.url)
     found = asked(store="gs://models")
-    assert the("store", found).detail == "it answers; what may be done in it, it does not tell"
+    assert the("store", found).detail == "it answers, and does not say what may be done in it"
     nobody = the("Google", found)
     assert (nobody.good, nobody.required) == (False, False), "such a server needs none"
     assert nobody.mend == "gcloud auth application-default login"

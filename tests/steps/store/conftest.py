@@ -16,6 +16,7 @@ import pytest
 
 from steps.core.store import Store
 from steps.store.gcs import GcsPrefix
+from steps.store.request_retry import TIMEOUT
 from steps.store.supported import open_store
 from tests.servers.faulty_server import Effect, Fault, FaultyServer
 from tests.servers.gcs_server import GcsServer
@@ -113,7 +114,7 @@ def place_in(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> Place
 
         make_bucket("slipway-contract")
         below = GcsPrefix("slipway-contract", secrets.token_hex(8))
-        request.addfinalizer(lambda: [below.blob(each.name).delete() for each in below.objects()])
+        request.addfinalizer(lambda: [below.blob(each.name).delete(timeout=TIMEOUT, retry=None) for each in below.objects()])
         return Place(below.uri, open_store(below.uri), list)  # it shows no sessions
     if kind == "moto":
         client = request.getfixturevalue("moto")

@@ -21,16 +21,19 @@ KEY = "files/model.safetensors"
 DATA = Random(1).randbytes(2 * PART + 4321)
 METADATA, MEDIA, BEGIN, SEND = r"/o/[^/?]+\?proj", "alt=media", "uploadType=resumable&?", "upload_id="
 
+# Too short for a second try.
+BRIEF = RetryPolicy(budget=0.1)
+
 
 @pytest.fixture
 def store(gcs: GcsServer) -> GcsStore:
-    return GcsStore("models", "store")
+    return GcsStore(GcsPrefix("models", "store"))
 
 
 @pytest.fixture
 def hasty(gcs: GcsServer) -> GcsStore:
     """A store that gives up at once instead of after two minutes."""
-    return GcsStore("models", "store", patience=0.1)
+    return GcsStore(GcsPrefix("models", "store", policy=BRIEF))
 
 
 def stored(gcs: GcsServer, key: str = KEY) -> bytes | None:
@@ -116,7 +119,7 @@ def test_a_server_that_is_not_there_is_busy(monkeypatch: pytest.MonkeyPatch) -> 
     with GcsServer() as gone:
         monkeypatch.setenv("STORAGE_EMULATOR_HOST", gone.url)
     with pytest.raises(SlipwayError) as caught:
-        GcsStore("models", patience=0.1).size(KEY)
+        GcsStore(GcsPrefix("models", policy=BRIEF)).size(KEY)
     assert caught.value.reason is Reason.STORE_BUSY
 
 
@@ -139,7 +142,7 @@ def test_a_denied_request_names_the_bucket_and_the_role(gcs: GcsServer, store: G
 
 
 def test_a_missing_bucket_is_named_with_the_way_to_make_it(gcs: GcsServer) -> None:
-    store = GcsStore("absent", "store")
+    store = GcsStore(GcsPrefix("absent", "store"))
     for use in (
         lambda: store.size(KEY),
         lambda: b"".join(store.read(KEY)),
@@ -223,21 +226,21 @@ def test_a_record_that_is_replaced_while_it_is_read_is_read_whole(monkeypatch: p
     with ReplacingServer("models") as server:
         monkeypatch.setenv("STORAGE_EMULATOR_HOST", server.url)
         server.store("models", "store/record", b"the old")
-        assert list(GcsStore("models", "store").read("record")) == [b"the new record"]
+        assert list(GcsStore(GcsPrefix("models", "store")).read("record")) == [b"the new record"]
 
 
 def test_no_credentials_are_explained(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.delenv("STORAGE_EMULATOR_HOST", raising=False)
     monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(tmp_path / "absent.json"))
     with pytest.raises(SlipwayError) as caught:
-        GcsStore("models").size(KEY)
+        GcsStore(GcsPrefix("models")).size(KEY)
     assert caught.value.reason is Reason.ACCESS_DENIED
     assert "gcloud auth application-default login" in caught.value.hint
 
 
 def test_a_missing_package_is_named_with_the_way_to_install_it() -> None:
     use = (
-        "from steps.store import open_store\n"
+        "from steps.store.supported import open_store\n"
         "from steps.core.errors import SlipwayError\n"
         "try: open_store('gs://models').put('key', [b'x'])\n"
         "except SlipwayError as error: print(error.reason, error.hint)"
@@ -256,7 +259,7 @@ def test_a_missing_package_is_named_with_the_way_to_install_it() -> None:
 
 def test_opening_and_addressing_a_store_loads_no_google_package() -> None:
     use = (
-        "import sys; from steps.store import open_store\n"
+        "import sys; from steps.store.supported import open_store\n"
         "print(open_store('gs://models/a').locate('key'), any(name.startswith('google.cloud') for name in sys.modules))"
     )
     done = subprocess.run([sys.executable, "-c", use], capture_output=True, text=True, check=True)

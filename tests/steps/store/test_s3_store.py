@@ -26,10 +26,13 @@ DATA = Random(1).randbytes(2 * PART + 4321)
 ROOT = Path(__file__).parents[3]
 ONE, COMPLETE = ("PUT", "/model.safetensors$"), ("POST", r"\?uploadId=")
 
+# Too short for a second try.
+BRIEF = RetryPolicy(budget=0.1)
+
 
 @pytest.fixture
 def store(s3: S3Server) -> S3Store:
-    return S3Store("models", "store")
+    return S3Store(S3Prefix("models", "store"))
 
 
 def stream(data: bytes = DATA) -> Iterator[bytes]:
@@ -89,7 +92,7 @@ def test_taking_back_an_upload_outlasts_a_failure(s3: S3Server, store: S3Store) 
 
 
 def test_a_server_that_stays_out_of_reach_is_busy(s3: S3Server) -> None:
-    hasty = S3Store("models", "store", patience=0.1)
+    hasty = S3Store(S3Prefix("models", "store", policy=BRIEF))
     for request in (("HEAD", "."), ("POST", r"\?uploads"), ("PUT", "partNumber"), COMPLETE):
         for effect in (Effect.ANSWER, Effect.DROP):
             s3.faults[:] = [Fault(*request, effect, times=99)]
@@ -104,7 +107,7 @@ def test_a_server_that_is_not_there_is_busy(aws: pytest.MonkeyPatch) -> None:
     with S3Server() as gone:
         aws.setenv("AWS_ENDPOINT_URL", gone.url)
     with pytest.raises(SlipwayError) as caught:
-        S3Store("models", patience=0.1).size(KEY)
+        S3Store(S3Prefix("models", policy=BRIEF)).size(KEY)
     assert caught.value.reason is Reason.STORE_BUSY
 
 
@@ -127,7 +130,7 @@ def test_credentials_that_are_no_longer_taken_are_told_from_missing_rights(s3: S
 
 
 def test_a_missing_bucket_is_named_with_the_way_to_make_it(s3: S3Server) -> None:
-    store = S3Store("absent", "store")
+    store = S3Store(S3Prefix("absent", "store"))
     for use in (*uses(store).values(), lambda: b"".join(store.read(KEY)), lambda: store.put(KEY, [b"x"])):
         with pytest.raises(SlipwayError) as caught:
             use()  # type: ignore[operator]
@@ -157,7 +160,7 @@ def test_bytes_that_rot_at_rest_are_noticed(s3: S3Server, store: S3Store, data: 
 def test_a_server_that_knows_only_checksums_of_parts_is_taken(aws: pytest.MonkeyPatch) -> None:
     with S3Server("models", full_objects=False) as server:
         aws.setenv("AWS_ENDPOINT_URL", server.url)
-        store = S3Store("models", "store")
+        store = S3Store(S3Prefix("models", "store"))
         assert store.put(KEY, stream()) is True
         assert b"".join(store.read(KEY)) == DATA
 
@@ -215,7 +218,7 @@ def test_a_fingerprint_changes_with_the_object_and_reading_is_pinned_to_it(s3: S
 def test_no_credentials_are_explained(s3: S3Server, aws: pytest.MonkeyPatch) -> None:
     aws.delenv("AWS_ACCESS_KEY_ID")
     with pytest.raises(SlipwayError) as caught:
-        S3Store("models").size(KEY)
+        S3Store(S3Prefix("models")).size(KEY)
     assert caught.value.reason is Reason.ACCESS_DENIED
     assert "AWS_ACCESS_KEY_ID" in caught.value.hint
 
@@ -223,7 +226,7 @@ def test_no_credentials_are_explained(s3: S3Server, aws: pytest.MonkeyPatch) -> 
 def test_a_profile_that_is_none_is_explained(s3: S3Server, aws: pytest.MonkeyPatch) -> None:
     aws.setenv("AWS_PROFILE", "nobody")
     with pytest.raises(SlipwayError) as caught:
-        S3Store("models").size(KEY)
+        S3Store(S3Prefix("models")).size(KEY)
     assert caught.value.reason is Reason.STORE_UNREADABLE
     assert "nobody" in caught.value.message
 
@@ -244,7 +247,7 @@ def test_parts_grow_so_that_ten_thousand_of_them_hold_a_very_big_object() -> Non
 
 def test_a_missing_package_is_named_with_the_way_to_install_it() -> None:
     use = (
-        "from steps.store import open_store\n"
+        "from steps.store.supported import open_store\n"
         "from steps.core.errors import SlipwayError\n"
         "try: open_store('s3://models').put('key', [b'x'])\n"
         "except SlipwayError as error: print(error.reason, error.hint)"
@@ -257,7 +260,7 @@ def test_a_missing_package_is_named_with_the_way_to_install_it() -> None:
 
 def test_opening_and_addressing_a_store_loads_no_amazon_package() -> None:
     use = (
-        "import sys; from steps.store import open_store\n"
+        "import sys; from steps.store.supported import open_store\n"
         "print(open_store('s3://models/a').locate('key'), any(name.startswith(('botocore', 'awscrt')) for name in sys.modules))"
     )
     done = subprocess.run([sys.executable, "-c", use], capture_output=True, text=True, check=True)

@@ -1,0 +1,270 @@
+"""botocore's S3 client, as the stores use it: how it is configured, and its errors with a reason.
+
+Credentials (environment, profile, web identity of a Kubernetes service account, instance), region, endpoint
+(``AWS_ENDPOINT_URL``, ``AWS_ENDPOINT_URL_S3``) and CA file are botocore's own to find. With an endpoint of one's own the
+bucket stands in the path. The library publishes no types, so what is used of it is written down here as protocols.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from typing import NotRequired, Protocol, TypedDict, cast
+
+from steps.core.errors import Reason, SlipwayError
+from steps.core.store import object_not_found
+from steps.net.retry import TRANSIENT_STATUSES, retry_after
+from steps.store.ranged import WINDOW
+from steps.store.request_retry import TIMEOUT
+
+# https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html#ErrorCodeList
+_TRANSIENT = {"SlowDown", "RequestTimeout", "OperationAborted"}
+_DAMAGED = {"BadDigest", "InvalidDigest", "XAmzContentSHA256Mismatch", "XAmzContentChecksumMismatch"}
+_BAD_CREDENTIALS = {"ExpiredToken", "InvalidToken", "InvalidAccessKeyId", "SignatureDoesNotMatch", "RequestTimeTooSkewed"}
+_LOGIN = "Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY or AWS_PROFILE, or run under a role that may use the bucket."
+# What each request needs; without s3:ListBucket, the answer for a missing object is a 403.
+_PERMISSIONS = {
+    "HeadObject": "s3:GetObject and s3:ListBucket",
+    "GetObject": "s3:GetObject",
+    "ListObjectsV2": "s3:ListBucket",
+    "HeadBucket": "s3:ListBucket",
+    "AbortMultipartUpload": "s3:AbortMultipartUpload",
+}
+
+
+# The responses of https://docs.aws.amazon.com/AmazonS3/latest/API/API_Operations.html, as far as they are used.
+class HeadObject(TypedDict):
+    ContentLength: int
+    ETag: str
+    Metadata: dict[str, str]
+    ChecksumType: NotRequired[str]
+    ChecksumCRC32C: NotRequired[str]
+    ChecksumCRC32: NotRequired[str]
+    ChecksumCRC64NVME: NotRequired[str]
+
+
+class ListedObject(TypedDict):
+    Key: str
+    Size: int
+    ETag: str
+
+
+class ListObjects(TypedDict):
+    Contents: NotRequired[list[ListedObject]]
+    IsTruncated: bool
+    NextContinuationToken: NotRequired[str]
+
+
+class CreateMultipartUpload(TypedDict):
+    UploadId: str
+    ChecksumType: NotRequired[str]
+
+
+class UploadPart(TypedDict):
+    ETag: str
+
+
+class Body(Protocol):
+    """The body of a response."""
+
+    def read(self) -> bytes:
+        """Read all of it."""
+
+    def close(self) -> None:
+        """Return the connection."""
+
+
+class GetObject(TypedDict):
+    Body: Body
+
+
+class _Meta(Protocol):
+    region_name: str
+
+
+class S3Client(Protocol):
+    """The client that botocore generates for S3; parameters are named as in the API."""
+
+    meta: _Meta
+
+    def abort_multipart_upload(self, **parameters: object) -> object:
+        """Delete the parts of an upload."""
+
+    def complete_multipart_upload(self, **parameters: object) -> object:
+        """Publish an upload."""
+
+    def create_multipart_upload(self, **parameters: object) -> CreateMultipartUpload:
+        """Begin an upload."""
+
+    def get_object(self, **parameters: object) -> GetObject:
+        """Get an object or a range of it."""
+
+    def head_bucket(self, **parameters: object) -> object:
+        """Ask whether a bucket exists."""
+
+    def head_object(self, **parameters: object) -> HeadObject:
+        """Get an object's metadata."""
+
+    def list_objects_v2(self, **parameters: object) -> ListObjects:
+        """List a page of objects."""
+
+    def put_object(self, **parameters: object) -> object:
+        """Create or replace an object."""
+
+    def upload_part(self, **parameters: object) -> UploadPart:
+        """Send a part of an upload."""
+
+
+class _Error(TypedDict):
+    Code: str
+    Message: NotRequired[str]
+
+
+class _Metadata(TypedDict):
+    HTTPStatusCode: int
+    HTTPHeaders: Mapping[str, str]
+
+
+class _ErrorResponse(TypedDict):
+    Error: _Error
+    ResponseMetadata: _Metadata
+
+
+class ClientError(Protocol):
+    """``botocore.exceptions.ClientError``: an answer of the server that refuses the request."""
+
+    response: _ErrorResponse
+    operation_name: str
+
+
+def connect(uri: str) -> S3Client:
+    """Return a new client; ``uri`` is the address that it is for, in errors.
+
+    Raises:
+        SlipwayError: ``MissingDependency`` without the library, ``StoreUnreadable`` where its configuration is wrong.
+    """
+    try:
+        import awscrt.checksums  # noqa: F401
+        import botocore.session
+    except ImportError as error:
+        raise SlipwayError(
+            Reason.MISSING_DEPENDENCY,
+            f"{uri} needs the package {error.name}, which is not installed.",
+            hint="pip install 'slipway[s3]'",
+        ) from None
+    from botocore.config import Config
+    from botocore.exceptions import BotoCoreError
+
+    config = Config(
+        connect_timeout=TIMEOUT,
+        read_timeout=TIMEOUT,
+        retries={"total_max_attempts": 1, "mode": "standard"},
+        max_pool_connections=2 * WINDOW,
+        response_checksum_validation="when_required",  # the whole object is checked here, not what a part came with
+    )
+    try:
+        session = botocore.session.get_session()
+        # The one variable of the other SDKs, which Kubernetes' web identities set too, that botocore does not read.
+        region = session.get_config_variable("region") or os.environ.get("AWS_REGION")
+        return cast(S3Client, session.create_client("s3", region_name=region, config=config))
+    except (BotoCoreError, ValueError) as error:  # a profile or an endpoint that does not exist
+        raise SlipwayError(Reason.STORE_UNREADABLE, f"{uri} cannot be used: {error}", hint=_LOGIN) from error
+
+
+def status_of(error: ClientError) -> int:
+    """Return the HTTP status of a refusal."""
+    return int(error.response["ResponseMetadata"]["HTTPStatusCode"])
+
+
+def code_of(error: ClientError) -> str:
+    """Return S3's name for a refusal."""
+    return error.response["Error"]["Code"]
+
+
+def transient(error: Exception) -> float | None:
+    """As ``RequestRetry`` has it: of the answers and broken connections those that may pass."""
+    from botocore import exceptions as boto
+
+    if isinstance(error, boto.ClientError):
+        refusal = cast(ClientError, error)
+        # A single request may be tried again; a multipart upload is over, and looks at who has published.
+        conflict = code_of(refusal) == "ConditionalRequestConflict" and refusal.operation_name == "PutObject"
+        if status_of(refusal) in TRANSIENT_STATUSES or code_of(refusal) in _TRANSIENT or conflict:
+            headers = refusal.response["ResponseMetadata"]["HTTPHeaders"]
+            return retry_after(headers.get("retry-after"), datetime.now(UTC)) or 0.0
+        return None
+    broken = (boto.HTTPClientError, boto.ConnectionError, boto.IncompleteReadError, ConnectionError)
+    return 0.0 if isinstance(error, broken) and not isinstance(error, boto.SSLError) else None
+
+
+@contextlib.contextmanager
+def slipway_errors(bucket: str, uri: str, where: str, *, exists: bool) -> Iterator[None]:
+    """Raise what botocore raises as a ``SlipwayError``.
+
+    Args:
+        bucket: The bucket's name.
+        uri: The store's address.
+        where: The address that the request is about.
+        exists: Whether the object should exist: a 404 then means the object, and the bucket otherwise.
+    """
+    from botocore import exceptions as boto
+
+    try:
+        yield
+    except boto.ClientError as error:
+        raise _refusal(error, bucket, where, exists) from error
+    except (
+        boto.NoCredentialsError,
+        boto.PartialCredentialsError,
+        boto.CredentialRetrievalError,
+        boto.TokenRetrievalError,
+        boto.NoAuthTokenError,
+    ) as error:
+        raise SlipwayError(Reason.ACCESS_DENIED, f"There are no credentials for {uri}: {error}", hint=_LOGIN) from error
+    except boto.BotoCoreError as error:
+        if transient(error) is not None:
+            raise SlipwayError(Reason.STORE_BUSY, f"{where} is out of reach: {type(error).__name__}") from error
+        raise SlipwayError(Reason.STORE_UNREADABLE, f"The request for {where} was refused: {error}") from error
+    except OSError as error:
+        raise SlipwayError(Reason.STORE_BUSY, f"{where} is out of reach: {error}") from error
+
+
+def no_bucket(bucket: str) -> SlipwayError:
+    """Return the error for a bucket that does not exist."""
+    return SlipwayError(
+        Reason.STORE_UNREADABLE,
+        f"The bucket {bucket} does not exist.",
+        hint=f"Check the name, or make it: aws s3 mb s3://{bucket}",
+    )
+
+
+def credentials_source() -> str:
+    """Return the name of the place where botocore finds credentials, and nothing of what is in them."""
+    import botocore.session
+
+    return str(botocore.session.get_session().get_credentials().method)
+
+
+def _refusal(error: ClientError, bucket: str, where: str, exists: bool) -> SlipwayError:
+    status, code = status_of(error), code_of(error)
+    message = f"HTTP {status}: {error.response['Error'].get('Message', code)}"
+    if code in _DAMAGED:
+        return SlipwayError(Reason.DIGEST_MISMATCH, f"{where} was damaged during the upload: {message}")
+    if status == 412 or (status == 404 and exists and code != "NoSuchBucket"):
+        return object_not_found(where)  # this version of it, at least
+    if status == 404:
+        return no_bucket(bucket)
+    if code in _BAD_CREDENTIALS:
+        return SlipwayError(Reason.ACCESS_DENIED, f"Access to {where} is denied: {message}", hint=_LOGIN)
+    if status in (401, 403) and code != "InvalidObjectState":  # that one lies in an archive of the provider's
+        needed = _PERMISSIONS.get(error.operation_name, "s3:PutObject")
+        return SlipwayError(
+            Reason.ACCESS_DENIED,
+            f"Access to {where} is denied: {error.operation_name}: {message}",
+            hint=f"Grant {needed} on the bucket {bucket} to the account that runs this.",
+        )
+    if transient(cast(Exception, error)) is not None:
+        return SlipwayError(Reason.STORE_BUSY, f"{where} is out of reach: {message}")
+    return SlipwayError(Reason.STORE_UNREADABLE, f"The request for {where} was refused: {message}")
