@@ -8,16 +8,13 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
-from pipelines.doctor.finding import LIMIT, MACHINE, Finding, Missing, check
+from pipelines.doctor.finding import MACHINE, Finding, Missing, check
 from steps.core.clock import SystemClock
-from steps.core.errors import Reason, SlipwayError, missing_extra
+from steps.core.errors import Reason, SlipwayError
 from steps.core.settings import FILE, Settings, variable
-from steps.core.text import format_bytes
 from steps.images.builders.base import Builder
 from steps.images.builders.supported import configured_builder
 from steps.images.registry.credentials import config_file, find_credentials

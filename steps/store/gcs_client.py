@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Protocol, cast
 
-from steps.core.errors import Reason, SlipwayError
+from steps.core.errors import Reason, SlipwayError, missing_extra
 from steps.core.store import object_not_found
 from steps.net.retry import TRANSIENT_STATUSES, retry_after
 
@@ -88,11 +88,7 @@ def connect(uri: str) -> Client:
         import google_crc32c  # noqa: F401
         from google.cloud import storage
     except ImportError as error:
-        raise SlipwayError(
-            Reason.MISSING_DEPENDENCY,
-            f"{uri} needs the package {error.name}, which is not installed.",
-            hint="pip install 'slipway[gcp]'",
-        ) from None
+        raise missing_extra("gcp", package=str(error.name), needed_by=uri) from None
     from google.auth.exceptions import DefaultCredentialsError
 
     try:
@@ -175,9 +171,7 @@ def identity() -> tuple[str, str]:
         import google.auth
         from google.auth.exceptions import DefaultCredentialsError
     except ImportError as error:
-        raise SlipwayError(
-            Reason.MISSING_DEPENDENCY, f"the package {error.name} is not installed", hint="pip install 'slipway[gcp]'"
-        ) from None
+        raise missing_extra("gcp", package=str(error.name), needed_by="Google Cloud") from None
     try:
         credentials, project = google.auth.default()
     except DefaultCredentialsError as error:

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import NotRequired, Protocol, TypedDict, cast
 
-from steps.core.errors import Reason, SlipwayError
+from steps.core.errors import Reason, SlipwayError, missing_extra
 from steps.core.store import object_not_found
 from steps.net.retry import TRANSIENT_STATUSES, retry_after
 from steps.store.ranged import WINDOW
@@ -149,11 +149,7 @@ def connect(uri: str) -> S3Client:
         import awscrt.checksums  # noqa: F401
         import botocore.session
     except ImportError as error:
-        raise SlipwayError(
-            Reason.MISSING_DEPENDENCY,
-            f"{uri} needs the package {error.name}, which is not installed.",
-            hint="pip install 'slipway[s3]'",
-        ) from None
+        raise missing_extra("s3", package=str(error.name), needed_by=uri) from None
     from botocore.config import Config
     from botocore.exceptions import BotoCoreError
 

@@ -114,7 +114,12 @@ def place_in(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> Place
 
         make_bucket("slipway-contract")
         below = GcsPrefix("slipway-contract", secrets.token_hex(8))
-        request.addfinalizer(lambda: [below.blob(each.name).delete(timeout=TIMEOUT, retry=None) for each in below.objects()])
+
+        def delete_all() -> None:
+            for each in below.objects():
+                below.blob(each.name).delete(timeout=TIMEOUT, retry=None)
+
+        request.addfinalizer(delete_all)
         return Place(below.uri, open_store(below.uri), list)  # it shows no sessions
     if kind == "moto":
         client = request.getfixturevalue("moto")

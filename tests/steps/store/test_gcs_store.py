@@ -12,6 +12,7 @@ from random import Random
 import pytest
 
 from steps.core.errors import Reason, SlipwayError, missing_extra
+from steps.net.retry import RetryPolicy
 from steps.store.gcs import GcsPrefix, GcsStore
 from steps.store.gcs_upload import PART
 from tests.servers.faulty_server import Effect, Fault

@@ -15,6 +15,7 @@ import pytest
 from awscrt import checksums
 
 from steps.core.errors import Reason, SlipwayError, missing_extra
+from steps.net.retry import RetryPolicy
 from steps.store.ranged import PART
 from steps.store.s3 import S3Prefix, S3Store
 from steps.store.s3_upload import part_size
