@@ -47,7 +47,7 @@ manifests: $(DEV_STAMP) ## write the generated manifests anew
 
 .PHONY: tasks
 tasks: $(DEV_STAMP) ## write the page about the tasks anew, from their tests
-	SLIPWAY_WRITE_TASKS=1 $(BIN)/python -m pytest -q tests/steps/tasks/test_every_task_is_served.py
+	SLIPWAY_WRITE_TASKS=1 $(BIN)/python -m pytest -q tests/steps/tasks/test_services.py
 
 .PHONY: images
 images: ## build the container images (docker, podman or buildah), and push them to REGISTRY if it is set

@@ -19,7 +19,7 @@ from .runner import Answer, Request, Runner, StreamingRunner
 
 MAX_WAITING = 256
 # In one go of the model each text costs as much as the longest one, and what is saved are about 20 tokens a text, on one core
-# (`python -m tests.steps.tasks.batching`). So texts go together whose lengths are at most this many characters from the oldest
+# (`python -m tests.benchmarks.batching`). So texts go together whose lengths are at most this many characters from the oldest
 # one's, and from this length on, where there is next to nothing to save and much memory to be taken, a text goes alone.
 MAX_LENGTH_DIFFERENCE = 50
 MAX_BATCHED_LENGTH = 500

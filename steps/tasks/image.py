@@ -1,7 +1,7 @@
 """Tasks that take one image.
 
 None of them has a ``max_batch_size``: one image keeps a core busy, and a batch saves only a few per cent for each, while the
-first request waits for the last (measured by ``python -m tests.steps.tasks.batching``).
+first request waits for the last (measured by ``python -m tests.benchmarks.batching``).
 """
 
 from __future__ import annotations

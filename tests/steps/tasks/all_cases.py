@@ -1,26 +1,20 @@
-"""Every task's case, by the task's name; a test compares them with the table."""
+"""Every task's case by the task's name: those of all modules here whose name ends in ``_cases``."""
 
 from __future__ import annotations
 
-from tests.steps.tasks import (
-    audio_cases,
-    detection_cases,
-    generation_cases,
-    image_cases,
-    multimodal_cases,
-    table_cases,
-    text_cases,
-    video_cases,
-)
+import importlib
+from pathlib import Path
 
-MODULES = (
-    text_cases,
-    generation_cases,
-    table_cases,
-    image_cases,
-    detection_cases,
-    audio_cases,
-    video_cases,
-    multimodal_cases,
-)
-CASES = {case.task: case for module in MODULES for case in module.CASES}
+from steps.tasks.table import TASKS
+from tests.steps.tasks.cases import Case
+
+
+def find_cases() -> dict[str, Case]:
+    """Collect the ``CASES`` of the modules, in the order of the task table; those of unknown tasks come last."""
+    names = sorted(path.stem for path in Path(__file__).parent.glob("*_cases.py") if path.stem != Path(__file__).stem)
+    modules = [importlib.import_module(f"tests.steps.tasks.{name}") for name in names]
+    cases: dict[str, Case] = {case.task: case for module in modules for case in module.CASES}
+    return {name: cases[name] for name in [*(name for name in TASKS if name in cases), *(cases.keys() - TASKS.keys())]}
+
+
+CASES = find_cases()

@@ -1,4 +1,4 @@
-"""What the tests know of a task: a tiny model of a fitting architecture, and what the library itself answers."""
+"""The type of a task's test case: a tiny model of a fitting architecture, and what the library itself answers."""
 
 from __future__ import annotations
 
@@ -22,21 +22,30 @@ class Bad:
 
 @dataclass(frozen=True)
 class Case:
-    """``make`` saves a model into an empty folder, as ``save_pretrained`` does, from a fixed seed. ``library`` asks the model
-    in the folder the golden request by the library's own means, and puts the answer into the schema that clients see.
+    """What the tests of all tasks need of one task.
+
+    Attributes:
+        task: The task's name.
+        make: Saves a model into an empty folder, as ``save_pretrained`` does, from a fixed seed.
+        library: Passes the golden request to the model in the folder by transformers' own means, and returns the answer
+            as the service's clients get it.
+        bad: Requests that the service must refuse.
+        batch_fields: Fields that differ from the golden request's in one request of the batch test.
     """
 
     task: str
     make: Callable[[Path], object]
     library: Callable[[Path], dict[str, Any]]
-    bad: tuple[Bad, ...] = field(default=())
+    bad: tuple[Bad, ...] = ()
+    batch_fields: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def entry(self) -> Task:
+        """The task's entry in the table."""
         return TASKS[self.task]
 
 
 def golden(task: str) -> dict[str, Any]:
-    """A task's golden request: its fields, and its files' bytes."""
+    """Return a task's golden request: its fields, and its files' bytes."""
     request = TASKS[task].golden
     return {**request.fields, **{name: (GOLDEN_FILES / path).read_bytes() for name, path in request.files.items()}}

@@ -189,7 +189,7 @@ def masks(folder: Path) -> dict[str, Any]:
 
     image = picture("mask-generation")
     pipeline = pipe("mask-generation", folder)
-    found = []
+    found: list[Any] = []
     for inputs in pipeline.preprocess(image, points_per_crop=4):
         outputs = pipeline.forward(inputs)
         found += zip(outputs["iou_scores"].tolist(), outputs["boxes"].tolist(), outputs["masks"], strict=True)

@@ -112,6 +112,7 @@ CASES = (
         lambda folder: save_text_model("BertForTokenClassification", folder, **labelled()),
         tag,
         (Bad("aggregation", {"aggregation": "loud"}), Bad("text", {"text": ""})),
+        batch_fields={"aggregation": "none"},
     ),
     Case(
         "feature-extraction",

@@ -1,4 +1,4 @@
-"""Each family's requirements are enough for its tasks: services answer where nothing else is installed and no network is."""
+"""Each family's requirements are enough for its tasks: services answer with nothing else installed and without a network."""
 
 from __future__ import annotations
 
@@ -20,23 +20,20 @@ from tests.servers.network_namespace import without_network
 from tests.steps.package.conftest import make
 from tests.steps.tasks.all_cases import CASES
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[3]
-# Of each family, the task that uses most of its packages, which runs as a real server process.
-SERVED = {
-    "text": "text-generation",
-    "table": "table-question-answering",
-    "image": "image-segmentation",
-    "audio": "zero-shot-audio-classification",
-    "video": "video-classification",
-    "multimodal": "any-to-any",
-}
-OTHERS = {family: [name for name in TASKS if TASKS[name].family == family and name != SERVED[family]] for family in FAMILIES}
-# Golden answers of the models in the folders named like their tasks, given as load takes them down.
-ANSWER = """
+# One task of each family runs as a real server process: the one that uses most of the family's packages, or the first.
+MOST_PACKAGES = {"text-generation", "image-segmentation", "zero-shot-audio-classification", "any-to-any"}
+FAMILY_TASKS = {family: [name for name, task in TASKS.items() if task.family == family] for family in FAMILIES}
+SERVER_TASK = {family: min(names, key=lambda name: name not in MOST_PACKAGES) for family, names in FAMILY_TASKS.items()}
+OTHER_TASKS = {family: [name for name in names if name != SERVER_TASK[family]] for family, names in FAMILY_TASKS.items()}
+# Writes the golden answers of the models in folders that are named like their tasks, as the load step gets them.
+SCRIPT = """
 import json, pathlib, sys
-from steps.frameworks.transformers import ask
 from steps.core.progress import PlainProgress
-from steps.tasks import TASKS
+from steps.frameworks.transformers import ask
+from steps.tasks.table import TASKS
 
 answers = {name: ask(TASKS[name], pathlib.Path(name), PlainProgress(sys.stderr)).answer for name in sys.argv[1:]}
 pathlib.Path("answers.json").write_text(json.dumps(answers))
@@ -44,17 +41,17 @@ pathlib.Path("answers.json").write_text(json.dumps(answers))
 
 
 def run(command: list[str], folder: Path, *more: Path) -> None:
-    """Run it in a folder and without a network, with Slipway on its path and ``more``, until it is done."""
+    """Run a command to its end in a folder and without a network, with Slipway and ``more`` on Python's path."""
     path = os.pathsep.join(map(str, [ROOT, *more]))
-    # One thread: for models as tiny as these, more of them do nothing but wait for each other.
+    # One thread: for models as tiny as these, more threads only wait for each other.
     variables = {"PATH": os.environ["PATH"], "HOME": str(folder), "PYTHONPATH": path, "OMP_NUM_THREADS": "1", **OFFLINE}
     done = subprocess.run(without_network(command), cwd=folder, env=variables, capture_output=True, text=True, timeout=200)
     assert done.returncode == ExitCode.DONE, done.stderr
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_a_real_service_answers_as_the_library_does(family: str, tmp_path: Path) -> None:
-    task = SERVED[family]
+def test_a_served_package_answers_as_the_library(family: str, tmp_path: Path) -> None:
+    task = SERVER_TASK[family]
     model = tmp_path / "model"
     model.mkdir()
     CASES[task].make(model)
@@ -69,12 +66,12 @@ def test_a_real_service_answers_as_the_library_does(family: str, tmp_path: Path)
     difference(CASES[task].library(model), seen.answer)
 
 
-@pytest.mark.parametrize("family", [family for family in FAMILIES if OTHERS[family]])
-def test_the_other_tasks_answer_as_the_library_does(family: str, tmp_path: Path) -> None:
-    for task in OTHERS[family]:
+@pytest.mark.parametrize("family", [family for family in FAMILIES if OTHER_TASKS[family]])
+def test_the_other_tasks_answer_as_the_library(family: str, tmp_path: Path) -> None:
+    for task in OTHER_TASKS[family]:
         (tmp_path / task).mkdir()
         CASES[task].make(tmp_path / task)
     python = environment(tmp_path / "environment", requirements(family))
-    run([str(python), "-c", ANSWER, *OTHERS[family]], tmp_path)
+    run([str(python), "-c", SCRIPT, *OTHER_TASKS[family]], tmp_path)
     for task, answer in json.loads((tmp_path / "answers.json").read_text()).items():
         difference(CASES[task].library(tmp_path / task), answer)

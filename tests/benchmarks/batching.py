@@ -1,4 +1,4 @@
-"""What each task gains by answering several requests in one go of the model: ``python -m tests.steps.tasks.batching [TASK…]``.
+"""What each task gains by answering several requests in one go of the model: ``python -m tests.benchmarks.batching [TASK…]``.
 
 ``Task.max_batch_size`` rests on these figures. Time depends on a model's sizes and not on what it learned, so models have the
 sizes of real ones and random weights. CPU seconds of one thread (``OMP_NUM_THREADS=1``) are stable on a busy machine, too.

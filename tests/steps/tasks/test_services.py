@@ -1,4 +1,7 @@
-"""Each task with a tiny model of a fitting architecture: through the steps into a package, and that one asked over HTTP."""
+"""Each task's service: the steps make a package of the case's tiny model, and the package answers over HTTP.
+
+With SLIPWAY_WRITE_TASKS=1 (``make tasks``) the last test writes docs/tasks.md instead of comparing it.
+"""
 
 from __future__ import annotations
 
@@ -18,11 +21,15 @@ from steps.tasks.table import TASKS
 from tests.steps.package.conftest import Made, make
 from tests.steps.tasks.all_cases import CASES
 from tests.steps.tasks.cases import Case, golden
-from tests.steps.tasks.page import PAGE, SEEN, Seen, page
+from tests.steps.tasks.page import DESCRIPTIONS, PAGE, Description, page
 from tests.steps.tasks.served import post, served
 
+pytestmark = pytest.mark.slow
+# Read before the tests run, which see no variable of this name.
+WRITE = bool(os.environ.get("SLIPWAY_WRITE_TASKS"))
 
-def test_no_task_is_left_out() -> None:
+
+def test_every_task_has_a_case() -> None:
     assert CASES.keys() == TASKS.keys()
 
 
@@ -52,15 +59,15 @@ def client(made: Made, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tes
         yield client
 
 
-def test_it_answers_as_the_library_does(case: Case, model: Path, made: Made, client: TestClient) -> None:
+def test_answer_equals_the_librarys(case: Case, model: Path, made: Made, client: TestClient) -> None:
     answer = post(client, golden(case.task))
     assert answer.status_code == 200, answer.text
-    said = case.library(model)
-    difference(said, answer.json())
-    difference(said, made.context.read_document(made.facts, ModelFacts).expected[case.task].answer)
+    answered = case.library(model)
+    difference(answered, answer.json())
+    difference(answered, made.context.read_document(made.facts, ModelFacts).expected[case.task].answer)
 
 
-def test_it_refuses_bad_requests_and_says_which_field(case: Case, client: TestClient) -> None:
+def test_bad_requests_are_refused_by_field(case: Case, client: TestClient) -> None:
     assert case.bad
     for bad in case.bad:
         values = {name: value for name, value in {**golden(case.task), **bad.changes}.items() if value is not ...}
@@ -70,7 +77,7 @@ def test_it_refuses_bad_requests_and_says_which_field(case: Case, client: TestCl
     assert post(client, golden(case.task)).status_code == 200
 
 
-def test_it_takes_several_at_once(case: Case, client: TestClient) -> None:
+def test_several_requests_are_answered_at_once(case: Case, client: TestClient) -> None:
     one = post(client, golden(case.task)).json()
     files = case.entry.golden.files
     several: Any = [golden(case.task)] * 3
@@ -83,7 +90,7 @@ def test_it_takes_several_at_once(case: Case, client: TestClient) -> None:
     assert len(answer.json()) == 3
 
 
-def test_it_says_what_it_is(case: Case, made: Made, client: TestClient) -> None:
+def test_info_and_schema_describe_the_service(case: Case, made: Made, client: TestClient) -> None:
     about, lock = client.get("/info").json(), made.read_lock()
     assert (about["task"], about["setDigest"]) == (case.task, f"sha256:{set_digest(lock.files)}")
     schema = client.get("/schema").json()
@@ -94,10 +101,10 @@ def test_it_says_what_it_is(case: Case, made: Made, client: TestClient) -> None:
     [content] = operation["requestBody"]["content"].values()
     assert content["schema"]["example"] == schema["example"] == {**case.entry.golden.fields, **case.entry.golden.files}
     assert client.get("/healthz").status_code == 200
-    SEEN[case.task] = Seen(about["architecture"], document)
+    DESCRIPTIONS[case.task] = Description(about["architecture"], document)
 
 
-def test_its_fields_are_described_and_bounded(case: Case, client: TestClient) -> None:
+def test_every_field_is_described_and_bounded(case: Case, client: TestClient) -> None:
     for name, field in client.get("/schema").json()["request"]["properties"].items():
         assert field.get("description"), name
         for kind in [field, *field.get("anyOf", ())]:
@@ -106,9 +113,9 @@ def test_its_fields_are_described_and_bounded(case: Case, client: TestClient) ->
             assert not limits or any(limit in kind for limit in limits), (name, json.dumps(kind))
 
 
-def test_the_page_that_the_readme_links_is_what_was_seen_here() -> None:
-    if not SEEN.keys() >= TASKS.keys():
+def test_the_tasks_page_is_fresh() -> None:
+    if not DESCRIPTIONS.keys() >= TASKS.keys():
         pytest.skip("only some of the tasks were served in this run")
-    if os.environ.get("SLIPWAY_WRITE_TASKS"):
+    if WRITE:
         PAGE.write_text(page())
     assert PAGE.read_text() == page(), "`make tasks` writes the page anew"

@@ -13,14 +13,14 @@ from pipelines.demo.repository import publish
 from pipelines.local import run_model
 from steps.core.errors import Reason, SlipwayError
 from steps.fetch import check_survey
-from steps.tasks.table import AUTO, tasks_for_auto
+from steps.tasks.table import AUTO
 from tests.pipelines.conftest import Heard, Ingested, manifest, slipway
 from tests.servers.forge_faults import object_requests
 
-TEXT_FILES = frozenset({"config.json", "model.safetensors", "tokenizer.json"})
+pytestmark = pytest.mark.slow
 
 
-def test_a_run_serves_what_the_model_is_made_for(vit_run: Ingested, hub: Forge, tmp_path: Path) -> None:
+def test_auto_serves_the_models_task(vit_run: Ingested, hub: Forge, tmp_path: Path) -> None:
     ingested = vit_run.copied_to(tmp_path / "store")
     model = parse_manifest(manifest("tiny-vit", hub.url("vit"), AUTO), "model.yaml")
     heard = Heard()
@@ -41,7 +41,7 @@ def test_the_plan_names_the_tasks(hub: Forge, tmp_path: Path) -> None:
     assert json.loads(done.stdout)["services"] == ["text-classification"]
 
 
-def test_a_model_that_no_task_fits_is_refused_before_its_weights_move(tmp_path: Path, vit_run: Ingested) -> None:
+def test_an_unfit_model_is_refused_before_download(tmp_path: Path, vit_run: Ingested) -> None:
     tree = tmp_path / "tree"
     tree.mkdir()
     for path in vit_run.folder.iterdir():
@@ -57,26 +57,14 @@ def test_a_model_that_no_task_fits_is_refused_before_its_weights_move(tmp_path: 
         assert object_requests(forge) == []
 
 
-@pytest.mark.parametrize(
-    ("config", "expected"),
-    [
-        ({"architectures": ["BertForTokenClassification"], "model_type": "bert"}, ["token-classification"]),
-        ({"architectures": ["BertModel"], "model_type": "bert"}, ["feature-extraction"]),
-        ({"architectures": ["NoSuchThing"], "model_type": "none"}, []),
-    ],
-)
-def test_a_head_decides_and_without_one_its_vectors_are_served(config: dict[str, object], expected: list[str]) -> None:
-    assert [task.name for task in tasks_for_auto(config, TEXT_FILES)] == expected
-
-
-def test_auto_stands_alone() -> None:
+def test_auto_excludes_other_tasks() -> None:
     with pytest.raises(SlipwayError) as caught:
         parse_manifest(manifest("m", "https://example.org/m", AUTO, "ner"), "model.yaml")
     assert caught.value.reason is Reason.INVALID_MANIFEST
     assert "auto alone" in caught.value.message
 
 
-def test_a_configuration_that_is_not_known_before_the_fetch_asks_for_names(vit_run: Ingested) -> None:
+def test_auto_needs_a_readable_configuration(vit_run: Ingested) -> None:
     from steps.sources.base import Survey
     from steps.sources.choose import Choice
 

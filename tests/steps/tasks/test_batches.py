@@ -1,4 +1,4 @@
-"""What is answered together with others is answered as it would be alone, for each task that answers in batches."""
+"""A request in a batch gets the answer that it gets alone, for each task with batches."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from steps.tasks.table import TASKS
 from tests.steps.tasks.all_cases import CASES
 from tests.steps.tasks.cases import golden
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize("name", [name for name, task in TASKS.items() if task.max_batch_size > 1])
 def test_an_answer_is_the_same_in_a_batch(name: str, tmp_path: Path) -> None:
@@ -20,8 +22,7 @@ def test_an_answer_is_the_same_in_a_batch(name: str, tmp_path: Path) -> None:
     runner = module.Runner(tmp_path)
     fields = golden(name)
     longer = {field: f"{value} {value}" if " " in str(value) else value for field, value in fields.items()}
-    if name == "token-classification":
-        longer["aggregation"] = "none"
+    longer |= CASES[name].batch_fields
     requests = [module.Request(**each) for each in (fields, longer, fields)]
     together = runner.predict_all(requests)
     assert len(together) == len(requests)
