@@ -1,4 +1,4 @@
-"""What every step runs in: its contract, receipts, documents, errors and settings.
+"""What every step is built on: its contract, receipts, documents, errors, settings and texts.
 
-It knows no model and no network.
+Nothing here knows a model, a network or a library that is not always installed.
 """

@@ -1,9 +1,9 @@
-"""What a step is: two frozen models, one function, and the few things it may touch.
+"""What a step is: two frozen models, one function, and the context that the function runs in.
 
 A field of ``Inputs`` is a command-line flag, an Argo parameter and a line of ``--help`` at once; a field of ``Outputs`` is
 a file that Argo reads. Values are small: digests, keys, names. Everything big goes through ``context.store``.
 
-``Context`` is the only door to the world, and so the only seam that tests replace: store, scratch folder, clock, progress.
+``Context`` holds all that a step uses of its surroundings (store, scratch folder, clock, progress): what tests replace.
 """
 
 from __future__ import annotations
@@ -29,19 +29,19 @@ from steps.core.store import Store
 
 
 class Inputs(BaseModel):
-    """Base of every step's inputs. Fields are ``str``, ``int``, ``bool``, a ``StrEnum`` or ``tuple[str, ...]``."""
+    """Base of every step's inputs; fields are ``str``, ``int``, ``bool``, a ``StrEnum`` or ``tuple[str, ...]``."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class Outputs(BaseModel):
-    """Base of every step's outputs. Fields are ``str``, ``int`` or ``tuple[str, ...]``."""
+    """Base of every step's outputs; fields are ``str``, ``int`` or ``tuple[str, ...]``."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class Document(BaseModel):
-    """Base of the small JSON documents that steps leave in the store for each other, named by their digest."""
+    """Base of the small JSON documents that steps write to the store for each other, named by their digest."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -53,10 +53,15 @@ ModelT = TypeVar("ModelT", bound=BaseModel)
 
 @dataclass
 class Context:
-    """Where a step runs.
+    """What a step uses of its surroundings.
 
-    ``published`` maps the keys of all objects that the step put, or found already there, to their SHA-256: the receipt
-    lists them, and a later equal run checks them before it calls the work done.
+    Attributes:
+        store: Where inputs are read from and results are published.
+        scratch: A folder on a local disk for unfinished work.
+        clock: The time, and waiting.
+        progress: The sink for notes and meters.
+        published: The keys of all objects that the step published, or found there already, with their SHA-256. The receipt
+            lists them, and a later equal run checks them before it counts the step as done.
     """
 
     store: Store
@@ -67,7 +72,7 @@ class Context:
 
     @contextlib.contextmanager
     def private_folder(self) -> Iterator[Path]:
-        """An empty folder that is gone afterwards, whatever happens."""
+        """Make an empty folder that is removed when the block ends, whatever happens."""
         self.scratch.mkdir(parents=True, exist_ok=True)
         folder = Path(tempfile.mkdtemp(prefix=f"step-{os.getpid()}-", dir=self.scratch))
         try:
@@ -76,7 +81,7 @@ class Context:
             shutil.rmtree(folder, ignore_errors=True)
 
     def remove_leftovers(self) -> None:
-        """Remove private folders and unfinished objects of processes that were killed on this machine."""
+        """Remove private folders and unfinished objects of processes of this machine that were killed."""
         for path in self.scratch.glob("*-*-*"):
             kind, pid, _ = path.name.split("-", 2)
             if kind not in ("step", "put") or not pid.isdigit() or psutil.pid_exists(int(pid)):
@@ -87,15 +92,18 @@ class Context:
                 path.unlink(missing_ok=True)
 
     def publish(self, key: str, chunks: Iterable[bytes], *, size: int, sha256: str) -> None:
-        """Put an object whose digest is known beforehand; an object that is there already is checked instead."""
+        """Publish an object whose size in bytes and SHA-256 are known beforehand.
+
+        An object that is there already is checked instead. Raises ``DigestMismatch`` where either has other bytes.
+        """
         if not self.store.put(key, verified_chunks(chunks, sha256=sha256, size=size, what=key)):
             self.verify(key, sha256)
         self.published[key] = sha256
 
     def publish_stream(self, key: str, chunks: Iterable[bytes]) -> tuple[str, int]:
-        """Put an object whose bytes follow from its key; returns SHA-256 and size in bytes.
+        """Publish an object whose bytes follow from its key, and return its SHA-256 and its size in bytes.
 
-        When the key is taken, the stream is compared with what is there: equal is success, else ``PublishConflict``.
+        When the key exists already, the stream is compared with what is there; raises ``PublishConflict`` for other bytes.
         """
         digest = hashlib.sha256()
         size = 0
@@ -120,13 +128,13 @@ class Context:
         return digest.hexdigest(), size
 
     def publish_file(self, key: str, path: Path, *, sha256: str) -> None:
-        """Put a file whose digest was checked already; the store may take the file itself."""
+        """Publish a file whose digest was checked already; the store may take the file itself, as ``Store.put_file`` says."""
         if not self.store.put_file(key, path):
             self.verify(key, sha256)
         self.published[key] = sha256
 
     def already_stored(self, key: str, *, size: int, sha256: str) -> bool:
-        """Whether the store has this object; it is checked, and counts as published by this step."""
+        """Return whether the store has this object; if it does, it is checked, and counts as published by this step."""
         if self.store.size(key) != size:
             return False
         self.verify(key, sha256)
@@ -134,7 +142,7 @@ class Context:
         return True
 
     def publish_document(self, kind: str, document: BaseModel) -> str:
-        """Store a document under ``<kind>/<its sha256>.json`` and return that key."""
+        """Publish a document under ``<kind>/<its sha256>.json`` and return that key."""
         data = canonical_json(document.model_dump(mode="json", by_alias=True))
         sha256 = sha256_bytes(data)
         key = f"{kind}/{sha256}.json"
@@ -142,30 +150,35 @@ class Context:
         return key
 
     def read_document(self, key: str, model: type[ModelT]) -> ModelT:
-        """Read a document that ``publish_document`` stored; ``DigestMismatch`` when its bytes are not those of its name."""
+        """Read a document that ``publish_document`` stored.
+
+        Raises:
+            SlipwayError: ``DigestMismatch`` when its bytes are not those of its name, ``LockMismatch`` when it is not a
+                document of this kind and version, ``StoreUnreadable`` when it does not exist.
+        """
         sha256 = Path(key).stem
         data = b"".join(self.store.read(key))
         if sha256_bytes(data) != sha256:
             raise SlipwayError(
-                Reason.DIGEST_MISMATCH, f"{self.store.locate(key)} does not have the digest that its name promises."
+                Reason.DIGEST_MISMATCH, f"{self.store.locate(key)} does not have the digest that is in its name."
             )
         try:
             return model.model_validate_json(data)
         except ValidationError as error:
             raise SlipwayError(
                 Reason.LOCK_MISMATCH,
-                f"{self.store.locate(key)} is no {model.__name__} of this version: {error.errors()[0]['msg']}.",
+                f"{self.store.locate(key)} is not a {model.__name__} of this version: {error.errors()[0]['msg']}.",
                 hint="It was written by another version of Slipway: run the step that makes it again.",
             ) from error
 
     def verify(self, key: str, sha256: str) -> None:
-        """Check a stored object's bytes; ``DigestMismatch`` names the object when they changed."""
+        """Check a stored object's bytes; raises ``DigestMismatch``, with the object's address, when they changed."""
         found = self._stored_sha256(key)
         if found != sha256:
             where = self.store.locate(key)
             raise SlipwayError(
                 Reason.DIGEST_MISMATCH,
-                f"{where} has sha256 {found} where {sha256} was written.",
+                f"{where} has sha256 {found} where {sha256} was recorded.",
                 hint=f"The object changed in the store. Delete it and run again: {where}",
             )
 
@@ -178,10 +191,15 @@ class Context:
 
 @dataclass(frozen=True)
 class Step(Generic[InputsT, OutputsT]):
-    """A step as data: what the command line, the local runner and the Argo template are made from.
+    """A step as data: what the command line, the local runner, the Argo template and the pages are made from.
 
-    ``pin`` replaces names that move (a branch) by what they mean now (a commit), before it is decided whether the work
-    was done already.
+    Attributes:
+        name: The module's name in ``steps``.
+        title: What the step does, in one sentence.
+        inputs: The model of its inputs.
+        outputs: The model of its outputs.
+        run: The step's work. Raises ``SlipwayError``.
+        pin: Replaces names that move (a branch) by what they mean now (a commit), before the receipt is looked up.
     """
 
     name: str

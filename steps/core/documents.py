@@ -1,44 +1,49 @@
-"""The documents that steps leave for each other in the store, each under its own digest.
+"""The documents that steps write to the store for each other, each named by its digest.
 
-They are data for the next step, the report and whoever looks: no code reads anything else about a model than its lock and
-these.
+With the lock (``steps.core.lock``) they are all that later steps and the report know about a model.
 """
 
 from __future__ import annotations
-
-from typing import Any
 
 from pydantic import Field
 
 from steps.core.contract import Document
 
+# What JSON holds (RFC 8259); pydantic checks nothing inside it.
+JsonObject = dict[str, object]
+
 
 class GoldenRequest(Document):
-    """One request that a task's service must answer: JSON fields, and files by field name (paths within the package)."""
+    """One request that a task's service must answer.
 
-    fields: dict[str, Any] = Field(default_factory=dict)
+    Attributes:
+        fields: The JSON fields of the request.
+        files: For each field that is a file, its path within the package (``golden/…``).
+    """
+
+    fields: JsonObject = Field(default_factory=dict)
     files: dict[str, str] = Field(default_factory=dict)
 
 
 class GoldenAnswer(Document):
-    """What the model itself answered to a task's golden request when it was loaded."""
+    """What the model itself answered to a task's golden request when the load step opened it."""
 
     task: str
     golden: GoldenRequest
-    answer: dict[str, Any]
-    seconds: float = Field(description="time of one answer, the model being loaded")
+    answer: JsonObject
+    seconds: float = Field(description="time of the answer in seconds, without loading the model")
 
 
 class ModelFacts(Document):
-    """What loading found out about a model. Kept under ``facts/``."""
+    """What the load step found out about a model. Stored under ``facts/``."""
 
     framework: str
     architecture: str = Field(description="class name from config.json")
     model_type: str
     parameters: int
     dtypes: dict[str, int] = Field(description="elements of each dtype in the weight files, as safetensors names them")
-    labels: int = Field(description="entries of id2label; 0 where the head has none that mean something")
-    licence: str = Field(description="from the model card's front matter; empty where it does not say")
+    labels: int = Field(description="entries of id2label; 0 where the labels have no meaning of their own")
+    licence: str = Field(description="from the model card's front matter; empty where it is not stated")
     versions: dict[str, str] = Field(description="of the libraries that loaded it")
     load_seconds: float
     peak_rss_bytes: int = Field(description="highest resident memory of the loading process")
@@ -46,16 +51,16 @@ class ModelFacts(Document):
 
 
 class RenderedPackage(Document):
-    """A package's generated and copied text files, by their path in it. Kept under ``renders/``."""
+    """The generated and copied files of a package, by their paths in it. Stored under ``renders/``."""
 
     task: str
     bento: str = Field(description="the Bento's tag, name:version")
     files: dict[str, str]
-    binaries: dict[str, str] = Field(description="files that are no text, in base64")
+    binaries: dict[str, str] = Field(description="files that are not text, in base64")
 
 
 class PlannedLayer(Document):
-    """One part of the image to be: what makes it, and how many bytes go in from the build context (0: from elsewhere)."""
+    """One layer of a planned image: the instruction, its purpose, and the bytes that it takes from the build context."""
 
     instruction: str
     purpose: str
@@ -63,28 +68,30 @@ class PlannedLayer(Document):
 
 
 class BuildPlan(Document):
-    """What a build makes, or would make. Kept under ``plans/``."""
+    """What a build makes, or would make. Stored under ``plans/``."""
 
     builder: str
     image: str = Field(description="name and tag")
-    registry: str = Field("", description="where it is, or would be, pushed; empty: nowhere")
+    registry: str = Field("", description="where it is pushed, or would be; empty: it is not pushed")
     base_image: str
-    labels: dict[str, str] = Field(default_factory=dict, description="those that are no part of the Dockerfile")
+    labels: dict[str, str] = Field(default_factory=dict, description="labels that are not in the Dockerfile")
     context: str = Field(description="store prefix under which the complete build context lies")
     dockerfile: str = Field(description="path in the context")
-    commands: list[str] = Field(description="what to type to build it by hand")
+    commands: list[str] = Field(description="command lines that build it by hand")
     layers: list[PlannedLayer]
-    image_digest: str = Field(description="sha256:… of the image; empty where none was built")
+    image_digest: str = Field(description="sha256:… of the image; empty where it was only planned")
 
 
 class SmokeResult(Document):
-    """How the packaged service behaved when it was booted and asked. Kept under ``smokes/``."""
+    """How the packaged service behaved when it was started and called. Stored under ``smokes/``."""
 
     task: str
     boot_seconds: float
-    latency_seconds: list[float] = Field(description="one entry a request, in order, the first one cold")
+    latency_seconds: list[float] = Field(description="one entry for each request, in order; the first one is cold")
     rss_bytes: int = Field(description="resident memory of the service's processes after the requests")
     golden: GoldenRequest
-    answer: dict[str, Any]
-    largest_difference: float = Field(description="between a number here and the loader's, absolute")
-    openapi: dict[str, Any] = Field(description="what the service says of itself at /docs.json")
+    answer: JsonObject
+    largest_difference: float = Field(
+        description="largest absolute difference between a number here and in the loader's answer"
+    )
+    openapi: JsonObject = Field(description="the OpenAPI document of the service, from /docs.json")

@@ -1,10 +1,11 @@
 """The pipeline as data: which step needs which output of which.
 
-    fetch ─► load ─┬─► render ─► archive ─► build ─┬─► smoke          one branch per service
+    fetch ─► load ─┬─► render ─► archive ─► build ─┬─► smoke          for each service
                    └─► …                           └─► cloudbuild     for that builder only
                                                                report, always, at the end
 
-Both drivers walk this table: ``pipelines.local`` on this machine, and the Argo template made from it.
+This is data only: ``pipelines.step_table`` has the step of each name. ``pipelines.local`` runs the graph on this machine, and
+the Argo template is made from it.
 """
 
 from __future__ import annotations
@@ -15,14 +16,14 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Param:
-    """A value of the run itself: a field of the ``Model``."""
+    """A parameter of the run: a field of the ``Model``."""
 
     name: str
 
 
 @dataclass(frozen=True)
 class Output:
-    """An output of an earlier node; within a branch, of the same branch."""
+    """An output of an earlier node; for a node of a service, of the same service."""
 
     node: str
     name: str
@@ -30,7 +31,7 @@ class Output:
 
 @dataclass(frozen=True)
 class Service:
-    """The branch's own service."""
+    """The service that the node is run for."""
 
 
 InputSource = Param | Output | Service
@@ -40,10 +41,14 @@ InputSource = Param | Output | Service
 class Node:
     """One step in the pipeline, and where each of its inputs comes from.
 
-    ``image`` says which container image has what it needs; the local runner gives ``ml`` steps a process of their own,
-    so that a model's memory is gone when the step is. A node with a ``builder`` is there for that one alone: after ``build``,
-    whose output ``awaits`` then has the node's name. It looks at work that is done elsewhere, and ends with exit code 75 while
-    that goes on.
+    Attributes:
+        name: The step's name: ``python -m steps.NAME``.
+        image: The container image that has what the step needs, ``light`` or ``ml``. The local runner starts ``ml`` steps in
+            a process of their own, so that a model's memory is free again when the step ends.
+        inputs: For each input of the step, where its value comes from.
+        builder: The builder that the node belongs to; empty for all builders. Such a node comes after ``build``, whose
+            output ``awaits`` has the node's name. It waits for work that is done elsewhere, and ends with exit code 75 while
+            that runs.
     """
 
     name: str
@@ -112,6 +117,8 @@ CLOUDBUILD = Node(
     builder="cloudbuild",
 )
 
+# Once for a model; then, for each of its services, in this order.
 MODEL_NODES = (FETCH, LOAD)
 SERVICE_NODES = (RENDER, ARCHIVE, BUILD, SMOKE, CLOUDBUILD)
+# At the end, also after a failure.
 REPORT = Node("report", "light", {"report_run": Param("run")})

@@ -1,8 +1,8 @@
-"""The lock: which bytes a model is, fixed by fetch and checked by every later step.
+r"""The lock: which bytes a model is, fixed by fetch and checked by every later step.
 
-A lock lists each file's path, size and SHA-256, sorted by path, where they came from, and one *set digest* over the list:
-the SHA-256 of the lines ``<sha256> <size> <path>\\n``. The set digest names the model's content wherever it goes on: in
-the archive, the image's label, ``status``. Equal files have an equal set digest, whatever address they came from.
+A lock lists each file's path, size and SHA-256, sorted by path, where they came from, and one *set digest* over the list,
+the SHA-256 of the lines ``<sha256> <size> <path>\n``. The set digest names the model's content in the
+archive, the image's label and ``status``. Equal files have an equal set digest, whatever address they came from.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from steps.core.errors import Reason, SlipwayError, from_os_error
 
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 
-# Letters, digits and a few marks, no leading dot or dash in any part: nothing that a shell, a Dockerfile, a URL or a
-# file system reads in its own way.
+# Letters, digits and a few marks, no leading dot or dash in any part: nothing that has a special meaning in a shell, a
+# Dockerfile, a URL or a file system.
 SAFE_PATH = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._+@=-]*(/[A-Za-z0-9_][A-Za-z0-9._+@=-]*)*")
 MAX_PATH = 240
 
 
 class LockedFile(BaseModel):
-    """One file of the model."""
+    """One file of the model: its path relative to the model's folder, its size in bytes and its SHA-256."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -38,18 +38,18 @@ class LockedFile(BaseModel):
 
     @property
     def key(self) -> str:
-        """Where a store keeps the content."""
+        """The store key of the file's content."""
         return blob_key(self.sha256)
 
 
 class Lock(BaseModel):
-    """The files of one model at one revision."""
+    """The files of one model at one revision; validation refuses one whose set digest, order or paths are wrong."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     version: Literal[1] = 1
-    source_kind: str
-    source: str
+    source_kind: str = Field(description="The kind of source, as in the Model's ``sourceKind``.")
+    source: str = Field(description="The address that the files came from.")
     revision: str = Field(description="The commit, or empty where the source has none.")
     files: tuple[LockedFile, ...] = Field(min_length=1)
     set_digest: Sha256
@@ -68,6 +68,7 @@ class Lock(BaseModel):
 
     @classmethod
     def from_files(cls, files: Iterable[LockedFile], *, source_kind: str, source: str, revision: str) -> Lock:
+        """Make the lock of these files, in any order. Raises ``ValidationError`` for unsafe or repeated paths."""
         ordered = tuple(sorted(files, key=lambda file: file.path))
         return cls(
             source_kind=source_kind,
@@ -79,34 +80,35 @@ class Lock(BaseModel):
 
     @property
     def size(self) -> int:
-        """All files together, in bytes."""
+        """The size of all files together, in bytes."""
         return sum(file.size for file in self.files)
 
     @property
     def weights(self) -> tuple[LockedFile, ...]:
+        """The files that hold weights."""
         return tuple(file for file in self.files if file.path.endswith(".safetensors"))
 
 
 def blob_key(sha256: str) -> str:
-    """The store key of content with this digest."""
+    """Return the store key of content with this SHA-256."""
     return f"blobs/sha256/{sha256[:2]}/{sha256}"
 
 
 def set_digest(files: Iterable[LockedFile]) -> str:
-    """The digest over a sorted list of files; see the module's docstring for the text that is hashed."""
+    """Return the digest over a sorted list of files; the module's docstring has the text that is hashed."""
     return sha256_bytes("".join(f"{file.sha256} {file.size} {file.path}\n" for file in files).encode())
 
 
 def verify_folder(lock: Lock, folder: Path) -> None:
     """Check that ``folder`` holds exactly the lock's files, as regular files, byte by byte.
 
-    Raises ``LockMismatch`` for a missing or additional file, ``UnsafePath`` for what is no regular file, and
+    Raises ``LockMismatch`` for a missing or additional file, ``UnsafePath`` for what is not a regular file, and
     ``DigestMismatch`` for a changed one.
     """
     expected = {file.path for file in lock.files}
 
     def fail(error: OSError) -> None:
-        if not isinstance(error, FileNotFoundError):  # then its files are missing, which is said below
+        if not isinstance(error, FileNotFoundError):  # then its files are missing, which is reported below
             raise from_os_error(error, f"Cannot list {folder}") from error
 
     for parent, folders, names in os.walk(folder, onerror=fail):
@@ -117,7 +119,7 @@ def verify_folder(lock: Lock, folder: Path) -> None:
             if stat.S_ISDIR(mode):
                 continue
             if not stat.S_ISREG(mode):
-                raise SlipwayError(Reason.UNSAFE_PATH, f"{relative} is no regular file.")
+                raise SlipwayError(Reason.UNSAFE_PATH, f"{relative} is not a regular file.")
             if relative not in expected:
                 raise SlipwayError(Reason.LOCK_MISMATCH, f"{relative} is not in the lock.")
     for file in lock.files:
@@ -125,7 +127,7 @@ def verify_folder(lock: Lock, folder: Path) -> None:
 
 
 def verify_file(file: LockedFile, path: Path) -> None:
-    """Check one file's size and digest; ``LockMismatch`` when it is not there, ``DigestMismatch`` when it differs."""
+    """Check one file's size and digest; raises ``LockMismatch`` when it does not exist, ``DigestMismatch`` when it differs."""
     if not path.is_file():
         raise SlipwayError(Reason.LOCK_MISMATCH, f"{file.path} of the lock is not at {path}.")
     size = path.stat().st_size

@@ -1,4 +1,4 @@
-"""Names that Slipway gives to, or accepts for, what it makes: one pattern for every place that a model's name reaches.
+"""The pattern of a model's name.
 
 A model's name becomes part of file names, image names, Bento tags, labels and names of Kubernetes objects, so it must be
 valid in all of them. Used by the steps' inputs and by ``crd.types``.

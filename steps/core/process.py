@@ -1,4 +1,4 @@
-"""A program that is run for its effect: it is stopped when we are, and its last words are kept for messages of failure."""
+"""Run a program for its effect: it is stopped when this process is, and its last lines are kept for error messages."""
 
 from __future__ import annotations
 
@@ -7,12 +7,17 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-KEPT_LINES = 15  # lines
+KEPT_LINES = 15
 
 
 @dataclass(frozen=True)
 class FinishedProgram:
-    """How a program ended; ``last_lines`` are the last ``KEPT_LINES`` lines that it wrote, of both outputs together."""
+    """How a program ended.
+
+    Attributes:
+        exit_code: As ``subprocess`` has it: negative for a signal.
+        last_lines: The last ``KEPT_LINES`` lines that it wrote, of standard output and standard error together.
+    """
 
     exit_code: int
     last_lines: str
@@ -23,7 +28,16 @@ def run_program(
     on_line: Callable[[str], str],
     environment: Mapping[str, str] | None = None,
 ) -> FinishedProgram:
-    """Run a program to its end, with nothing to read. ``on_line`` gets each line, and returns it as it is to be kept."""
+    """Run a program to its end, with an empty standard input.
+
+    Args:
+        command: The program and its arguments.
+        on_line: Gets each line of output as it is written, and returns it as it is to be kept (without secrets, say).
+        environment: The program's environment; None: that of this process.
+
+    Returns:
+        The exit code and the last lines. Whatever is raised meanwhile (Ctrl-C, SIGTERM) stops the program first.
+    """
     tail: deque[str] = deque(maxlen=KEPT_LINES)
     with subprocess.Popen(
         command,

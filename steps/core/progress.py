@@ -1,8 +1,8 @@
-"""What a running step tells: notes for a person and bytes done of bytes to do.
+"""Progress of a running step: notes for a person, and how many of how many bytes are done.
 
-A step calls ``note`` and ``meter``; where the words go is the sink's business. Sinks here write plain lines (logs, pods)
-or one JSON object a line (machines, and the local runner reading a step in a process of its own); the live bars of a
-terminal are drawn by ``pipelines.display.run``.
+A step calls ``note`` and ``meter``; the sink decides where the text goes. Sinks here write plain lines (logs, pods) or one JSON
+object a line (for programs, and for the local runner, which reads a step in a process of its own); ``pipelines.display.run``
+draws the live bars of a terminal.
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ import json
 import threading
 import time
 from dataclasses import asdict, dataclass
-from typing import Any, Literal, TextIO
+from typing import Literal, TextIO
 
 from steps.core.text import format_bytes, format_seconds, printable
 
 
 @dataclass(frozen=True)
 class ProgressEvent:
-    """One thing to tell. ``done`` and ``total`` are bytes and stand only in ``progress`` events."""
+    """One note, or one state of a meter; ``done`` and ``total`` are bytes and belong to events of kind ``progress``."""
 
     kind: Literal["note", "progress"]
     text: str
@@ -27,38 +27,40 @@ class ProgressEvent:
 
 
 class Progress:
-    """The sink that says nothing, and the base of the others: they override ``emit``, which any thread may call."""
+    """The sink that drops everything, and the base of the others, which override ``emit``."""
 
     def emit(self, event: ProgressEvent) -> None:
+        """Handle one event; any thread may call this."""
         del event
 
     def note(self, text: str) -> None:
-        """Tell a person one finished sentence or phrase."""
+        """Send one sentence or phrase for a person; control characters are replaced."""
         self.emit(ProgressEvent("note", printable(text)))
 
     def meter(self, text: str, total: int, done: int = 0) -> Meter:
-        """Begin to count bytes of ``total`` under a label; ``done`` of them were there before."""
+        """Start a meter with the label ``text`` for ``total`` bytes, ``done`` of which were there before."""
         return Meter(self, text, total, done)
 
 
 class Meter:
-    """Counts bytes for one label; safe to advance from many threads, tells at most ten times a second."""
+    """Counts bytes for one label; threads may share it. It sends at most ten events a second."""
 
     INTERVAL = 0.1
 
     def __init__(self, progress: Progress, text: str, total: int, done: int) -> None:
         self._progress, self._text, self._total, self._done = progress, text, total, done
         self._lock = threading.Lock()
-        self._told = time.monotonic()
+        self._sent = time.monotonic()
         progress.emit(ProgressEvent("progress", text, done, total))
 
     def advance(self, count: int) -> None:
+        """Add ``count`` bytes to what is done."""
         with self._lock:
             self._done += count
             now = time.monotonic()
-            if now - self._told < self.INTERVAL and self._done < self._total:
+            if now - self._sent < self.INTERVAL and self._done < self._total:
                 return
-            self._told = now
+            self._sent = now
             event = ProgressEvent("progress", self._text, self._done, self._total)
         self._progress.emit(event)
 
@@ -71,12 +73,13 @@ class JsonProgress(Progress):
         self._lock = threading.Lock()
 
     def emit(self, event: ProgressEvent) -> None:
+        """Write the event as one line."""
         with self._lock:
             print(json.dumps(asdict(event)), file=self._stream, flush=True)
 
 
 class PlainProgress(Progress):
-    """Lines for a log: every note, and a meter's state every five seconds and at its end."""
+    """Plain lines for a log: every note, and each meter every five seconds and at its end."""
 
     INTERVAL = 5.0
 
@@ -84,25 +87,26 @@ class PlainProgress(Progress):
         self._stream, self._prefix = stream, prefix
         self._lock = threading.Lock()
         self._begun: dict[str, tuple[float, int]] = {}
-        self._told: dict[str, float] = {}
+        self._sent: dict[str, float] = {}
 
     def emit(self, event: ProgressEvent) -> None:
+        """Write a note at once, and a meter when its interval has passed."""
         with self._lock:
             if event.kind == "note":
                 line = event.text
             else:
                 now = time.monotonic()
                 begun, before = self._begun.setdefault(event.text, (now, event.done))
-                told = self._told.setdefault(event.text, now)
-                if event.done < event.total and now - told < self.INTERVAL:
+                sent = self._sent.setdefault(event.text, now)
+                if event.done < event.total and now - sent < self.INTERVAL:
                     return
-                self._told[event.text] = now
+                self._sent[event.text] = now
                 line = meter_line(event, now - begun, event.done - before)
             print(f"{self._prefix}{line}", file=self._stream, flush=True)
 
 
 def meter_line(event: ProgressEvent, seconds: float, moved: int) -> str:
-    """A meter as text: bytes, rate and time left. ``moved`` bytes took ``seconds`` in this run."""
+    """Format a meter as text: bytes, rate and time left. ``moved`` bytes took ``seconds`` in this run."""
     line = f"{event.text}: {format_bytes(event.done)} of {format_bytes(event.total)}"
     if seconds > 0.05 and moved:
         rate = moved / seconds
@@ -113,9 +117,9 @@ def meter_line(event: ProgressEvent, seconds: float, moved: int) -> str:
 
 
 def event_from_json(line: str) -> ProgressEvent | None:
-    """The event that ``JsonProgress`` wrote on this line, or None when the line is something else."""
+    """Read the event that ``JsonProgress`` wrote on this line; None when the line is something else."""
     try:
-        value: Any = json.loads(line)
+        value: object = json.loads(line)
         return ProgressEvent(**value) if isinstance(value, dict) and value.get("kind") in ("note", "progress") else None
     except (ValueError, TypeError):
         return None

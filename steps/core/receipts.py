@@ -1,10 +1,10 @@
-"""Doing a step once: receipts, and the records of a run.
+"""Running a step once: receipts, and the records of a run.
 
-A receipt says that a step with these inputs was done by this code, what came out, and the digest of every object that it
-left in the store. It is written last. A later run with equal inputs finds it, checks those objects byte by byte, and
-skips the work; a changed object stops the run (``DigestMismatch``) rather than being papered over.
+A receipt says that a step with these inputs was done by this code, what its outputs are, and the digest of every object that it
+published. It is written last, to ``receipts/<step>/<digest>.json``. A later run with equal inputs finds it, checks those
+objects byte by byte, and skips the work; an object that changed stops the run (``DigestMismatch``).
 
-The same facts, or the failure, go to ``runs/<run>/<node>.json``, which the report step and the tables read.
+The same data, or the failure, go to ``runs/<run>/<node>.json``, which the report step and the tables read.
 """
 
 from __future__ import annotations
@@ -25,11 +25,13 @@ from steps.core.contract import Context, Inputs, InputsT, Outputs, OutputsT, Ste
 from steps.core.digest import canonical_json, sha256_bytes
 from steps.core.errors import Reason, SlipwayError, Terminated, to_slipway_error
 
+# Inputs and outputs as JSON has them; which fields there are depends on the step.
+Values = dict[str, Any]
 _USERINFO = re.compile(r"//[^/@\s]*@")
 
 
 class Failure(BaseModel):
-    """A failure as it is written down."""
+    """A failure as records, the termination log and ``--progress json`` have it."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -40,18 +42,31 @@ class Failure(BaseModel):
 
     @classmethod
     def from_error(cls, error: SlipwayError) -> Failure:
+        """Take the fields from an error."""
         return cls(reason=error.reason, message=error.message, hint=error.hint, retryable=error.reason.retryable)
 
 
 class Receipt(BaseModel):
-    """What a step did. ``objects`` maps store keys to SHA-256; times are UTC and seconds."""
+    """What a step did.
+
+    Attributes:
+        step: The step's name.
+        service: The service that it ran for; empty for a step that runs once a model.
+        inputs: Its inputs, without secrets.
+        outputs: Its outputs; empty after a failure.
+        objects: The store keys that it published, with their SHA-256.
+        started: When it began, in UTC and ISO 8601.
+        seconds: How long it took.
+        cpu_seconds: CPU time of its process and of finished child processes.
+        failure: Why it failed; None where it was done.
+    """
 
     model_config = ConfigDict(frozen=True)
 
     step: str
     service: str = ""
-    inputs: dict[str, Any]
-    outputs: dict[str, Any] = Field(default_factory=dict)
+    inputs: Values
+    outputs: Values = Field(default_factory=dict)
     objects: dict[str, str] = Field(default_factory=dict)
     started: str
     seconds: float
@@ -60,13 +75,13 @@ class Receipt(BaseModel):
 
     @property
     def node(self) -> str:
-        """The step's place in a run: ``fetch``, or ``text-classification/smoke`` in a branch."""
+        """The step's name in a run: ``fetch``, or ``text-classification/smoke`` for a service."""
         return f"{self.service}/{self.step}" if self.service else self.step
 
 
 @dataclass(frozen=True)
 class StepResult(Generic[OutputsT]):
-    """The outcome of ``execute``: the outputs, and whether they were there before."""
+    """The result of ``execute``: outputs and receipt, and whether the work was skipped because it was done before."""
 
     outputs: OutputsT
     receipt: Receipt
@@ -74,9 +89,16 @@ class StepResult(Generic[OutputsT]):
 
 
 def execute(step: Step[InputsT, OutputsT], inputs: InputsT, context: Context, *, run: str = "") -> StepResult[OutputsT]:
-    """Do a step unless its receipt shows that it is done; record it under ``run`` when one is named.
+    """Run a step unless its receipt shows that it is done.
 
-    Raises the step's ``SlipwayError``, after it was recorded.
+    Args:
+        step: What to run.
+        inputs: Its inputs; names that move are pinned first.
+        context: Where it runs.
+        run: The run that the receipt, or the failure, is recorded under; empty: none.
+
+    Raises:
+        SlipwayError: The step's own error, after it was recorded; ``DigestMismatch`` when an object of its receipt changed.
     """
     started, begin, cpu = context.clock.now(), context.clock.monotonic(), cpu_seconds()
 
@@ -84,7 +106,7 @@ def execute(step: Step[InputsT, OutputsT], inputs: InputsT, context: Context, *,
         return Receipt(
             step=step.name,
             service=getattr(inputs, "service", ""),
-            inputs=presentable(inputs),
+            inputs=without_secrets(inputs),
             outputs=outputs.model_dump(mode="json") if outputs else {},
             objects=dict(context.published),
             started=started.isoformat(timespec="milliseconds"),
@@ -114,10 +136,10 @@ def execute(step: Step[InputsT, OutputsT], inputs: InputsT, context: Context, *,
 
 
 def find_result(step: Step[InputsT, OutputsT], inputs: InputsT, context: Context) -> StepResult[OutputsT] | None:
-    """The receipt of this step with these (pinned) inputs, its objects checked; None where the step is not done.
+    """Find the receipt of this step with these pinned inputs and check its objects; None where the step is not done.
 
-    A receipt that is damaged, or whose objects were deleted, counts for nothing; one whose objects changed raises
-    ``DigestMismatch``.
+    A receipt that is damaged, or whose objects were deleted, counts as none. Raises ``DigestMismatch`` for an object that
+    changed.
     """
     key = receipt_key(step.name, inputs)
     if context.store.size(key) is None:
@@ -137,37 +159,37 @@ def find_result(step: Step[InputsT, OutputsT], inputs: InputsT, context: Context
 
 
 def receipt_key(step: str, inputs: Inputs) -> str:
-    """Equal code and equal inputs, equal key."""
+    """Return the key of a receipt, a function of the step, this code and the inputs."""
     identity = {"step": step, "code": code_digest(), "inputs": inputs.model_dump(mode="json")}
     return f"receipts/{step}/{sha256_bytes(canonical_json(identity))}.json"
 
 
 def write_record(context: Context, run: str, receipt: Receipt) -> None:
-    """Write down what became of a step in a run; the last attempt stands."""
+    """Record a step under a run, in place of the record of an earlier attempt."""
     context.store.write(f"runs/{run}/{receipt.node}.json", dump_receipt(receipt))
 
 
 def read_records(context: Context, run: str) -> list[Receipt]:
-    """The steps of a run so far, in the order in which they began."""
+    """Read the records of a run, in the order in which the steps began."""
     keys = [key for key in context.store.list(f"runs/{run}/") if key.endswith(".json")]
     found = [parse_receipt(b"".join(context.store.read(key))) for key in keys]
     return sorted((receipt for receipt in found if receipt), key=lambda receipt: receipt.started)
 
 
-def presentable(inputs: Inputs) -> dict[str, Any]:
-    """The inputs as they are written down: a secret in an address, which is refused anyway, is not kept."""
+def without_secrets(inputs: Inputs) -> Values:
+    """Return the inputs as they are recorded, without user name and password in addresses (which are refused anyway)."""
     values = inputs.model_dump(mode="json")
     return {name: _USERINFO.sub("//…@", value) if isinstance(value, str) else value for name, value in values.items()}
 
 
 def dump_receipt(receipt: Receipt) -> bytes:
-    """A receipt as it is stored: its name says nothing about its content, so its own digest stands in it."""
+    """Write a receipt as it is stored, with a digest of itself, because its key does not depend on its content."""
     body = receipt.model_dump(mode="json")
     return canonical_json({**body, "sha256": sha256_bytes(canonical_json(body))})
 
 
 def parse_receipt(data: bytes) -> Receipt | None:
-    """What ``dump`` wrote; None for anything else. A damaged receipt is as good as none: the step is done, or found, again."""
+    """Read what ``dump_receipt`` wrote; None for anything else: a damaged receipt counts as none."""
     try:
         body = json.loads(data)
         sha256 = body.pop("sha256")
@@ -178,7 +200,7 @@ def parse_receipt(data: bytes) -> Receipt | None:
 
 @functools.cache
 def code_digest() -> str:
-    """A digest over this package's files: new code or new pins do their work anew, beside the old."""
+    """Return a digest over all files of ``steps``: other code or other pins have other receipts."""
     root = Path(__file__).parents[1]
     digest = hashlib.sha256()
     for path in sorted(root.rglob("*")):
@@ -188,6 +210,6 @@ def code_digest() -> str:
 
 
 def cpu_seconds() -> float:
-    """CPU time of this process and its finished children, user and system."""
+    """Return the CPU time, user and system, of this process and its finished child processes."""
     usages = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
     return sum(usage.ru_utime + usage.ru_stime for usage in usages)

@@ -1,8 +1,8 @@
-"""What an installation decides once, and every run then takes for granted: where results, images and builds go.
+"""The settings of an installation: where results, images and builds go.
 
 The same names everywhere: ``registry`` is the variable ``SLIPWAY_REGISTRY``, the line ``registry = "…"`` of ``slipway.toml`` in
-the working folder, and the entry ``SLIPWAY_REGISTRY`` of the ConfigMap that gives each step in a cluster its environment. The
-environment goes before the file. What belongs to a library (credentials, proxies, certificate authorities, a store's endpoint)
+the working folder, and the entry ``SLIPWAY_REGISTRY`` of the ConfigMap that gives each step in a cluster its environment. A
+variable overrides the file. What belongs to a library (credentials, proxies, certificate authorities, a store's endpoint)
 keeps the variable that the library reads, so that it works as its own manual says.
 """
 
@@ -13,7 +13,7 @@ import tomllib
 from collections.abc import Mapping
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, ValidationError
 
@@ -35,32 +35,42 @@ Listed = Annotated[tuple[str, ...], BeforeValidator(_listed)]
 
 
 class Settings(BaseModel):
-    """All settings; in the environment a list is separated by commas."""
+    """All settings; in the environment, the parts of a list are separated by commas. ``docs/settings.md`` is made from this."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    store: str = Field(".slipway", min_length=1, description="where results go: a folder, or the address of a store")
-    builder: str = Field("plan", description="what makes images, where the Model names nothing")
-    registry: str = Field("", pattern=REGISTRY_PATTERN, description="where images go: HOST[:PORT][/PATH]; empty: nowhere")
-    base_image: str = Field(BASE_IMAGE, pattern=IMAGE_PATTERN, description="image to build on")
-    plain_http: Listed = Field((), description="registries, as HOST:PORT, that are asked by HTTP instead of HTTPS")
-    project: str = Field("", description="Google Cloud project of Cloud Build; empty: that of the credentials")
+    store: str = Field(
+        ".slipway",
+        min_length=1,
+        description="where results are stored: a folder, or the address of a store",
+    )
+    builder: str = Field("plan", description="what builds images, for Models that do not name a builder")
+    registry: str = Field(
+        "",
+        pattern=REGISTRY_PATTERN,
+        description="registry that images are pushed to, HOST[:PORT][/PATH]; empty: they are not pushed",
+    )
+    base_image: str = Field(BASE_IMAGE, pattern=IMAGE_PATTERN, description="image that the services' images are built on")
+    plain_http: Listed = Field((), description="registries, as HOST:PORT, that are used by HTTP instead of HTTPS")
+    project: str = Field("", description="Google Cloud project of Cloud Build; empty: the project of the credentials")
     region: str = Field("global", min_length=1, description="region of Cloud Build")
-    build_endpoint: str = Field("", description="HOST:PORT of Cloud Build; empty: Google's own for the region")
-    build_account: str = Field("", description="service account that Cloud Build builds as; empty: the project's default")
+    build_endpoint: str = Field("", description="HOST:PORT of Cloud Build; empty: Google's own endpoint for the region")
+    build_account: str = Field("", description="service account that Cloud Build runs builds as; empty: the project's default")
     build_machine: str = Field("", description="machine type of Cloud Build, such as E2_HIGHCPU_8; empty: its default")
     build_pool: str = Field("", description="private worker pool, projects/P/locations/R/workerPools/W; empty: none")
     build_index: str = Field(
         "",
-        pattern=r"^(https?://[^\s@]+)?$",  # it can be read in the build: no user name, no password
-        description="package index that Cloud Build asks beside PyPI, such as the one with the CPU build of torch",
+        pattern=r"^(https?://[^\s@]+)?$",  # visible in the build: no user name, no password
+        description="package index that Cloud Build uses in addition to PyPI, such as the one with the CPU build of torch",
     )
-    build_timeout: int = Field(3600, ge=60, le=86400, description="seconds that a build may take")
+    build_timeout: int = Field(3600, ge=60, le=86400, description="limit of one build, in seconds")
     build_wait: int = Field(
-        86400, ge=0, description="seconds to wait for Cloud Build before the step ends with exit code 75, to be repeated"
+        86400,
+        ge=0,
+        description="seconds to wait for Cloud Build before the step ends with exit code 75 and has to be run again",
     )
     build_logs: str = Field(
-        "", pattern=r"^(gs://.+)?$", description="gs://bucket for the logs of Cloud Build; empty: its default"
+        "", pattern=r"^(gs://.+)?$", description="gs://bucket for the logs of Cloud Build; empty: its own default"
     )
 
     _places: dict[str, str] = PrivateAttr(default_factory=dict)
@@ -71,7 +81,11 @@ class Settings(BaseModel):
 
 
 def read_settings(environment: Mapping[str, str] | None = None, folder: Path | None = None) -> Settings:
-    """The settings of this process, or of another place. Raises ``InvalidInput``, naming the file or the variable."""
+    """Read the settings of this process, or of the environment and folder that are given.
+
+    Raises:
+        SlipwayError: ``InvalidInput``, with the name of the variable or the file and line that is wrong.
+    """
     environment = os.environ if environment is None else environment
     path = (folder or Path()) / FILE
     values = {**_from_file(path), **_from_environment(environment)}
@@ -82,36 +96,40 @@ def read_settings(environment: Mapping[str, str] | None = None, folder: Path | N
         name = str(problem["loc"][0])
         where = values[name][1] if name in values else name
         raise SlipwayError(
-            Reason.INVALID_INPUT, f"{where}: {problem['msg']}.", hint=f"It is {Settings.model_fields[name].description}."
+            Reason.INVALID_INPUT,
+            f"{where}: {problem['msg']}.",
+            hint=f"The setting is: {Settings.model_fields[name].description}.",
         ) from None
     settings._places.update({name: where for name, (_, where) in values.items()})
     return settings
 
 
 def variable(name: str) -> str:
-    """A setting's name in the environment, and in the cluster's ConfigMap."""
+    """Return a setting's name in the environment, which is also its key in the cluster's ConfigMap."""
     return PREFIX + name.upper()
 
 
-def _from_environment(environment: Mapping[str, str]) -> dict[str, tuple[Any, str]]:
-    """Other variables of the same beginning are no settings: those of the demo, the operator, the test place."""
+def _from_environment(environment: Mapping[str, str]) -> dict[str, tuple[object, str]]:
+    """Other variables that begin with SLIPWAY_ are not settings: those of the demo, the operator and the tests."""
     names = {variable(name): name for name in Settings.model_fields}
     return {names[key]: (value, key) for key, value in environment.items() if key in names and value}
 
 
-def _from_file(path: Path) -> dict[str, tuple[Any, str]]:
+def _from_file(path: Path) -> dict[str, tuple[object, str]]:
     try:
         found = tomllib.loads(path.read_text())
     except FileNotFoundError:
         return {}
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise SlipwayError(Reason.INVALID_INPUT, f"{path} cannot be read: {error}.", hint="Mend it, or remove it.") from None
+        raise SlipwayError(
+            Reason.INVALID_INPUT, f"{path} cannot be read: {error}.", hint="Fix the file, or remove it."
+        ) from None
     for name in found:
         if name not in Settings.model_fields:
             near = get_close_matches(name, Settings.model_fields, 1)
             raise SlipwayError(
                 Reason.INVALID_INPUT,
                 f"{path}: there is no setting {name!r}." + (f" Did you mean {near[0]!r}?" if near else ""),
-                hint=f"There are: {', '.join(Settings.model_fields)}.",
+                hint=f"The settings are: {', '.join(Settings.model_fields)}.",
             )
     return {name: (value, f"{path}, {name}") for name, value in found.items()}

@@ -357,7 +357,7 @@ def test_a_document_that_is_gone_or_damaged_is_named_and_the_rest_is_told(
 def test_a_document_of_another_version_is_named_and_the_rest_is_told(context: Context) -> None:
     run = SampleRun(context, [TEXT]).all()
     run.step("smoke", TEXT, outputs={"smoke": context.publish_document("smokes", lock())})
-    assert "is no SmokeResult of this version" in report(context).text
+    assert "is not a SmokeResult of this version" in report(context).text
 
 
 def test_a_run_of_which_only_the_records_are_left_is_reported(context: Context) -> None:
