@@ -15,7 +15,7 @@ from pydantic.alias_generators import to_camel
 
 from steps.core.errors import SlipwayError
 from steps.core.names import ModelName
-from steps.frameworks.base import Framework
+from steps.frameworks.supported import DEFAULT_FRAMEWORK, Framework
 from steps.images.builders.supported import BuilderKind
 from steps.net.urls import check_source
 from steps.sources.base import SourceKind
@@ -74,7 +74,7 @@ class Metadata(_Resource):
 class ModelSpec(_Resource):
     """What is wanted: a model, where it comes from, and the services to make of it."""
 
-    framework: Framework = Field(Framework.TRANSFORMERS, description="Library that the model is made with.")
+    framework: Framework = Field(DEFAULT_FRAMEWORK, description="Library that the model is made with.")
     name: str = Field("", max_length=96, pattern=r"^[^\x00-\x1f\x7f-\x9f]*$", description="Name that people know the model by.")
     services: tuple[str, ...] = Field(
         min_length=1,

@@ -43,7 +43,7 @@ from hera.workflows.models import (
 from pipelines.step_table import STEPS
 from steps import __version__
 from steps.core.graph import BUILD, MODEL_NODES, REPORT, SERVICE_NODES, InputSource, Node, Output, Param, Service
-from steps.frameworks.base import Framework
+from steps.frameworks.supported import DEFAULT_FRAMEWORK, Framework
 from steps.images.builders.supported import IN_CLUSTER
 from steps.sources.base import SourceKind
 
@@ -90,7 +90,7 @@ PARAMETERS: Mapping[str, tuple[str, str | None, tuple[str, ...]]] = {
     "source_kind": ("Where the model comes from", SourceKind.GIT_LFS, tuple(SourceKind)),
     "source": ("Address of the repository, or for upload the bucket prefix", "", ()),
     "services": ('Tasks to serve, as a JSON list: ["image-classification"], or ["auto"]', None, ()),
-    "framework": ("Library that the model is made with", Framework.TRANSFORMERS, tuple(Framework)),
+    "framework": ("Library that the model is made with", DEFAULT_FRAMEWORK, tuple(Framework)),
     "revision": ("Branch, tag or commit; the default branch when empty", "", ()),
     "include": ("Patterns of files to take beside the usual choice, as a JSON list", "[]", ()),
     "exclude": ("Patterns of files to leave out, as a JSON list", "[]", ()),

@@ -9,14 +9,14 @@ from pydantic import Field
 from steps.command.main import main
 from steps.core.contract import Context, Inputs, Outputs, Step
 from steps.core.lock import Lock, verify_folder
-from steps.frameworks.base import Framework, open_loader
+from steps.frameworks.supported import DEFAULT_FRAMEWORK, Framework, open_loader
 from steps.tasks.table import resolve
 
 
 class LoadInputs(Inputs):
     lock: str = Field(description="store key of the lock that fetch wrote")
     services: tuple[str, ...] = Field(description="tasks to load the model for", min_length=1)
-    framework: Framework = Field(Framework.TRANSFORMERS, description="library that the model is made with")
+    framework: Framework = Field(DEFAULT_FRAMEWORK, description="library that the model is made with")
 
 
 class LoadOutputs(Outputs):

@@ -16,7 +16,7 @@ from steps.core.documents import ModelFacts, SmokeResult
 from steps.core.errors import Reason, SlipwayError
 from steps.core.lock import Sha256
 from steps.core.text import format_bytes
-from steps.frameworks.transformers import require_packages
+from steps.frameworks.libraries import require_libraries
 from steps.package.local_service import ask, serve
 from steps.package.unpack import unpack
 from steps.tasks.table import resolve
@@ -41,7 +41,7 @@ class SmokeOutputs(Outputs):
 
 def run(inputs: SmokeInputs, context: Context) -> SmokeOutputs:
     task = resolve(inputs.service)
-    require_packages()
+    require_libraries()
     expected = context.read_document(inputs.facts, ModelFacts).expected.get(task.name)
     if expected is None:
         raise SlipwayError(

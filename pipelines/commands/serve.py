@@ -15,7 +15,7 @@ from steps.core.digest import read_chunks
 from steps.core.documents import GoldenRequest
 from steps.core.errors import Reason, SlipwayError
 from steps.core.lock import Lock
-from steps.frameworks.transformers import require_packages
+from steps.frameworks.libraries import require_libraries
 from steps.package.local_service import Served, form_value, serve
 from steps.package.unpack import unpack
 
@@ -47,7 +47,7 @@ def serve_archive(archive: Path, *, host: str = "127.0.0.1", port: int = 0, sha2
     """Unpack an archive, check it against its lock (and ``sha256``, if given), serve it, and clean up afterwards."""
     if not archive.is_file():
         raise SlipwayError(Reason.INVALID_INPUT, f"There is no archive {archive}.", hint="`slipway run` prints its place.")
-    require_packages()
+    require_libraries()
     with tempfile.TemporaryDirectory(prefix="slipway-serve-") as folder:
         package = Path(folder, "package")
         lock = unpack(read_chunks(archive), package, sha256=sha256, what=str(archive))

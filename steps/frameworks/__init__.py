@@ -1,4 +1,4 @@
-"""The libraries that models are made with: one ``ModelLoader`` for each ``framework``.
+"""The libraries that models are made with: one ``ModelLoader`` for each value of ``framework``.
 
-``base`` has the interface.
+``base`` has the interface and ``supported`` the table; the other modules are what loaders share.
 """

@@ -1,11 +1,11 @@
-"""The libraries that models are made with: one ``ModelLoader`` for each ``framework``."""
+"""The interface of a framework: what the load step does with a model of one library."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from enum import StrEnum
 from pathlib import Path
+from typing import ClassVar
 
 from steps.core.documents import ModelFacts
 from steps.core.lock import Lock
@@ -13,27 +13,28 @@ from steps.core.progress import Progress
 from steps.tasks.base import Task
 
 
-class Framework(StrEnum):
-    """The values of ``framework``."""
-
-    TRANSFORMERS = "transformers"
-
-
 class ModelLoader(ABC):
-    """Loads a checked model once and finds out what a Bento of it must know."""
+    """Loads a model once and finds out what a Bento of it must know. Making one imports nothing of the library.
+
+    Attributes:
+        name: The value of ``framework`` in a Model, and the flag's.
+    """
+
+    name: ClassVar[str]
 
     @abstractmethod
     def prepare_bento_model(self, lock: Lock, folder: Path, tasks: Sequence[Task], progress: Progress) -> ModelFacts:
-        """Load the model in ``folder`` (verified against ``lock``) for each task and ask it the task's golden request.
+        """Load a model for each task, and record its answer to the task's golden request.
 
-        Raises ``TaskMismatch``, ``InvalidConfig``, ``LoadFailed`` or ``OutOfMemory``.
+        Args:
+            lock: The model's files.
+            folder: Holds exactly these files, verified.
+            tasks: What the model is to be served for.
+            progress: Gets a note before each part that takes seconds.
+
+        Returns:
+            The facts, with one golden answer for each task.
+
+        Raises:
+            SlipwayError: ``TaskMismatch``, ``InvalidConfig``, ``LoadFailed``, ``OutOfMemory`` or ``MissingDependency``.
         """
-
-
-def open_loader(framework: Framework) -> ModelLoader:
-    """The loader of this framework; the framework itself is imported when it loads."""
-    match framework:
-        case Framework.TRANSFORMERS:
-            from steps.frameworks.transformers import TransformersLoader
-
-            return TransformersLoader()

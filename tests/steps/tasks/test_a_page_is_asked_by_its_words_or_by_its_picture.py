@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from steps.frameworks.transformers import GOLDEN_FILES
+from steps.frameworks.golden_answer import GOLDEN_FILES
 from steps.serving.runner import BadInput
 from steps.serving.tasks.document_question_answering import Request, Runner, Word
 from steps.tasks.multimodal import DOCUMENT

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from steps.frameworks.transformers import GOLDEN_FILES
+from steps.frameworks.golden_answer import GOLDEN_FILES
 from steps.serving.media import videos as films
 from steps.serving.media.videos import read_frames
 from steps.serving.runner import BadInput

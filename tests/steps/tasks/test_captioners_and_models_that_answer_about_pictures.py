@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from steps.frameworks.transformers import GOLDEN_FILES
+from steps.frameworks.golden_answer import GOLDEN_FILES
 from steps.serving.runner import BadInput
 from steps.serving.tasks import image_to_text, visual_question_answering
 from tests.steps.tasks.image_cases import picture

@@ -11,7 +11,7 @@ import pytest
 
 from steps.core.documents import SmokeResult
 from steps.core.errors import ExitCode
-from steps.frameworks.transformers import OFFLINE
+from steps.frameworks.libraries import OFFLINE
 from steps.package.pins import CORE, FAMILIES, canonical, requirements
 from steps.smoke import difference
 from steps.tasks.table import TASKS
@@ -32,10 +32,10 @@ OTHER_TASKS = {family: [name for name in names if name != SERVER_TASK[family]] f
 SCRIPT = """
 import json, pathlib, sys
 from steps.core.progress import PlainProgress
-from steps.frameworks.transformers import ask
+from steps.frameworks.golden_answer import golden_answer
 from steps.tasks.table import TASKS
 
-answers = {name: ask(TASKS[name], pathlib.Path(name), PlainProgress(sys.stderr)).answer for name in sys.argv[1:]}
+answers = {name: golden_answer(TASKS[name], pathlib.Path(name), PlainProgress(sys.stderr)).answer for name in sys.argv[1:]}
 pathlib.Path("answers.json").write_text(json.dumps(answers))
 """
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from steps.frameworks.transformers import GOLDEN_FILES
+from steps.frameworks.golden_answer import GOLDEN_FILES
 from steps.serving.media.videos import read_frames
 from steps.serving.tasks.video_classification import Request, Runner, load_frame_processor
 from steps.tasks.video import VIDEO

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from steps.core.errors import Reason, SlipwayError
-from steps.frameworks.transformers import GOLDEN_FILES
+from steps.frameworks.golden_answer import GOLDEN_FILES
 from steps.package.pins import FAMILIES
 from steps.serving import runner
 from steps.tasks import architectures

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from steps.frameworks.transformers import GOLDEN_FILES
+from steps.frameworks.golden_answer import GOLDEN_FILES
 from steps.serving.media.sounds import read_sound
 from steps.serving.models.prompts import PromptedModel
 from steps.serving.runner import BadInput

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from steps.frameworks.transformers import GOLDEN_FILES
+from steps.frameworks.golden_answer import GOLDEN_FILES
 from steps.tasks.table import TASKS
 from tests.steps.tasks.cases import Bad, Case
 from tests.steps.tasks.text_cases import pipe
