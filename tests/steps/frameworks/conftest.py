@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -21,6 +23,9 @@ from tests.tiny_models import classifier_folder, encoder_folder, tagger_folder, 
 __all__ = ["classifier_folder", "encoder_folder", "tagger_folder", "vit_folder"]
 
 
+Answer = Mapping[str, list[dict[str, Any]]]
+
+
 @dataclass(frozen=True)
 class Loaded:
     """A model of ``folder``, loaded for one service in the store ``root``."""
@@ -32,7 +37,7 @@ class Loaded:
     facts: ModelFacts
 
     @property
-    def answer(self) -> dict[str, object]:
+    def answer(self) -> Answer:
         """The golden answer that was recorded."""
         return self.facts.expected[self.service].answer
 
