@@ -135,7 +135,7 @@ def test_a_task_that_the_model_cannot_do_is_refused_by_the_plan_already(hub: For
     (tmp_path / "model.yaml").write_text(manifest("tiny", hub.url("vit"), "text-classification"))
     result = invoke("plan", "-f", tmp_path / "model.yaml", "--store", tmp_path / "store")
     assert result.exit_code == ExitCode.UNSUPPORTED
-    assert "It can do: image-classification, image-feature-extraction." in result.stderr
+    assert "It can do: image-classification, image-feature-extraction" in result.stderr
 
 
 def test_what_a_hostile_model_says_reaches_no_terminal(hub: Forge, tmp_path: Path, model_folders: Mapping[str, Path]) -> None:

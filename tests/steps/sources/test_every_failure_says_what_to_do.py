@@ -136,13 +136,13 @@ SCENES = {
     "a task that does not fit": Scene(
         R.TASK_MISMATCH,
         ["cannot do token-classification", "BertForSequenceClassification", "ForTokenClassification"],
-        "It can do: text-classification, feature-extraction.",
+        "It can do: text-classification, feature-extraction",
         flags=["--services=text-classification,token-classification"],
     ),
     "a task whose files are missing": Scene(
         R.TASK_MISMATCH,
         ["cannot do image-classification"],
-        "It can do: feature-extraction.",
+        "It can do: feature-extraction",
         change=edit("config.json", architectures=["ViTModel"]),
         flags=["--services=image-classification"],
     ),
