@@ -21,7 +21,7 @@ from steps.images.builders.base import BuildRequest
 from steps.images.builders.supported import BuilderKind, configured_builder
 from steps.images.description import CODE, DOCKERFILE, REQUIREMENTS, WEIGHTS
 from steps.images.description import labels as image_labels
-from steps.package.unpack import MODEL, unpack
+from steps.package.unpack import MODEL, unpack_archive
 from steps.tasks.table import resolve
 
 
@@ -64,7 +64,7 @@ def run(inputs: BuildInputs, context: Context) -> BuildOutputs:
     prefix = f"contexts/{inputs.name}-{task.name}-{inputs.archive_digest[:16]}"
     with context.private_folder() as scratch:
         folder = scratch / "context"
-        lock = unpack(context.store.read(inputs.archive), folder, sha256=inputs.archive_digest, what=where)
+        lock = unpack_archive(context.store.read(inputs.archive), folder, sha256=inputs.archive_digest, what=where)
         request = BuildRequest(
             context=folder,
             image=image_name(inputs.registry, f"{inputs.name}-{task.name}", inputs.archive_digest),

@@ -23,7 +23,7 @@ from steps.core.lock import Lock
 from steps.core.names import ModelName
 from steps.core.settings import BASE_IMAGE
 from steps.images import description as image
-from steps.package.pins import read_pins, requirements
+from steps.package.pins import read_pins, read_requirements
 from steps.tasks.base import Task
 from steps.tasks.table import resolve
 from steps.templates import fill
@@ -56,7 +56,7 @@ def run(inputs: RenderInputs, context: Context) -> RenderOutputs:
 
 def render(name: str, task: Task, lock: Lock, facts: ModelFacts) -> RenderedPackage:
     """All files of a package except the weights. The Bento's version is a digest over them and the set digest."""
-    locked = requirements(task.family)
+    locked = read_requirements(task.family)
     common: dict[str, Any] = {"task": task, "set_digest": lock.set_digest, "base_image": BASE_IMAGE}
     bento_name = f"{name}-{task.name}"
     described = about(name, task, lock, facts)

@@ -17,8 +17,8 @@ from steps.core.errors import Reason, SlipwayError
 from steps.core.lock import Sha256
 from steps.core.text import format_bytes
 from steps.frameworks.libraries import require_libraries
-from steps.package.local_service import ask, serve
-from steps.package.unpack import unpack
+from steps.package.local_service import send_golden_request, serve
+from steps.package.unpack import unpack_archive
 from steps.tasks.table import resolve
 
 REQUESTS = 6  # the first one is cold; five are enough for a median
@@ -50,10 +50,10 @@ def run(inputs: SmokeInputs, context: Context) -> SmokeOutputs:
     with context.private_folder() as scratch:
         package = scratch / "package"
         where = context.store.locate(inputs.archive)
-        unpack(context.store.read(inputs.archive), package, sha256=inputs.archive_digest, what=where)
+        unpack_archive(context.store.read(inputs.archive), package, sha256=inputs.archive_digest, what=where)
         context.progress.note("Booting the packaged service.")
         with serve(package, scratch / "home") as served:
-            answers = [ask(served.url, expected.golden, package) for _ in range(REQUESTS)]
+            answers = [send_golden_request(served.url, expected.golden, package) for _ in range(REQUESTS)]
             smoke = SmokeResult(
                 task=task.name,
                 boot_seconds=round(served.boot_seconds, 3),
@@ -62,7 +62,7 @@ def run(inputs: SmokeInputs, context: Context) -> SmokeOutputs:
                 golden=expected.golden,
                 answer=answers[0][0],
                 largest_difference=max(difference(expected.answer, answer) for answer, _ in answers),
-                openapi=served.get_json("/docs.json"),
+                openapi=served.get_object("/docs.json"),
             )
     warm = sorted(smoke.latency_seconds[1:])
     median = round(1000 * warm[len(warm) // 2])

@@ -13,7 +13,7 @@ import venv
 from collections.abc import Iterable
 from pathlib import Path
 
-from steps.package.pins import canonical
+from steps.package.pins import normalized_name
 
 # A file's path in site-packages, by its parts, and the package that it belongs to.
 Owned = tuple[tuple[str, ...], str]
@@ -25,7 +25,7 @@ def environment(folder: Path, requirements: str) -> Path:
     [site] = folder.glob("lib/python*/site-packages")
     names = {line.partition("==")[0] for line in requirements.splitlines() if not line.startswith("#")}
     link(site, names)
-    found = {canonical(each.name) for each in importlib.metadata.distributions(path=[str(site)])}
+    found = {normalized_name(each.name) for each in importlib.metadata.distributions(path=[str(site)])}
     assert found == names, found ^ names
     return folder / "bin" / "python"
 
@@ -42,7 +42,7 @@ def installed_files() -> list[Owned]:
     return sorted(
         (file.parts, name)
         for distribution in importlib.metadata.distributions()
-        for name in [canonical(distribution.name)]
+        for name in [normalized_name(distribution.name)]
         for file in distribution.files or ()
         if file.parts[0] != ".."
     )

@@ -16,15 +16,15 @@ from steps.core.documents import GoldenRequest
 from steps.core.errors import Reason, SlipwayError
 from steps.core.lock import Lock
 from steps.frameworks.libraries import require_libraries
-from steps.package.local_service import Served, form_value, serve
-from steps.package.unpack import unpack
+from steps.package.local_service import RunningService, form_value, serve
+from steps.package.unpack import unpack_archive
 
 
 @dataclass(frozen=True)
 class Running:
     """A service that is up, and what its package says of it."""
 
-    served: Served
+    served: RunningService
     package: Path
     lock: Lock
     about: dict[str, Any]
@@ -50,7 +50,7 @@ def serve_archive(archive: Path, *, host: str = "127.0.0.1", port: int = 0, sha2
     require_libraries()
     with tempfile.TemporaryDirectory(prefix="slipway-serve-") as folder:
         package = Path(folder, "package")
-        lock = unpack(read_chunks(archive), package, sha256=sha256, what=str(archive))
+        lock = unpack_archive(read_chunks(archive), package, sha256=sha256, what=str(archive))
         about = json.loads((package / "src/slipway.json").read_text())
         with serve(package, Path(folder, "home"), host=host, port=port) as served:
             yield Running(served, package, lock, about)

@@ -22,7 +22,7 @@ from pipelines.local import run_model
 from steps.command.main import run_to_exit_code
 from steps.core.errors import ExitCode, Reason, SlipwayError
 from steps.core.text import format_seconds
-from steps.package.local_service import ANSWER
+from steps.package.local_service import ANSWER_TIMEOUT
 from steps.store.local import require_local
 from steps.store.supported import open_store
 
@@ -81,7 +81,7 @@ def main() -> int:
 def predict(url: str, picture: bytes) -> tuple[str, float]:
     """Post one picture to the service; returns the best label and its score."""
     fields = {"image": ("digit.png", picture, "image/png")}
-    response = urllib3.request("POST", f"{url}/predict", fields=fields, timeout=ANSWER, retries=False)
+    response = urllib3.request("POST", f"{url}/predict", fields=fields, timeout=ANSWER_TIMEOUT, retries=False)
     best = response.json()["labels"][0]
     return str(best["label"]), float(best["score"])
 

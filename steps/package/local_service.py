@@ -1,4 +1,4 @@
-"""A packaged service as a running process on this machine, and the questions it is asked.
+"""A packaged service as a running process on this machine, and requests to it.
 
 The service gets an environment built from nothing: no proxies, no tokens, no hub. It runs in a process group of its own, so
 that stopping it stops its workers.
@@ -18,23 +18,23 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import psutil
 import urllib3
+from pydantic import JsonValue
 
 from steps.core.documents import GoldenRequest
 from steps.core.errors import Reason, SlipwayError
 
-BOOT_SECONDS = 300.0  # a service that is not ready by then never will be
-STOP_SECONDS = 10.0
-AS_JSON = {"Accept": "application/json"}  # an answer that could be a file as well
-ANSWER = urllib3.Timeout(connect=5, read=300)
+BOOT_SECONDS = 300.0  # after which a service that is not ready is given up
+STOP_SECONDS = 10.0  # for each signal
+AS_JSON = {"Accept": "application/json"}  # also where the answer could be a file
+ANSWER_TIMEOUT = urllib3.Timeout(connect=5, read=300)
 
 
 @dataclass
-class Served:
-    """A service that is up. ``boot_seconds`` passed between its start and its first readiness."""
+class RunningService:
+    """A service that is ready. ``boot_seconds`` passed between its start and its first readiness."""
 
     url: str
     process: subprocess.Popen[bytes]
@@ -49,16 +49,26 @@ class Served:
                 total += process.memory_info().rss
         return total
 
-    def get_json(self, path: str) -> Any:
-        response = urllib3.request("GET", self.url + path, timeout=ANSWER, retries=False)
-        return response.json()
+    def get_object(self, path: str) -> dict[str, JsonValue]:
+        """The JSON object that the service answers to ``GET path``. Raises ``ValueError`` for any other answer."""
+        answer: JsonValue = urllib3.request("GET", self.url + path, timeout=ANSWER_TIMEOUT, retries=False).json()
+        if not isinstance(answer, dict):
+            raise ValueError(f"{path} is not a JSON object")
+        return answer
 
 
 @contextlib.contextmanager
-def serve(package: Path, home: Path, *, host: str = "127.0.0.1", port: int = 0) -> Iterator[Served]:
-    """Start the unpacked package and wait until it is ready; stop it afterwards. ``home`` takes its log and caches.
+def serve(package: Path, home: Path, *, host: str = "127.0.0.1", port: int = 0) -> Iterator[RunningService]:
+    """Start the unpacked package and wait until it is ready; stop it afterwards.
 
-    Raises ``BootFailed`` with the end of the service's log.
+    Args:
+        package: folder of the unpacked archive.
+        home: folder for the service's log and caches; it is made.
+        host: address to listen on.
+        port: port to listen on; 0: any that is free.
+
+    Raises:
+        SlipwayError: ``BootFailed`` with the end of the service's log.
     """
     port = port or free_port()
     home.mkdir(parents=True, exist_ok=True)
@@ -77,18 +87,18 @@ def serve(package: Path, home: Path, *, host: str = "127.0.0.1", port: int = 0) 
     try:
         url = f"http://{'127.0.0.1' if host == '0.0.0.0' else host}:{port}"
         _wait(process, url, log, begin)
-        yield Served(url, process, time.monotonic() - begin)
+        yield RunningService(url, process, time.monotonic() - begin)
     finally:
-        stop(process)
+        stop_service(process)
 
 
-def stop(process: subprocess.Popen[bytes]) -> None:
-    """End the process and its group, by SIGTERM, after ten seconds by SIGKILL, and wait until all of them are gone."""
-    for number, patience in ((signal.SIGTERM, STOP_SECONDS), (signal.SIGKILL, STOP_SECONDS)):
+def stop_service(process: subprocess.Popen[bytes]) -> None:
+    """End the process and its group, by SIGTERM, after ``STOP_SECONDS`` by SIGKILL, and wait until all of them are gone."""
+    for number in (signal.SIGTERM, signal.SIGKILL):
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, number)
         try:
-            process.wait(patience)
+            process.wait(STOP_SECONDS)
         except subprocess.TimeoutExpired:
             continue
         break
@@ -101,7 +111,7 @@ def stop(process: subprocess.Popen[bytes]) -> None:
 
 
 def _members(group: int) -> list[int]:
-    """The living processes of a process group. One that nobody has reaped is not among them: it holds nothing any more."""
+    """The ids of the living processes of a process group. A zombie is not among them: it holds no resources."""
     found = []
     for process in psutil.process_iter():
         with contextlib.suppress(ProcessLookupError, psutil.NoSuchProcess):
@@ -110,39 +120,48 @@ def _members(group: int) -> list[int]:
     return found
 
 
-def ask(url: str, golden: GoldenRequest, package: Path) -> tuple[dict[str, Any], float]:
-    """Send a golden request to ``POST /predict``; returns the answer and the seconds it took.
+def send_golden_request(url: str, golden: GoldenRequest, package: Path) -> tuple[dict[str, JsonValue], float]:
+    """Send a golden request to ``POST /predict``: as JSON, or as a form where it has files.
 
-    Files lie under ``package/src``. Raises ``SmokeMismatch`` when the service refuses its own golden request.
+    Args:
+        url: the service's address.
+        golden: fields, and the paths of files below ``package/src``.
+        package: folder of the unpacked archive.
+
+    Returns:
+        The answer, and the seconds it took.
+
+    Raises:
+        SlipwayError: ``SmokeMismatch`` where the service does not answer its own golden request with a JSON object.
     """
     begin = time.monotonic()
+    address = f"{url}/predict"
     if golden.files:
-        fields: dict[str, Any] = {name: form_value(value) for name, value in golden.fields.items()}
+        form: dict[str, str | tuple[str, bytes, str]] = {name: form_value(value) for name, value in golden.fields.items()}
         for name, path in golden.files.items():
             kind = mimetypes.guess_type(path)[0] or "application/octet-stream"
-            fields[name] = (Path(path).name, (package / "src" / path).read_bytes(), kind)
-        body: dict[str, Any] = {"fields": fields}
+            form[name] = (Path(path).name, (package / "src" / path).read_bytes(), kind)
+        response = urllib3.request("POST", address, headers=AS_JSON, timeout=ANSWER_TIMEOUT, retries=False, fields=form)
     else:
-        body = {"json": golden.fields}
-    response = urllib3.request("POST", f"{url}/predict", headers=AS_JSON, timeout=ANSWER, retries=False, **body)
+        response = urllib3.request("POST", address, headers=AS_JSON, timeout=ANSWER_TIMEOUT, retries=False, json=golden.fields)
     seconds = time.monotonic() - begin
     try:
-        answer = json.loads(response.data)
+        answer: JsonValue = json.loads(response.data)
     except ValueError:
         answer = None
     if response.status != 200 or not isinstance(answer, dict):
-        said = response.data[:500].decode(errors="replace")
-        raise SlipwayError(Reason.SMOKE_MISMATCH, f"The service answered its golden request with {response.status}: {said}")
+        text = response.data[:500].decode(errors="replace")
+        raise SlipwayError(Reason.SMOKE_MISMATCH, f"The service answered its golden request with {response.status}: {text}")
     return answer, seconds
 
 
-def form_value(value: Any) -> str:
-    """A field's value as it stands in a form: a text as it is, anything else as JSON."""
+def form_value(value: object) -> str:
+    """A field's value in a form (multipart/form-data): a text as it is, anything else as JSON."""
     return value if isinstance(value, str) else json.dumps(value)
 
 
 def free_port() -> int:
-    """A port of this machine that nothing listens on now."""
+    """A port of this machine that no process listens on now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
@@ -155,7 +174,7 @@ def _wait(process: subprocess.Popen[bytes], url: str, log: Path, begin: float) -
             raise SlipwayError(
                 Reason.BOOT_FAILED, f"The service ended with exit code {process.returncode} before it was ready:\n{_tail(log)}"
             )
-        if _worker_ended(process, dead):  # BentoML would start it again and again
+        if _worker_ended(process, dead):  # BentoML would restart it without end
             raise SlipwayError(Reason.BOOT_FAILED, f"The service's worker ended before it was ready:\n{_tail(log)}")
         with contextlib.suppress(urllib3.exceptions.HTTPError):
             if urllib3.request("GET", f"{url}/readyz", timeout=2, retries=False).status == 200:
@@ -165,9 +184,9 @@ def _wait(process: subprocess.Popen[bytes], url: str, log: Path, begin: float) -
 
 
 def _worker_ended(process: subprocess.Popen[bytes], dead: set[int]) -> bool:
-    """Whether a child of the service has been dead since the last look, whose findings are in ``dead``.
+    """Whether a child of the service is a zombie at two looks in a row; ``dead`` holds what the last look found.
 
-    BentoML looks after its workers every ten seconds only; any other child is dead for no longer than a moment.
+    BentoML reaps its workers only every ten seconds; it reaps any other child at once.
     """
     found: set[int] = set()
     with contextlib.suppress(psutil.NoSuchProcess):

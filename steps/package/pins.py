@@ -1,9 +1,9 @@
-"""Exact versions, all in one place: ``steps/package/pins.txt``, and what follows from it.
+"""Exact versions, all in one place: ``steps/package/pins.txt``, and the files that are made from it.
 
 ``python -m steps.package.pins`` writes the versions of this environment to ``pins.txt``, with which everything is installed
-(``pip install -c``), and from them the closed list of requirements of each family of services and of each of Slipway's own
-images, and which classes the pinned transformers has and what they want. Only packages that are really needed, over all
-dependencies, are in a list; a test proves the lists fresh.
+(``pip install -c``). From them it makes the complete list of requirements of each family of services and of each of Slipway's
+own images, and the files that say which classes the pinned transformers has and which libraries they need. A list holds only
+packages that are needed, over all dependencies; a test proves the lists fresh.
 """
 
 from __future__ import annotations
@@ -35,32 +35,36 @@ IMAGES = {
     "operator": (*CORE, "kopf", "kubernetes"),
 }
 HEADER = "# Made by `make pins`; change pyproject.toml instead.\n"
-# What makes an environment, or is this project itself. (setuptools stays: torch needs it to run.)
-_OURS = frozenset({"slipway-models", "pip", "wheel"})
+# What makes an environment, and this project itself under each of its names. (setuptools stays: torch needs it to run.)
+NOT_PINNED = frozenset({"slipway-models", "slipway", "pip", "wheel"})
 
 
-def installed() -> dict[str, str]:
-    """Public versions of all installed packages, by normalised name. A local part (``+cpu``) says where a wheel came from."""
+def installed_versions() -> dict[str, str]:
+    """Public versions of all installed packages, by normalized name: without a local part, such as ``+cpu``."""
     return {
-        canonical(distribution.name): distribution.version.partition("+")[0]
+        normalized_name(distribution.name): distribution.version.partition("+")[0]
         for distribution in importlib.metadata.distributions()
     }
 
 
-def canonical(name: str) -> str:
+def normalized_name(name: str) -> str:
+    """A distribution's name as package indexes compare it (PyPA specification, "Name normalization")."""
     from packaging.utils import canonicalize_name
 
     return str(canonicalize_name(name))
 
 
 def read_pins() -> dict[str, str]:
-    """``pins.txt`` as name to version."""
+    """The versions of ``pins.txt``, by normalized name."""
     lines = (line for line in PINS.read_text().splitlines() if line and not line.startswith("#"))
     return dict(line.split("==", 1) for line in lines)
 
 
 def closure(roots: tuple[str, ...], versions: dict[str, str]) -> list[str]:
-    """The roots and all that they require in this environment, as sorted ``name==version`` lines."""
+    """The roots and all that they require in this environment, as sorted ``name==version`` lines.
+
+    Raises ``PackageNotFoundError`` where one of them is not installed.
+    """
     from packaging.requirements import Requirement
 
     found: set[str] = set()
@@ -71,7 +75,7 @@ def closure(roots: tuple[str, ...], versions: dict[str, str]) -> list[str]:
         if (name, extras) in seen:
             continue
         seen.add((name, extras))
-        found.add(canonical(name))
+        found.add(normalized_name(name))
         for text in importlib.metadata.requires(name) or []:
             requirement = Requirement(text)
             wanted = extras or {""}
@@ -80,15 +84,16 @@ def closure(roots: tuple[str, ...], versions: dict[str, str]) -> list[str]:
     return sorted(f"{name}=={versions[name]}" for name in found)
 
 
-def requirements(family: str) -> str:
-    """The locked requirements of a family's services, as pip reads them."""
+def read_requirements(family: str) -> str:
+    """The locked requirements of a family's services, as the text of a file for ``pip install -r``."""
     return (REQUIREMENTS / f"{family}.txt").read_text()
 
 
 def write() -> None:
-    versions = {name: version for name, version in installed().items() if name not in _OURS}
+    """Write ``pins.txt`` and all files that are made from it, from the packages that are installed here."""
+    versions = {name: version for name, version in installed_versions().items() if name not in NOT_PINNED}
     PINS.write_text(HEADER + "".join(f"{name}=={version}\n" for name, version in sorted(versions.items())))
-    everything = installed()
+    everything = installed_versions()
     for folder, lists in ((REQUIREMENTS, FAMILIES), (IMAGE_LISTS, IMAGES)):
         for name, roots in lists.items():
             (folder / f"{name}.txt").write_text(HEADER + "".join(f"{line}\n" for line in closure(roots, everything)))

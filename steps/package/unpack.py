@@ -1,8 +1,8 @@
-"""A packaged service on its way back: from the archive to a folder that can be served.
+"""From an archive to a folder that can be served, built or inspected: nothing in the archive is trusted.
 
-Python's own ``tarfile`` filters were escaped more than once, so none is relied on: a package holds plain files under safe
-names and nothing else, each is written by us, and the archive's digest and the lock inside are checked before anything uses
-the folder. Nor does its gzip reader compare the checksum at the end (RFC 1952), which ``_gunzip`` does.
+Python's own ``tarfile`` filters were escaped more than once, so none is relied on: a package holds regular files under safe
+names and nothing else, each is written by this module, and the archive's digest and the lock inside are checked before anything
+uses the folder. ``tarfile`` does not compare the checksum at the end of a gzip member (RFC 1952) either; ``_gunzip`` does.
 """
 
 from __future__ import annotations
@@ -20,10 +20,8 @@ from pydantic import ValidationError
 from steps.core.errors import Reason, SlipwayError, from_os_error
 from steps.core.lock import SAFE_PATH, Lock, verify_folder
 
-MODEL = "src/model"
+MODEL = "src/model"  # folder of the model's files in a package
 LOCK = "src/lock.json"
-
-
 CHUNK = 1 << 20  # bytes
 
 
@@ -49,11 +47,18 @@ class _Stream(io.RawIOBase):
         return count
 
 
-def unpack(chunks: Iterable[bytes], folder: Path, *, sha256: str = "", what: str) -> Lock:
+def unpack_archive(chunks: Iterable[bytes], folder: Path, *, sha256: str = "", what: str) -> Lock:
     """Write a package's files into ``folder`` and return its lock, every file of it checked.
 
-    With ``sha256`` the archive itself must have that digest. ``what`` names the archive in messages. Raises
-    ``DigestMismatch``, ``LockMismatch`` or ``UnsafePath``.
+    Args:
+        chunks: the archive's bytes.
+        folder: where the files go; it is made.
+        sha256: the digest that the archive itself must have, in hex; empty: any.
+        what: names the archive in messages.
+
+    Raises:
+        SlipwayError: ``DigestMismatch`` for a damaged archive or another digest, ``LockMismatch`` for files that are not those
+            of the lock, ``UnsafePath`` for an entry that is not a regular file under a safe name, or for one that occurs twice.
     """
     digest = hashlib.sha256()
     stream = io.BufferedReader(_Stream(_gunzip(_hashed(chunks, digest))), CHUNK)
@@ -64,14 +69,14 @@ def unpack(chunks: Iterable[bytes], folder: Path, *, sha256: str = "", what: str
         while stream.read(CHUNK):  # to the last byte, for the digest and the checksum
             pass
     except (tarfile.TarError, EOFError, zlib.error) as error:
-        raise SlipwayError(Reason.DIGEST_MISMATCH, f"{what} is no sound .tar.gz archive: {error}.") from error
+        raise SlipwayError(Reason.DIGEST_MISMATCH, f"{what} is not a valid .tar.gz archive: {error}.") from error
     except OSError as error:
         raise from_os_error(error, f"Cannot unpack {what} into {folder}") from error
     found = digest.hexdigest()
     if sha256 and found != sha256:
         raise SlipwayError(
             Reason.DIGEST_MISMATCH,
-            f"{what} has sha256 {found} where {sha256} was written.",
+            f"{what} has sha256 {found}, not {sha256}.",
             hint=f"The archive changed. Delete it and run again: {what}",
         )
     return read_lock(folder, what)
@@ -84,7 +89,7 @@ def _hashed(chunks: Iterable[bytes], digest: hashlib._Hash) -> Iterator[bytes]:
 
 
 def _gunzip(chunks: Iterable[bytes]) -> Iterator[bytes]:
-    """What one gzip member holds. Raises ``zlib.error`` or ``EOFError`` unless it is whole, right, and all there is."""
+    """The contents of one gzip member. Raises ``zlib.error`` or ``EOFError`` unless it is complete, correct and the last."""
     member = zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)
     for chunk in chunks:
         rest = chunk
@@ -103,7 +108,7 @@ def read_lock(folder: Path, what: str) -> Lock:
         lock = Lock.model_validate_json((folder / LOCK).read_bytes())
     except (OSError, ValidationError) as error:
         raise SlipwayError(
-            Reason.LOCK_MISMATCH, f"{what} has no valid {LOCK}.", hint="This is no archive that Slipway made."
+            Reason.LOCK_MISMATCH, f"{what} has no valid {LOCK}.", hint="This is not an archive that Slipway made."
         ) from error
     verify_folder(lock, folder / MODEL)
     return lock
@@ -111,7 +116,7 @@ def read_lock(folder: Path, what: str) -> Lock:
 
 def _write(tar: tarfile.TarFile, member: tarfile.TarInfo, folder: Path, what: str) -> None:
     if not member.isreg() or member.issparse() or not SAFE_PATH.fullmatch(member.name):
-        raise SlipwayError(Reason.UNSAFE_PATH, f"{what} holds {member.name!r}, which is no plain file under a safe name.")
+        raise SlipwayError(Reason.UNSAFE_PATH, f"{what} holds {member.name!r}, which is not a regular file under a safe name.")
     source = tar.extractfile(member)
     assert source is not None, "a regular file has contents"
     target = folder / member.name

@@ -23,7 +23,7 @@ from pipelines.commands.serve import serve_archive
 from pipelines.demo.forge import Forge
 from pipelines.demo.repository import publish
 from pipelines.local import Observer, run_model
-from steps.package.local_service import ANSWER
+from steps.package.local_service import ANSWER_TIMEOUT
 from steps.store.supported import open_store
 from tests.cluster.place import Place, condition, installed, wait
 from tests.tiny_models import vit_folder
@@ -105,7 +105,7 @@ def test_an_applied_model_becomes_ready_with_the_digests_of_the_laptop(
     with serve_archive(archive, sha256=service["archiveDigest"].removeprefix("sha256:")) as running:
         picture = (running.package / "src/golden/picture.png").read_bytes()
         fields = {"image": ("picture.png", picture, "image/png")}
-        answer = urllib3.request("POST", f"{running.served.url}/predict", fields=fields, timeout=ANSWER, retries=False)
+        answer = urllib3.request("POST", f"{running.served.url}/predict", fields=fields, timeout=ANSWER_TIMEOUT, retries=False)
     assert answer.status == 200
     assert answer.json()["labels"]
 

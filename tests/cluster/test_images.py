@@ -30,7 +30,7 @@ from pipelines.demo.repository import publish
 from steps.core.documents import GoldenRequest
 from steps.images.assembly.pip_layers import platforms
 from steps.images.description import ENTRYPOINT, HOME, PORT, PYTHON_VERSION
-from steps.package.local_service import ask
+from steps.package.local_service import send_golden_request
 from steps.package.pins import REQUIREMENTS
 from steps.store.supported import open_store
 from tests.cluster.place import Place, condition, host_for_pods, installed, wait
@@ -212,7 +212,7 @@ def test_a_model_becomes_an_image_that_runs_in_the_cluster(
         picture = tmp_path / "src/golden/picture.png"
         picture.parent.mkdir(parents=True)
         picture.write_bytes(bytes.fromhex(golden.pop("picture")))
-        answer, _ = ask(url, GoldenRequest.model_validate(golden), tmp_path)
+        answer, _ = send_golden_request(url, GoldenRequest.model_validate(golden), tmp_path)
     assert answer["labels"]
     place.kubectl("delete", "pod", name, "--grace-period=0", "--force")
 

@@ -1,18 +1,15 @@
-"""Layers as byte streams: tar files that say nothing of when, where and by whom they were made.
+"""Layers of an image as byte streams: tar files that hold no time, place or owner of their making.
 
 Entries come sorted, their folders before them; times are 0, the owner is 0:0, modes are 0755 for folders and programs and
-0644 for everything else; what does not fit a header of 1988 goes into a PAX header. Weights stay as they are, since
-compression is wasted on them: their layer's digest is a function of the lock's files alone. Everything else is compressed
-with zlib, whose output has been the same since its version 1.2.
+0644 for everything else. Weights stay uncompressed, since compression is wasted on them: their layer's digest is a function of
+the lock's files alone, on every machine. Everything else is compressed, and has an equal digest wherever the same zlib makes
+it (see ``steps.package.tar_writer``, which writes both).
 """
 
 from __future__ import annotations
 
 import hashlib
 import stat
-import struct
-import tarfile
-import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -20,8 +17,7 @@ from pathlib import Path, PurePosixPath
 from steps.core.digest import read_chunks
 from steps.core.errors import Reason, SlipwayError
 from steps.images.registry.repository import LAYER, Descriptor
-
-LEVEL = 6
+from steps.package.tar_writer import FILE_MODE, FOLDER_MODE, PROGRAM_MODE, Entry, Part, gzip_member, tar_parts
 
 
 @dataclass(frozen=True)
@@ -35,7 +31,14 @@ class File:
 
 @dataclass(frozen=True)
 class Layer:
-    """A layer with what is known of it before it is sent. ``diff_id`` is the digest of the tar file before compression."""
+    """A layer before it is sent.
+
+    Attributes:
+        blob: digest, size and media type of what is sent.
+        diff_id: digest, ``sha256:…``, of the tar file before compression.
+        purpose: what the layer holds, for the image's history.
+        chunks: starts the bytes that are sent, anew with each call.
+    """
 
     blob: Descriptor
     diff_id: str
@@ -46,14 +49,14 @@ class Layer:
 def files_below(folder: Path, sources: Sequence[str], root: str) -> list[File]:
     """The files of ``folder`` that are, or lie below, the named sources; in the image they lie below ``root``.
 
-    Only a file that its owner may run stays a program. Raises ``UnsafePath`` for what is neither file nor folder.
+    Only a file that its owner may run is a program in the image. Raises ``UnsafePath`` for what is neither file nor folder.
     """
     found = []
     for source in sources:
         path = folder / source
         for each in [path] if path.is_file() else sorted(path.rglob("*")):
             if each.is_symlink() or not (each.is_file() or each.is_dir()):
-                raise SlipwayError(Reason.UNSAFE_PATH, f"{each.relative_to(folder)} is no plain file.")
+                raise SlipwayError(Reason.UNSAFE_PATH, f"{each.relative_to(folder)} is not a regular file.")
             if each.is_file():
                 name = PurePosixPath(root.strip("/"), each.relative_to(folder).as_posix())
                 found.append(File(str(name), each, bool(each.stat().st_mode & stat.S_IXUSR)))
@@ -63,24 +66,24 @@ def files_below(folder: Path, sources: Sequence[str], root: str) -> list[File]:
 def plain_layer(files: Sequence[File], purpose: str) -> Layer:
     """A layer without compression. Its bytes are read here once, and once more when they are sent."""
     digest, size = hashlib.sha256(), 0
-    for chunk in tar(files):
+    for chunk in layer_tar(files):
         digest.update(chunk)
         size += len(chunk)
     diff_id = f"sha256:{digest.hexdigest()}"
-    return Layer(Descriptor(LAYER, diff_id, size), diff_id, purpose, lambda: tar(files))
+    return Layer(Descriptor(LAYER, diff_id, size), diff_id, purpose, lambda: layer_tar(files))
 
 
-def zipped_layer(files: Sequence[File], purpose: str, path: Path) -> Layer:
-    """A compressed layer, written to ``path``."""
+def compressed_layer(files: Sequence[File], purpose: str, path: Path) -> Layer:
+    """A compressed layer, written to ``path``, which must not exist."""
     inside, outside = hashlib.sha256(), hashlib.sha256()
 
-    def noted() -> Iterator[bytes]:
-        for chunk in tar(files):
+    def parts() -> Iterator[Part]:
+        for chunk in layer_tar(files):
             inside.update(chunk)
-            yield chunk
+            yield Part(chunk)
 
     with path.open("xb") as file:
-        for chunk in gzip(noted()):
+        for chunk in gzip_member(parts()):
             outside.update(chunk)
             file.write(chunk)
         size = file.tell()
@@ -88,34 +91,17 @@ def zipped_layer(files: Sequence[File], purpose: str, path: Path) -> Layer:
     return Layer(blob, f"sha256:{inside.hexdigest()}", purpose, lambda: read_chunks(path))
 
 
-def tar(files: Iterable[File]) -> Iterator[bytes]:
+def layer_tar(files: Iterable[File]) -> Iterator[bytes]:
     """The tar file of these files and the folders above them."""
+    return (part.data for part in tar_parts(_entries(files)))
+
+
+def _entries(files: Iterable[File]) -> Iterator[Entry]:
     known: set[PurePosixPath] = set()
     for file in sorted(files, key=lambda file: PurePosixPath(file.path).parts):
         for folder in list(PurePosixPath(file.path).parents)[-2::-1]:
             if folder not in known:
                 known.add(folder)
-                yield _header(f"{folder}/", 0, tarfile.DIRTYPE, 0o755)
-        size = file.source.stat().st_size
-        yield _header(file.path, size, tarfile.REGTYPE, 0o755 if file.executable else 0o644)
-        yield from read_chunks(file.source)
-        yield b"\0" * (-size % tarfile.BLOCKSIZE)
-    yield b"\0" * (2 * tarfile.BLOCKSIZE)
-
-
-def gzip(chunks: Iterable[bytes]) -> Iterator[bytes]:
-    """One member of gzip (RFC 1952) without a name, a time or a system."""
-    deflate, crc, size = zlib.compressobj(LEVEL, zlib.DEFLATED, -zlib.MAX_WBITS), 0, 0
-    yield b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff"
-    for chunk in chunks:
-        crc, size = zlib.crc32(chunk, crc), size + len(chunk)
-        if out := deflate.compress(chunk):
-            yield out
-    yield deflate.flush()
-    yield struct.pack("<II", crc, size & 0xFFFFFFFF)
-
-
-def _header(path: str, size: int, kind: bytes, mode: int) -> bytes:
-    info = tarfile.TarInfo(path)
-    info.size, info.type, info.mode = size, kind, mode
-    return info.tobuf(tarfile.PAX_FORMAT)
+                yield Entry(f"{folder}/", mode=FOLDER_MODE)
+        mode = PROGRAM_MODE if file.executable else FILE_MODE
+        yield Entry(file.path, file.source.stat().st_size, read_chunks(file.source), mode=mode)

@@ -32,7 +32,7 @@ from steps.core.errors import Reason, SlipwayError
 from steps.core.lock import blob_key
 from steps.core.process import run_program
 from steps.core.progress import Progress
-from steps.images.assembly.layers import Layer, files_below, zipped_layer
+from steps.images.assembly.layers import Layer, compressed_layer, files_below
 from steps.images.description import COMPILE_OPTIONS, PACKAGES, PIP_OPTIONS, REQUIREMENTS
 from steps.images.registry.repository import LAYER, Descriptor
 
@@ -161,7 +161,7 @@ def _make(
     for name, (purpose, part) in zip(("packages", "compiled"), parts.items(), strict=True):
         if part:
             path = scratch / f"{name}.tar.gz"
-            layer = zipped_layer(part, purpose, path)
+            layer = compressed_layer(part, purpose, path)
             sha256 = layer.blob.digest.removeprefix("sha256:")
             made.append((KeptLayer(purpose=purpose, sha256=sha256, size=layer.blob.size, diff_id=layer.diff_id), path))
     return made

@@ -17,7 +17,7 @@ from steps.core.settings import Settings, read_settings
 from steps.images import description as image
 from steps.images.assembly.assemble import assemble, push
 from steps.images.assembly.base_image import read_base
-from steps.images.assembly.layers import files_below, plain_layer, zipped_layer
+from steps.images.assembly.layers import compressed_layer, files_below, plain_layer
 from steps.images.assembly.pip_layers import package_layers
 from steps.images.builders.base import Builder, BuildRequest
 from steps.images.registry.reference import Reference
@@ -69,7 +69,7 @@ class OciBuilder(Builder):
             layers = [
                 *package_layers(folder, base.python, base.architecture, step, scratch),
                 plain_layer(model, image.WEIGHTS.purpose),
-                zipped_layer(files_below(folder, code.sources, image.HOME), code.purpose, scratch / "code.tar.gz"),
+                compressed_layer(files_below(folder, code.sources, image.HOME), code.purpose, scratch / "code.tar.gz"),
             ]
             about = json.loads((folder / "src/slipway.json").read_text())
             assembled = assemble(base, layers, {**image.own_labels(about), **request.labels})

@@ -27,7 +27,7 @@ from steps.images.builders.base import BuildRequest
 from steps.images.builders.local import LocalBuilder, Program, build_command
 from steps.images.builders.supported import BuilderKind
 from steps.images.description import DOCKERFILE
-from steps.package.unpack import unpack
+from steps.package.unpack import unpack_archive
 from tests.conftest import RecordedProgress
 from tests.servers.oci_registry import Fault, OciRegistry
 from tests.steps.package.conftest import Made
@@ -161,7 +161,7 @@ def without_run(folder: Path) -> Path:
 
 
 def unpacked(made: Made, folder: Path) -> Path:
-    unpack([made.path.read_bytes()], folder, what="it")
+    unpack_archive([made.path.read_bytes()], folder, what="it")
     return without_run(folder)
 
 

@@ -16,7 +16,7 @@ import urllib3
 import yaml
 
 from steps.core.documents import ModelFacts
-from steps.package.local_service import free_port, stop
+from steps.package.local_service import free_port, stop_service
 from tests.steps.package.conftest import Made
 
 
@@ -60,7 +60,7 @@ def url(tag: str, environment: dict[str, str], tmp_path_factory: pytest.TempPath
         assert process.poll() is None, log.read_text()
         yield f"http://127.0.0.1:{port}"
     finally:
-        stop(process)
+        stop_service(process)
 
 
 def ask(url: str, body: bytes, **headers: str) -> tuple[int, Any]:

@@ -17,7 +17,7 @@ import urllib3
 
 from steps.core.documents import ModelFacts
 from steps.package.local_service import serve
-from steps.package.unpack import unpack
+from steps.package.unpack import unpack_archive
 from steps.smoke import difference
 from tests.steps.package.conftest import Made
 
@@ -57,7 +57,7 @@ def up(classifier: Made, tmp_path_factory: pytest.TempPathFactory) -> Iterator[U
     root = tmp_path_factory.mktemp("served")
     package, gate = root / "package", root / "gate"
     gate.mkdir()
-    unpack(classifier.context.store.read(classifier.archive), package, sha256=classifier.digest, what="the archive")
+    unpack_archive(classifier.context.store.read(classifier.archive), package, sha256=classifier.digest, what="the archive")
     module = package / "src" / "serving" / "tasks" / "text_classification.py"
     module.chmod(0o644)
     module.write_text(module.read_text() + GATE.format(folder=str(gate)))

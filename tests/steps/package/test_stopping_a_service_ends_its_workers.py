@@ -8,7 +8,7 @@ import sys
 import psutil
 import pytest
 
-from steps.package.local_service import stop
+from steps.package.local_service import stop_service
 
 WORKER = """
 import mmap, os, signal, sys
@@ -31,6 +31,6 @@ def test_a_worker_that_will_not_stop_is_gone_with_its_parent(first: bool) -> Non
         if first:
             process.kill()
             process.wait()
-        stop(process)
+        stop_service(process)
         with pytest.raises(psutil.NoSuchProcess):  # as a zombie is, too, which nobody has reaped
             worker.cmdline()

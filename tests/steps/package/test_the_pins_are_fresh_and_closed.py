@@ -7,17 +7,17 @@ import re
 
 import pytest
 
-from steps.package.pins import FAMILIES, closure, installed, read_pins, requirements
+from steps.package.pins import FAMILIES, closure, installed_versions, read_pins, read_requirements
 from steps.tasks.table import TASKS
 
 
 def lines(family: str) -> list[str]:
-    return [line for line in requirements(family).splitlines() if not line.startswith("#")]
+    return [line for line in read_requirements(family).splitlines() if not line.startswith("#")]
 
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_the_requirements_are_the_closure_of_what_the_family_needs(family: str) -> None:
-    assert lines(family) == closure(FAMILIES[family], installed())
+    assert lines(family) == closure(FAMILIES[family], installed_versions())
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -29,7 +29,7 @@ def test_every_requirement_is_pinned_to_the_version_of_pins_txt(family: str) -> 
 
 
 def test_the_pins_are_the_versions_that_are_installed() -> None:
-    here = installed()
+    here = installed_versions()
     pins = read_pins()
     assert len(pins) > 50
     assert {name: here[name] for name in pins if name in here} == {name: pins[name] for name in pins if name in here}
@@ -50,6 +50,6 @@ def test_nothing_in_a_service_is_there_for_training_or_for_slipway() -> None:
 
 
 def test_the_service_locks_the_very_pydantic_that_the_steps_run_on() -> None:
-    pinned = re.search(r"^pydantic==(.*)$", requirements("text"), re.MULTILINE)
+    pinned = re.search(r"^pydantic==(.*)$", read_requirements("text"), re.MULTILINE)
     assert pinned is not None
     assert pinned[1] == importlib.metadata.version("pydantic")

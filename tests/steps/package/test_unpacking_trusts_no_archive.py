@@ -13,7 +13,7 @@ import pytest
 from steps.core.digest import canonical_json, read_chunks, sha256_bytes, sha256_file
 from steps.core.errors import Reason, SlipwayError
 from steps.core.lock import Lock, LockedFile
-from steps.package.unpack import unpack
+from steps.package.unpack import unpack_archive
 from tests.steps.package.conftest import Made
 
 WEIGHTS = b"weights"
@@ -56,7 +56,7 @@ def sparse(tar: tarfile.TarFile) -> None:
 def refused(data: bytes, folder: Path, *, sha256: str = "", chunk: int = 100) -> SlipwayError:
     chunks = [data[begin : begin + chunk] for begin in range(0, len(data), chunk)]
     with pytest.raises(SlipwayError) as caught:
-        unpack(chunks, folder / "package", sha256=sha256, what="it.tar.gz")
+        unpack_archive(chunks, folder / "package", sha256=sha256, what="it.tar.gz")
     assert "it.tar.gz" in caught.value.message or str(folder) in caught.value.message or "lock" in caught.value.message
     # Nothing outside of the folder, and no link inside of it.
     assert [path for path in folder.iterdir() if path.name != "package"] == []
@@ -65,7 +65,7 @@ def refused(data: bytes, folder: Path, *, sha256: str = "", chunk: int = 100) ->
 
 
 def test_a_sound_package_comes_out_whole(made: Made, tmp_path: Path) -> None:
-    lock = unpack(read_chunks(made.path), tmp_path / "package", sha256=made.digest, what="it")
+    lock = unpack_archive(read_chunks(made.path), tmp_path / "package", sha256=made.digest, what="it")
     assert lock == made.read_lock()
     with tarfile.open(made.path) as tar:
         for member in tar:
@@ -78,7 +78,7 @@ def test_a_sound_package_comes_out_whole(made: Made, tmp_path: Path) -> None:
 def test_it_does_not_matter_how_the_bytes_arrive(tmp_path: Path, chunk: int) -> None:
     data = packed()
     chunks = [data[begin : begin + chunk] for begin in range(0, len(data), chunk)]
-    assert unpack(chunks, tmp_path / "package", sha256=sha256_bytes(data), what="it").files == tuple(FILES)
+    assert unpack_archive(chunks, tmp_path / "package", sha256=sha256_bytes(data), what="it").files == tuple(FILES)
 
 
 @pytest.mark.parametrize(
@@ -131,7 +131,7 @@ def test_a_file_that_the_lock_does_not_know_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize("lock", [b"", b"{}", LOCK.replace(b'"size":7', b'"size":8')], ids=["empty", "no lock", "another set"])
 def test_a_package_without_a_sound_lock_is_refused(tmp_path: Path, lock: bytes) -> None:
     error = refused(packed(lock=lock), tmp_path)
-    assert (error.reason, error.hint) == (Reason.LOCK_MISMATCH, "This is no archive that Slipway made.")
+    assert (error.reason, error.hint) == (Reason.LOCK_MISMATCH, "This is not an archive that Slipway made.")
 
 
 def test_weights_that_are_not_those_of_the_lock_are_refused(tmp_path: Path) -> None:

@@ -11,14 +11,14 @@ from typing import Any
 from starlette.testclient import TestClient
 
 from steps.package.local_service import form_value
-from steps.package.unpack import unpack
+from steps.package.unpack import unpack_archive
 from tests.steps.package.conftest import Made
 
 
 @contextlib.contextmanager
 def served(made: Made, folder: Path) -> Iterator[TestClient]:
     """The archive unpacked, checked, imported as BentoML would, and up."""
-    unpack(made.context.store.read(made.archive), folder, sha256=made.digest, what="the archive")
+    unpack_archive(made.context.store.read(made.archive), folder, sha256=made.digest, what="the archive")
     source = str(folder / "src")
     sys.path.insert(0, source)
     try:

@@ -12,7 +12,7 @@ import pytest
 from steps.core.documents import SmokeResult
 from steps.core.errors import ExitCode
 from steps.frameworks.libraries import OFFLINE
-from steps.package.pins import CORE, FAMILIES, canonical, requirements
+from steps.package.pins import CORE, FAMILIES, normalized_name, read_requirements
 from steps.smoke import difference
 from steps.tasks.table import TASKS
 from tests.environment import environment, link
@@ -57,8 +57,8 @@ def test_a_served_package_answers_as_the_library(family: str, tmp_path: Path) ->
     CASES[task].make(model)
     made = make(tmp_path / "store", model, task)
     # What smoke itself needs comes by PYTHONPATH, which it does not hand on to the service.
-    link(tmp_path / "smoke", {*map(canonical, CORE), "urllib3"})
-    python = environment(tmp_path / "environment", requirements(TASKS[task].family))
+    link(tmp_path / "smoke", {*map(normalized_name, CORE), "urllib3"})
+    python = environment(tmp_path / "environment", read_requirements(TASKS[task].family))
     flags = ["--store", str(made.root), "--service", task, "--facts", made.facts, "--outputs", "outputs"]
     package = ["--archive", made.archive, "--archive-digest", made.digest]
     run([str(python), "-m", "steps.smoke", *flags, *package], tmp_path, tmp_path / "smoke")
@@ -71,7 +71,7 @@ def test_the_other_tasks_answer_as_the_library(family: str, tmp_path: Path) -> N
     for task in OTHER_TASKS[family]:
         (tmp_path / task).mkdir()
         CASES[task].make(tmp_path / task)
-    python = environment(tmp_path / "environment", requirements(family))
+    python = environment(tmp_path / "environment", read_requirements(family))
     run([str(python), "-c", SCRIPT, *OTHER_TASKS[family]], tmp_path)
     for task, answer in json.loads((tmp_path / "answers.json").read_text()).items():
         difference(CASES[task].library(tmp_path / task), answer)

@@ -1,0 +1,98 @@
+"""Tar files and gzip members: every reader reads them, and nothing of how they were written is left in them."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import random
+import subprocess
+import tarfile
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from steps.package.tar_writer import FOLDER_MODE, PROGRAM_MODE, STORED_MAX, Entry, Part, gzip_member, tar_gz, tar_parts
+
+LONG = "a" * 90 + "/" + "b" * 90 + "/Ünïcode.txt"
+
+
+def tar(entries: list[Entry]) -> bytes:
+    return b"".join(part.data for part in tar_parts(entries))
+
+
+@given(st.lists(st.tuples(st.binary(max_size=70_000), st.booleans()), max_size=6))
+def test_a_gzip_member_is_read_by_everybody(parts: list[tuple[bytes, bool]]) -> None:
+    member = b"".join(gzip_member(Part(data, stored) for data, stored in parts))
+    assert gzip.decompress(member) == b"".join(data for data, _ in parts)
+
+
+@given(
+    st.dictionaries(
+        st.from_regex(r"[a-z]{1,8}(/[a-zäß]{1,60}){0,3}", fullmatch=True), st.lists(st.binary(max_size=2000), max_size=4)
+    ),
+    st.booleans(),
+    st.randoms(use_true_random=False),
+)
+def test_order_and_chunks_leave_no_trace(files: dict[str, list[bytes]], stored: bool, order: random.Random) -> None:
+    entries = [Entry(path, sum(map(len, parts)), parts, stored) for path, parts in files.items()]
+    whole = [Entry(path, sum(map(len, parts)), [b"".join(parts)], stored) for path, parts in files.items()]
+    order.shuffle(whole)
+    archive = b"".join(tar_gz(entries))
+    assert archive == b"".join(tar_gz(whole))
+    with tarfile.open(fileobj=io.BytesIO(gzip.decompress(archive))) as found:
+        names = found.getnames()
+        assert names == sorted(names)
+        for name in names:
+            file = found.extractfile(name)
+            assert file is not None
+            assert file.read() == b"".join(files[name])
+
+
+@pytest.mark.parametrize("size", [1, STORED_MAX - 1, STORED_MAX, STORED_MAX + 1, 3 * STORED_MAX])
+def test_the_chunks_of_a_store_leave_no_trace(size: int) -> None:
+    data = random.Random(size).randbytes(size)
+
+    def archive(step: int) -> bytes:
+        chunks = [data[begin : begin + step] for begin in range(0, size, step)]
+        return b"".join(tar_gz([Entry("weights", size, chunks, stored=True), Entry("text", 1, [b"x"])]))
+
+    assert archive(size) == archive(7_777) == archive(STORED_MAX) == archive(1 << 20)
+    assert gzip.decompress(archive(size)).count(data) == 1
+
+
+def test_stored_bytes_are_in_the_file_as_they_are() -> None:
+    data = random.Random(1).randbytes(STORED_MAX)
+    member = b"".join(gzip_member([Part(b"text " * 1000), Part(data, stored=True), Part(b"text " * 1000)]))
+    assert data in member
+    assert len(member) < len(data) + 500
+
+
+def test_headers_hold_no_time_and_no_owner() -> None:
+    entries = [Entry("a/", mode=FOLDER_MODE), Entry("a/run", 1, [b"x"], mode=PROGRAM_MODE), Entry(LONG, 1, [b"y"])]
+    with tarfile.open(fileobj=io.BytesIO(tar(entries))) as found:
+        members = found.getmembers()
+    assert [(member.name, member.isdir(), member.mode) for member in members] == [
+        ("a", True, 0o755),
+        ("a/run", False, 0o755),
+        (LONG, False, 0o644),
+    ]
+    assert {(member.mtime, member.uid, member.gid, member.uname, member.gname) for member in members} == {(0, 0, 0, "", "")}
+
+
+def test_gnu_tar_lists_what_was_written() -> None:
+    archive = b"".join(tar_gz([Entry("a/", mode=FOLDER_MODE), Entry("a/b", 3, [b"abc"])]))
+    done = subprocess.run(["tar", "tz"], input=archive, check=True, capture_output=True)
+    assert done.stdout == b"a/\na/b\n"
+
+
+def test_no_entries_make_an_empty_tar_file() -> None:
+    with tarfile.open(fileobj=io.BytesIO(tar([]))) as found:
+        assert found.getnames() == []
+
+
+@pytest.mark.parametrize("chunks", [[b"ab"], [b"ab", b"cd"], []])
+def test_an_entry_of_another_size_is_refused(chunks: list[bytes]) -> None:
+    seen = sum(map(len, chunks))
+    with pytest.raises(ValueError, match=f"x has {seen} bytes where its header says 3"):
+        list(tar_gz([Entry("x", 3, chunks, stored=True)]))
