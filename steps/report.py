@@ -15,8 +15,8 @@ from steps.core.digest import canonical_json, sha256_bytes
 from steps.core.errors import Reason, SlipwayError
 from steps.core.receipts import Receipt, code_digest, read_records, receipt_key
 from steps.images.cloud_build.unfinished import cancel_unfinished
-from steps.reporting.documents import Documents
-from steps.reporting.view import view
+from steps.reporting.document_reader import DocumentReader
+from steps.reporting.report_view import report_view
 from steps.templates import fill
 
 
@@ -38,7 +38,7 @@ def run(inputs: ReportInputs, context: Context) -> ReportOutputs:
             f"There is no record of a run {inputs.report_run!r} in {context.store.uri}.",
             hint="Name a run of this store, or the store it is in (--store).",
         )
-    found = view(inputs.report_run, inputs.status, receipts, Documents(context))
+    found = report_view(inputs.report_run, inputs.status, receipts, DocumentReader(context))
     html = fill("report/report.html.j2", escape=True, view=found, state=state_of(inputs, receipts)).encode()
     key = report_key(inputs)
     context.store.write(key, html)

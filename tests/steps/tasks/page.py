@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from steps.reporting.openapi import Row, request_schema, response_schema
-from steps.reporting.services import curl
+from steps.reporting.openapi_tables import ApiField, request_table, response_table
+from steps.reporting.service_view import curl
 from steps.tasks.base import Task
 from steps.tasks.table import TASKS
 
@@ -51,8 +51,8 @@ def page() -> str:
     return HEAD + "".join(map(_line, found)) + "".join(map(_section, found))
 
 
-def _rows(description: Description) -> tuple[list[Row], list[Row]]:
-    request, response = request_schema(description.openapi), response_schema(description.openapi)
+def _rows(description: Description) -> tuple[list[ApiField], list[ApiField]]:
+    request, response = request_table(description.openapi), response_table(description.openapi)
     assert request is not None, "every task has a request schema"
     assert response is not None, "every task has an answer schema"
     return request.rows, response.rows
@@ -61,7 +61,9 @@ def _rows(description: Description) -> tuple[list[Row], list[Row]]:
 def _line(entry: tuple[Task, Description]) -> str:
     task, description = entry
     request, response = _rows(description)
-    sends = ", ".join(f"**{row.name}**" if row.need == "required" else row.name for row in request if "." not in row.name)
+    sends = ", ".join(
+        f"**{row.name}**" if row.requirement == "required" else row.name for row in request if "." not in row.name
+    )
     gets = ", ".join(row.name for row in response if "." not in row.name)
     aliases = ", ".join(task.aliases)
     return f"| [{task.name}](#{task.name}) | {aliases} | {sends} | {gets} | {description.architecture} |\n"
@@ -84,6 +86,6 @@ def _section(entry: tuple[Task, Description]) -> str:
     )
 
 
-def _cells(row: Row) -> str:
-    cells = (f"`{row.name}`", row.type, row.need, row.description)
+def _cells(row: ApiField) -> str:
+    cells = (f"`{row.name}`", row.type, row.requirement, row.description)
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |\n"

@@ -1,14 +1,14 @@
-"""How much lay at the source, is in each archive and goes into each image, as bars on one scale."""
+"""The sizes of the source, of each archive and of each image, as bars on one scale."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from steps.core.lock import Lock
 from steps.core.text import display_text, format_bytes, percent
-from steps.reporting.services import ServiceView
+from steps.reporting.document_reader import int_field
+from steps.reporting.service_view import ServiceView
 
 MAX_LAYERS = 60
 
@@ -24,6 +24,8 @@ class Segment:
 
 @dataclass(frozen=True)
 class SizeBar:
+    """A bar of the chart; ``text`` stands beside it."""
+
     name: str
     segments: list[Segment]
     text: str
@@ -36,8 +38,8 @@ class _Bar:
     text: str
 
 
-def sizes(fetched: Mapping[str, Any], lock: Lock | None, services: Sequence[ServiceView]) -> list[SizeBar]:
-    """The bars; ``fetched`` holds the outputs of fetch, empty where it is not done."""
+def size_bars(fetched: Mapping[str, object], lock: Lock | None, services: Sequence[ServiceView]) -> list[SizeBar]:
+    """Return the bars; ``fetched`` has the outputs of fetch and is empty where that is not done, ``lock`` what it wrote."""
     bars = [_source(fetched, lock)] if fetched else []
     for service in services:
         suffix = f" {service.name}" if len(services) > 1 else ""
@@ -59,13 +61,13 @@ def sizes(fetched: Mapping[str, Any], lock: Lock | None, services: Sequence[Serv
     ]
 
 
-def _source(fetched: Mapping[str, Any], lock: Lock | None) -> _Bar:
-    taken, left = (value if isinstance(value := fetched.get(name), int) else 0 for name in ("bytes", "left_bytes"))
+def _source(fetched: Mapping[str, object], lock: Lock | None) -> _Bar:
+    fetched_bytes, left = (int_field(fetched, name) for name in ("bytes", "left_bytes"))
     weights = sum(file.size for file in lock.weights) if lock else 0
     parts = [
         ("weights", weights, f"weights: {format_bytes(weights)}"),
-        ("other", taken - weights, f"other files: {format_bytes(taken - weights)}"),
-        ("left", left, f"left behind: {format_bytes(left)}"),
+        ("other", fetched_bytes - weights, f"other files: {format_bytes(fetched_bytes - weights)}"),
+        ("left", left, f"left out: {format_bytes(left)}"),
     ]
-    rest = f"{format_bytes(left)} left behind" if left else "all of it"
-    return _Bar("At the source", parts, f"{format_bytes(taken)} fetched, {rest}")
+    rest = f"{format_bytes(left)} left out" if left else "all of it"
+    return _Bar("At the source", parts, f"{format_bytes(fetched_bytes)} fetched, {rest}")
