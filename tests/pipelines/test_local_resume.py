@@ -1,6 +1,6 @@
-"""Ctrl-C and SIGTERM at three places of one run: it ends at once and cleanly, and the next run goes on where it was.
+"""Ctrl-C and SIGTERM in three steps of one run: it ends at once and cleanly, and the next run continues.
 
-The run is the real command, in a terminal of its own; Ctrl-C is the key that is pressed there.
+The run is the real command in a terminal of its own, and Ctrl-C is typed there.
 """
 
 from __future__ import annotations
@@ -30,6 +30,8 @@ from steps.sources.download import PARTS
 from tests.pipelines.conftest import command, manifest, slipway
 from tests.servers.forge_faults import Fault, object_requests
 from tests.tiny_models import labelled, once, save_text_model
+
+pytestmark = pytest.mark.slow
 
 QUICK = 4 * PARTS[0]  # bytes of an object that arrive at once; the rest drips
 
@@ -200,7 +202,7 @@ def stopped_in_smoke(stopped_in_load: Story) -> Story:
     return stopped_in_load
 
 
-def test_ctrl_c_in_fetch_keeps_what_arrived_and_nothing_else(stopped_in_fetch: Story) -> None:
+def test_ctrl_c_in_fetch_keeps_what_arrived(stopped_in_fetch: Story) -> None:
     assert stopped_in_fetch.codes[0] == ExitCode.INTERRUPTED
     assert "Interrupted: Stopped by Ctrl-C." in stopped_in_fetch.texts[0]
     assert "Run the same command again" in stopped_in_fetch.texts[0]
@@ -208,7 +210,7 @@ def test_ctrl_c_in_fetch_keeps_what_arrived_and_nothing_else(stopped_in_fetch: S
     assert stopped_in_fetch.alive[0] == []
 
 
-def test_the_next_run_fetches_only_the_rest(stopped_in_load: Story) -> None:
+def test_the_next_run_fetches_the_rest(stopped_in_load: Story) -> None:
     assert "Going on where the last run stopped, in fetch (Interrupted). Done so far: nothing." in stopped_in_load.texts[1]
     objects = [exchange for exchange in stopped_in_load.exchanges[1] if "/lfs/objects/" in exchange.path and exchange.range]
     starts = [int(exchange.range.removeprefix("bytes=").split("-")[0]) for exchange in objects if exchange.range]
@@ -216,14 +218,14 @@ def test_the_next_run_fetches_only_the_rest(stopped_in_load: Story) -> None:
     assert sum(exchange.sent for exchange in objects) == stopped_in_load.size - min(starts)
 
 
-def test_ctrl_c_while_the_model_loads_ends_its_process_too(stopped_in_load: Story) -> None:
+def test_ctrl_c_in_load_ends_its_process(stopped_in_load: Story) -> None:
     assert stopped_in_load.codes[1] == ExitCode.INTERRUPTED
     assert "Interrupted: Stopped by Ctrl-C." in stopped_in_load.texts[1]
     assert stopped_in_load.alive[1] == []
     assert stopped_in_load.left[1] == ["partial"]
 
 
-def test_sigterm_in_the_smoke_test_ends_the_service_too(stopped_in_smoke: Story) -> None:
+def test_sigterm_in_smoke_ends_the_service(stopped_in_smoke: Story) -> None:
     assert "Going on where the last run stopped, in load (" in stopped_in_smoke.texts[2]
     assert "Done so far: fetch." in stopped_in_smoke.texts[2]
     assert stopped_in_smoke.codes[2] == ExitCode.TERMINATED
@@ -232,13 +234,13 @@ def test_sigterm_in_the_smoke_test_ends_the_service_too(stopped_in_smoke: Story)
     assert stopped_in_smoke.left[2] == ["partial"]
 
 
-def test_no_stop_shows_a_traceback_or_leaves_the_cursor_hidden(stopped_in_smoke: Story) -> None:
+def test_a_stop_leaves_a_clean_terminal(stopped_in_smoke: Story) -> None:
     for text in stopped_in_smoke.texts:
         assert "Traceback" not in text
         assert text.rfind("\x1b[?25h") > text.rfind("\x1b[?25l") >= 0  # DECTCEM: shown after it was hidden last
 
 
-def test_what_is_left_is_done_and_then_there_is_nothing_to_do(stopped_in_smoke: Story) -> None:
+def test_the_last_run_does_the_rest(stopped_in_smoke: Story) -> None:
     arguments = ("run", "-f", "model.yaml", "--store", "store", "--json")
     objects = len(object_requests(stopped_in_smoke.forge))
     done = slipway(*arguments, cwd=stopped_in_smoke.folder)
@@ -262,7 +264,7 @@ def test_what_is_left_is_done_and_then_there_is_nothing_to_do(stopped_in_smoke: 
     assert "Nothing to do: every step was done before, and every digest is still right." in plain.stdout
 
 
-def test_ctrl_c_reaches_a_run_in_the_background_too(story: Story, tmp_path: Path) -> None:
+def test_ctrl_c_reaches_a_background_run(story: Story, tmp_path: Path) -> None:
     """A shell without job control starts ``slipway run … &`` with SIGINT ignored."""
     Dripping.slow.set()
     script = f"{' '.join(command('run', '-f', str(story.folder / 'model.yaml'), '--store', 'store'))} & wait"

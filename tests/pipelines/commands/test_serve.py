@@ -1,4 +1,4 @@
-"""``slipway serve ARCHIVE``: it says how to call the service, the service stands bad requests, and Ctrl-C ends all of it."""
+"""``slipway serve ARCHIVE`` prints how to call the service, which refuses bad requests; Ctrl-C ends all of it."""
 
 from __future__ import annotations
 
@@ -19,8 +19,10 @@ from steps.core.errors import ExitCode
 from steps.smoke import TOLERANCE, difference
 from tests.pipelines.conftest import Ingested, command, slipway
 
+pytestmark = pytest.mark.slow
+
 SERVICE = "image-classification"
-PICTURE = Path(__file__).parents[2] / "steps/tasks/golden/picture.png"
+PICTURE = Path(__file__).parents[3] / "steps/tasks/golden/picture.png"
 
 
 def archive_of(run: Ingested) -> Path:
@@ -55,7 +57,7 @@ class Serving:
 
 @pytest.fixture(scope="module")
 def serving(vit_run: Ingested, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
-    scratch = tmp_path_factory.mktemp("serve's scratch")  # a blank and a quote, to be quoted for the shell
+    scratch = tmp_path_factory.mktemp("serve's scratch")  # has a space and a quote, which need quoting in a shell
     process = subprocess.Popen(
         command("serve", archive_of(vit_run), "--port", "0"),
         env=dict(os.environ) | {"TMPDIR": str(scratch)},
@@ -71,13 +73,13 @@ def serving(vit_run: Ingested, tmp_path_factory: pytest.TempPathFactory) -> Iter
             process.terminate()
 
 
-def test_it_says_what_it_serves(serving: Serving, vit_run: Ingested) -> None:
+def test_name_and_digest_are_printed(serving: Serving, vit_run: Ingested) -> None:
     said = "".join(serving.lines)
     assert f"tiny-vit: {SERVICE} at http://127.0.0.1:" in said
     assert f"set digest sha256:{vit_run.outcome.receipts['fetch'].outputs['set_digest']}" in said
 
 
-def test_the_line_that_it_prints_works_in_a_shell(serving: Serving, vit_run: Ingested) -> None:
+def test_the_printed_curl_line_works(serving: Serving, vit_run: Ingested) -> None:
     done = subprocess.run(["sh", "-c", serving.curl], check=True, capture_output=True, text=True)
     facts = vit_run.context.read_document(vit_run.outcome.receipts["load"].outputs["facts"], ModelFacts)
     assert difference(facts.expected[SERVICE].answer, json.loads(done.stdout)) <= TOLERANCE
@@ -86,7 +88,7 @@ def test_the_line_that_it_prints_works_in_a_shell(serving: Serving, vit_run: Ing
 @pytest.mark.parametrize(
     ("fields", "named"),
     [
-        ({"image": ("x.png", b"this is no picture", "image/png")}, "image"),
+        ({"image": ("x.png", b"this is not an image", "image/png")}, "image"),
         ({"image": ("x.png", b"", "image/png")}, "image"),
         ({"image": ("x.png", PICTURE.read_bytes()[:40], "image/png")}, "image"),
         ({"image": "http://127.0.0.1:1/picture.png"}, "image"),
@@ -98,9 +100,7 @@ def test_the_line_that_it_prints_works_in_a_shell(serving: Serving, vit_run: Ing
     ],
     ids=range(9),
 )
-def test_a_bad_request_is_refused_by_name_and_the_service_answers_on(
-    serving: Serving, fields: dict[str, Any], named: str
-) -> None:
+def test_a_bad_request_is_refused(serving: Serving, fields: dict[str, Any], named: str) -> None:
     status, answer = serving.post(**fields)
     assert 400 <= status < 500, answer
     assert named in json.dumps(answer)
@@ -110,13 +110,13 @@ def test_a_bad_request_is_refused_by_name_and_the_service_answers_on(
     assert len(answer["labels"]) == 1
 
 
-def test_json_where_a_file_belongs_is_refused(serving: Serving) -> None:
+def test_json_instead_of_a_file_is_refused(serving: Serving) -> None:
     response = urllib3.request("POST", serving.url, json={"image": "x"}, retries=False)
     assert 400 <= response.status < 500
     assert "image" in response.json()["error"]
 
 
-def test_ctrl_c_ends_it_with_its_service_and_leaves_nothing(serving: Serving) -> None:
+def test_ctrl_c_ends_the_service(serving: Serving) -> None:
     """The last test of this service."""
     descendants = psutil.Process(serving.process.pid).children(recursive=True)
     assert descendants
@@ -130,7 +130,7 @@ def test_ctrl_c_ends_it_with_its_service_and_leaves_nothing(serving: Serving) ->
     assert list(serving.scratch.iterdir()) == []
 
 
-def test_a_damaged_archive_is_refused_before_it_is_started(vit_run: Ingested, tmp_path: Path) -> None:
+def test_a_damaged_archive_is_refused(vit_run: Ingested, tmp_path: Path) -> None:
     data = bytearray(archive_of(vit_run).read_bytes())
     data[len(data) // 2] ^= 1
     (tmp_path / "it.tar.gz").write_bytes(data)
@@ -141,13 +141,13 @@ def test_a_damaged_archive_is_refused_before_it_is_started(vit_run: Ingested, tm
     assert [path.name for path in tmp_path.iterdir()] == ["it.tar.gz"]
 
 
-def test_another_archive_than_the_one_that_is_meant_is_refused(vit_run: Ingested, tmp_path: Path) -> None:
+def test_another_archive_is_refused(vit_run: Ingested, tmp_path: Path) -> None:
     done = slipway("serve", archive_of(vit_run), "--sha256", f"sha256:{'0' * 64}", cwd=tmp_path)
     assert done.returncode == ExitCode.INTEGRITY
     assert "0" * 64 in done.stderr
 
 
-def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+def test_a_missing_archive_is_named(tmp_path: Path) -> None:
     done = slipway("serve", "nowhere.tar.gz", cwd=tmp_path)
     assert done.returncode == ExitCode.INPUT
     assert "nowhere.tar.gz" in done.stderr

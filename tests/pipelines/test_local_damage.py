@@ -1,4 +1,4 @@
-"""A finished run's store is damaged by one bit; the next run of the same wish stops there and names the object."""
+"""One bit of a finished run's store is flipped: the next run of the same Model stops there and names the object."""
 
 from __future__ import annotations
 
@@ -15,11 +15,13 @@ from steps.core.lock import Lock
 from steps.core.receipts import parse_receipt
 from tests.pipelines.conftest import Heard, Ingested, slipway
 
+pytestmark = pytest.mark.slow
+
 BRANCH = "image-classification"
 
 
 def key_of(run: Ingested, what: str) -> str:
-    """Where a kind of object lies in the store."""
+    """Return the store key of a kind of object."""
     outputs = {node: receipt.outputs for node, receipt in run.outcome.receipts.items()}
     lock = run.context.read_document(outputs["fetch"]["lock"], Lock)
     plan = run.context.read_document(outputs[f"{BRANCH}/build"]["plan"], BuildPlan)
@@ -58,14 +60,14 @@ def flip(path: Path) -> None:
         ("smoke", f"{BRANCH}/smoke"),
     ],
 )
-def test_the_run_stops_where_the_object_was_written(vit_run: Ingested, tmp_path: Path, what: str, stops: str) -> None:
+def test_a_damaged_object_stops_its_step(vit_run: Ingested, tmp_path: Path, what: str, stops: str) -> None:
     run = vit_run.copied_to(tmp_path / "store")
     path = run.store / key_of(run, what)
     flip(path)
     heard = Heard()
     outcome = run_model(run.model, str(run.store), heard)
     assert [node for node, state in heard.states if state == "failed"] == [stops]
-    # Nothing behind it in the chain was even begun, and nothing was done anew.
+    # No later step was started, and none was done again.
     assert [node for node, state in heard.states if state == "running"] == [
         *outcome.nodes[: outcome.nodes.index(stops) + 1],
         "report",
@@ -81,8 +83,8 @@ def test_the_run_stops_where_the_object_was_written(vit_run: Ingested, tmp_path:
 
 
 @pytest.mark.parametrize("what", ["model.safetensors", "archive"])
-def test_the_hint_works(vit_run: Ingested, tmp_path: Path, what: str) -> None:
-    """The damaged object is deleted, as the hint says: the next run makes just that again."""
+def test_deleting_the_damaged_object_repairs_it(vit_run: Ingested, tmp_path: Path, what: str) -> None:
+    """The damaged object is deleted, as the hint says, and the next run makes only that again."""
     run = vit_run.copied_to(tmp_path / "store")
     path = run.store / key_of(run, what)
     whole = path.read_bytes()
@@ -99,9 +101,7 @@ def test_the_hint_works(vit_run: Ingested, tmp_path: Path, what: str) -> None:
 
 
 @pytest.mark.parametrize("damage", [lambda path: path.write_text("{"), lambda path: path.write_text(""), flip])
-def test_a_damaged_receipt_counts_for_nothing_and_is_made_again(
-    vit_run: Ingested, tmp_path: Path, damage: Callable[[Path], None]
-) -> None:
+def test_a_damaged_receipt_repeats_its_step(vit_run: Ingested, tmp_path: Path, damage: Callable[[Path], None]) -> None:
     run = vit_run.copied_to(tmp_path / "store")
     damage(run.store / "runs" / run.outcome.run / "fetch.json")
     (receipt,) = (run.store / "receipts/fetch").glob("*.json")
@@ -114,7 +114,7 @@ def test_a_damaged_receipt_counts_for_nothing_and_is_made_again(
     assert run_model(run.model, str(run.store), Heard()).nothing_to_do
 
 
-def test_no_flipped_bit_of_a_receipt_goes_unnoticed(vit_run: Ingested) -> None:
+def test_every_flipped_bit_of_a_receipt_is_noticed(vit_run: Ingested) -> None:
     (path,) = (vit_run.store / "receipts/fetch").glob("*.json")
     data = path.read_bytes()
     assert parse_receipt(data) == vit_run.outcome.receipts["fetch"]
@@ -124,7 +124,7 @@ def test_no_flipped_bit_of_a_receipt_goes_unnoticed(vit_run: Ingested) -> None:
         assert parse_receipt(bytes(damaged)) is None
 
 
-def test_the_command_says_it_and_ends_with_the_code_of_broken_integrity(vit_run: Ingested, tmp_path: Path) -> None:
+def test_the_command_reports_damage(vit_run: Ingested, tmp_path: Path) -> None:
     run = vit_run.copied_to(tmp_path / "store")
     (tmp_path / "model.yaml").write_text(run.text)
     path = run.store / key_of(run, "archive")

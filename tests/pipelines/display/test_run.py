@@ -1,4 +1,4 @@
-"""How a run looks: plain lines, JSON lines, a live line in a terminal, and the closing table with its digests."""
+"""The display of a run: plain lines, JSON lines, a live line in a terminal, and the final table with digests."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def receipt(node: str, reason: Reason | None = None) -> Receipt:
 
 
 def story(observer: Observer) -> None:
-    """What a runner tells: a step that is done, one that was done before, and one that fails."""
+    """Report a step that is done, one that was done before, and one that fails, as the runner does."""
     observer.begin("tiny-1", NODES, [receipt("fetch"), receipt("load", Reason.SOURCE_BUSY)])
     observer.changed("fetch", "running")
     observer.progress("fetch").note("Fetching [bold]one[/bold] \x1b[31mmodel.")
@@ -46,7 +46,7 @@ def story(observer: Observer) -> None:
     observer.changed("ner/smoke", "failed")
 
 
-def test_plain_lines_name_the_node_and_end_with_how_it_went() -> None:
+def test_plain_lines_name_node_and_state() -> None:
     stream = io.StringIO()
     story(PlainDisplay(stream))
     lines = stream.getvalue().splitlines()
@@ -75,7 +75,7 @@ def test_json_lines_are_one_object_each() -> None:
     assert [(event["node"], event["state"]) for event in events if event["event"] == "node"][-1] == ("ner/smoke", "failed")
 
 
-def test_a_live_display_leaves_finished_nodes_as_lines_and_the_cursor_shown() -> None:
+def test_the_live_display_restores_the_cursor() -> None:
     stream = io.StringIO()
     story(LiveDisplay(Console(file=stream, force_terminal=True, width=100, color_system=None)))
     text = stream.getvalue()
@@ -97,7 +97,7 @@ def test_a_live_display_leaves_finished_nodes_as_lines_and_the_cursor_shown() ->
         ),
     ],
 )
-def test_a_run_says_where_it_goes_on(before: list[Receipt], said: str) -> None:
+def test_a_resumed_run_names_its_step(before: list[Receipt], said: str) -> None:
     assert going_on(NODES, before) == said
 
 
@@ -107,7 +107,8 @@ def printed(outcome: Outcome, run: Ingested) -> str:
     return stream.getvalue()
 
 
-def test_the_closing_table_holds_every_node_and_the_digests_in_full(classifier_run: Ingested) -> None:
+@pytest.mark.slow
+def test_the_table_has_nodes_and_digests(classifier_run: Ingested) -> None:
     outcome = classifier_run.outcome
     text = printed(outcome, classifier_run)
     for node in outcome.nodes:
@@ -122,7 +123,8 @@ def test_the_closing_table_holds_every_node_and_the_digests_in_full(classifier_r
     assert "Nothing to do" not in text
 
 
-def test_what_was_not_reached_is_shown_as_such(classifier_run: Ingested) -> None:
+@pytest.mark.slow
+def test_unreached_nodes_are_shown(classifier_run: Ingested) -> None:
     whole = classifier_run.outcome
     error = SlipwayError(Reason.LOAD_FAILED, "It does not load.")
     broken = Outcome(whole.run, whole.nodes, {"fetch": whole.receipts["fetch"]}, set(), {"load": error})
@@ -135,7 +137,8 @@ def test_what_was_not_reached_is_shown_as_such(classifier_run: Ingested) -> None
     assert not document["nothingToDo"]
 
 
-def test_the_result_for_machines_has_prefixed_digests_and_places(classifier_run: Ingested) -> None:
+@pytest.mark.slow
+def test_the_json_result_has_digests_and_locations(classifier_run: Ingested) -> None:
     document = json.loads(json.dumps(result(classifier_run.outcome, LocalStore(classifier_run.store))))
     assert document["setDigest"] == f"sha256:{classifier_run.outcome.receipts['fetch'].outputs['set_digest']}"
     assert set(document["services"]) == set(classifier_run.model.spec.services)
@@ -149,7 +152,7 @@ def test_the_result_for_machines_has_prefixed_digests_and_places(classifier_run:
 @pytest.mark.parametrize(
     ("reason", "passes"), [(Reason.SOURCE_BUSY, True), (Reason.INTERRUPTED, False), (Reason.LOAD_FAILED, False)]
 )
-def test_a_failure_names_its_place_its_reason_and_what_to_do(reason: Reason, passes: bool) -> None:
+def test_a_failure_has_reason_and_hint(reason: Reason, passes: bool) -> None:
     stream = io.StringIO()
     failure = Failure.from_error(SlipwayError(reason, "Wrong: [bold]x[/bold].", hint="Do [this]."))
     print_failure(failure, Console(file=stream, width=100), node="fetch")
