@@ -67,7 +67,9 @@ def test_the_service_answers_as_the_library(
     smoke = run.context.read_document(run.outcome.receipts[f"{service}/smoke"].outputs["smoke"], SmokeResult)
     assert difference(library(str(run.folder)), smoke.answer) <= TOLERANCE
     assert smoke.largest_difference <= TOLERANCE
-    assert "/predict" in smoke.openapi["paths"]
+    paths = smoke.openapi["paths"]
+    assert isinstance(paths, dict)
+    assert "/predict" in paths
     assert len(smoke.latency_seconds) == 6
 
 

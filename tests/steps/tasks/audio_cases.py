@@ -1,4 +1,4 @@
-"""Tasks that hear or speak."""
+"""Cases of the tasks with audio as input or output."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ LETTERS = ["<pad>", "<s>", "</s>", "<unk>", "|", *"etaoinshrdlu"]
 
 
 def sound(task: str) -> Any:
-    """The golden sound, read as everybody would."""
+    """Return the samples of the golden audio."""
     import soundfile
 
     samples, rate = soundfile.read(io.BytesIO(golden(task)["audio"]), dtype="float32")
@@ -48,29 +48,29 @@ def save_sorter(folder: Path) -> None:
 
 
 def save_listener(folder: Path) -> None:
-    """It hears letters and spaces all over the place."""
+    """Save a wav2vec2 that recognizes random letters and spaces."""
     import torch
     from transformers import Wav2Vec2CTCTokenizer, Wav2Vec2FeatureExtractor, Wav2Vec2ForCTC
 
     torch.manual_seed(7)
     model = Wav2Vec2ForCTC(wav2vec2(vocab_size=len(LETTERS))).eval()
-    hearing = Wav2Vec2FeatureExtractor(sampling_rate=RATE, return_attention_mask=False)
-    heard = hearing(sound("automatic-speech-recognition"), sampling_rate=RATE, return_tensors="pt")
+    extractor = Wav2Vec2FeatureExtractor(sampling_rate=RATE, return_attention_mask=False)
+    features = extractor(sound("automatic-speech-recognition"), sampling_rate=RATE, return_tensors="pt")
     with torch.no_grad():
         model.lm_head.weight.normal_(0, 1)
         model.lm_head.weight[4] *= 3  # the space
-        # What is the same all the time counts for nothing, or it would hear one letter only.
-        model.lm_head.bias.copy_(-model.lm_head.weight @ model.wav2vec2(**heard)[0][0].mean(dim=0))
+        # Without the mean over time, or it would recognize one letter only.
+        model.lm_head.bias.copy_(-model.lm_head.weight @ model.wav2vec2(**features)[0][0].mean(dim=0))
         model.lm_head.bias[:4] -= 100  # no padding, and none of the special tokens
     model.save_pretrained(folder)
     (folder / "vocab.json").write_text(json.dumps({letter: index for index, letter in enumerate(LETTERS)}))
     Wav2Vec2CTCTokenizer(str(folder / "vocab.json")).save_pretrained(folder)
-    hearing.save_pretrained(folder)
+    extractor.save_pretrained(folder)
     (folder / "README.md").write_text(CARD)
 
 
 def save_speaker(folder: Path, **settings: Any) -> None:
-    """A voice whose speech is noise."""
+    """Save a VITS whose speech is noise."""
     import torch
     from transformers import VitsConfig, VitsModel, VitsTokenizer
 
@@ -86,22 +86,29 @@ def save_speaker(folder: Path, **settings: Any) -> None:
     config = VitsConfig(vocab_size=len(names), **layers, **nets, **sizes, **ends, **blocks, **settings)
     model = VitsModel(config)
     with torch.no_grad():
-        model.decoder.conv_post.weight.mul_(0.1)  # or all of it would be as loud as can be
+        model.decoder.conv_post.weight.mul_(0.1)  # or the samples would be clipped
     model.save_pretrained(folder)
     (folder / "README.md").write_text(CARD)
 
 
 def save_matcher(folder: Path) -> None:
-    """A CLAP that hears at 48 kHz, as the real ones do, and for a second of the sound, where they do for ten."""
+    """Save a CLAP for audio of 48 kHz, as real ones, that takes one second of it, where they take ten."""
     import torch
     from transformers import ClapConfig, ClapFeatureExtractor, ClapModel
 
     torch.manual_seed(7)
     text = {"vocab_size": len(VOCABULARY), "hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
     more = {"intermediate_size": 32, "max_position_embeddings": 66, "projection_dim": 8, "pad_token_id": 0}
-    hearing = {"spec_size": 64, "num_mel_bins": 16, "patch_size": 4, "patch_stride": [4, 4], "window_size": 4, "depths": [1, 1]}
+    spectrogram = {
+        "spec_size": 64,
+        "num_mel_bins": 16,
+        "patch_size": 4,
+        "patch_stride": [4, 4],
+        "window_size": 4,
+        "depths": [1, 1],
+    }
     sizes = {"patch_embeds_hidden_size": 8, "num_attention_heads": [1, 2], "hidden_size": 16, "projection_dim": 8}
-    config = ClapConfig(text_config={**text, **more}, audio_config={**hearing, **sizes}, projection_dim=8)
+    config = ClapConfig(text_config={**text, **more}, audio_config={**spectrogram, **sizes}, projection_dim=8)
     ClapModel(config).save_pretrained(folder)
     ClapFeatureExtractor(feature_size=16, max_length_s=1, truncation="rand_trunc").save_pretrained(folder)
     save_tokenizer(folder)
@@ -141,22 +148,22 @@ def match(folder: Path) -> dict[str, Any]:
     import numpy as np
     import soxr
 
-    np.random.seed(0)  # the library draws the second that it looks at
+    np.random.seed(0)  # the library chooses the second at random
     request = golden("zero-shot-audio-classification")
-    heard = soxr.resample(sound("zero-shot-audio-classification"), RATE, 48_000)
+    samples = soxr.resample(sound("zero-shot-audio-classification"), RATE, 48_000)
     fields = {name: request[name] for name in ("candidate_labels", "hypothesis_template")}
-    return {"labels": pipe("zero-shot-audio-classification", folder)(heard, **fields)}
+    return {"labels": pipe("zero-shot-audio-classification", folder)(samples, **fields)}
 
 
-NO_SOUNDS = (Bad("audio", {"audio": ...}), Bad("audio", {"audio": b"no sound"}))
+NOT_AUDIO = (Bad("audio", {"audio": ...}), Bad("audio", {"audio": b"not audio"}))
 CASES = (
-    Case("audio-classification", save_sorter, sort, (*NO_SOUNDS, Bad("top_k", {"top_k": 0}))),
+    Case("audio-classification", save_sorter, sort, (*NOT_AUDIO, Bad("top_k", {"top_k": 0}))),
     Case(
         "automatic-speech-recognition",
         save_listener,
         listen,
         (
-            *NO_SOUNDS,
+            *NOT_AUDIO,
             Bad("return_timestamps", {"return_timestamps": "segment"}),
             Bad("language", {"language": "German"}),
             Bad("translate", {"translate": True}),
@@ -180,7 +187,7 @@ CASES = (
         save_matcher,
         match,
         (
-            *NO_SOUNDS,
+            *NOT_AUDIO,
             Bad("candidate_labels", {"candidate_labels": []}),
             Bad("candidate_labels", {"candidate_labels": ["ship " * 80]}),
             Bad("hypothesis_template", {"hypothesis_template": "A sound of 7"}),

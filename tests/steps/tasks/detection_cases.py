@@ -1,4 +1,4 @@
-"""Tasks that find things in pictures, or between pictures."""
+"""Cases of the tasks that find objects in an image, compare it with labels, or match two images."""
 
 from __future__ import annotations
 
@@ -190,7 +190,7 @@ CASES = (
         match,
         (
             Bad("other", {"other": ...}),
-            Bad("other", {"other": b"no picture"}),
+            Bad("other", {"other": b"not an image"}),
             Bad("image", {"image": b""}),
             Bad("threshold", {"threshold": "high"}),
         ),

@@ -1,4 +1,4 @@
-"""Tasks that take a picture and tell about it, or make another one of it."""
+"""Cases of the tasks that take one image."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from tests.steps.tasks.cases import Bad, Case, golden
 from tests.steps.tasks.text_cases import pipe
 from tests.tiny_models import CARD, labelled, save_image_model
 
-NO_PICTURE = Bad("image", {"image": b"no picture"})
+NOT_AN_IMAGE = Bad("image", {"image": b"not an image"})
 
 
 def picture(task: str, field: str = "image") -> Any:
-    """The golden picture, opened as everybody would."""
+    """Return the golden image, opened with Pillow."""
     from PIL import Image
 
     return Image.open(io.BytesIO(golden(task)[field])).convert("RGB")
@@ -36,7 +36,7 @@ def save(folder: Path, *parts: Any) -> Path:
 
 
 def save_segmenter(folder: Path) -> Path:
-    """A MaskFormer over pictures of 64 by 64 pixels, whose mind is made up: random weights alone find nothing."""
+    """A MaskFormer for images of 64 by 64 pixels with large class scores: random weights alone find nothing."""
     import torch
     from transformers import (
         DetrConfig,
@@ -73,7 +73,7 @@ def save_segmenter(folder: Path) -> Path:
 
 
 def save_depth_model(folder: Path) -> Path:
-    """A GLPN, which looks at pictures in their own size."""
+    """Save a GLPN, which takes images in their own size."""
     import torch
     from transformers import GLPNConfig, GLPNForDepthEstimation, GLPNImageProcessorPil
 
@@ -198,12 +198,12 @@ def masks(folder: Path) -> dict[str, Any]:
         if all(iou(box, other) <= 0.7 for _, other, _ in kept):
             kept.append((score, box, runs))
     assert 1 < len(kept) < len(found)
-    said = []
+    result = []
     for score, box, runs in kept:
         inside = np.concatenate([np.full(count, place % 2 == 1) for place, count in enumerate(runs["counts"])])
         mask = np.ascontiguousarray(inside.reshape(image.width, image.height).T)
-        said.append({"score": score, "box": [int(side) for side in box], "mask": png(Image.fromarray(mask))})
-    return {"width": image.width, "height": image.height, "masks": said}
+        result.append({"score": score, "box": [int(side) for side in box], "mask": png(Image.fromarray(mask))})
+    return {"width": image.width, "height": image.height, "masks": result}
 
 
 def iou(one: list[float], other: list[float]) -> float:
@@ -221,26 +221,26 @@ CASES = (
         classify,
         (
             Bad("image", {"image": ...}),
-            Bad("image", {"image": b"no picture"}),
+            Bad("image", {"image": b"not an image"}),
             Bad("image", {"image": "http://192.0.2.1/a.png"}),
             Bad("top_k", {"top_k": 1001}),
         ),
     ),
-    Case("image-feature-extraction", save_image_model, extract, (NO_PICTURE, Bad("pooling", {"pooling": "max"}))),
+    Case("image-feature-extraction", save_image_model, extract, (NOT_AN_IMAGE, Bad("pooling", {"pooling": "max"}))),
     Case(
         "image-segmentation",
         save_segmenter,
         segment,
-        (NO_PICTURE, Bad("subtask", {"subtask": "all"}), Bad("threshold", {"threshold": 1.5})),
+        (NOT_AN_IMAGE, Bad("subtask", {"subtask": "all"}), Bad("threshold", {"threshold": 1.5})),
     ),
-    Case("depth-estimation", save_depth_model, depth, (NO_PICTURE, Bad("near", {"near": 3}))),
-    Case("image-to-image", save_enlarger, enlarge, (NO_PICTURE, Bad("scale", {"scale": 4}))),
+    Case("depth-estimation", save_depth_model, depth, (NOT_AN_IMAGE, Bad("near", {"near": 3}))),
+    Case("image-to-image", save_enlarger, enlarge, (NOT_AN_IMAGE, Bad("scale", {"scale": 4}))),
     Case(
         "mask-generation",
         save_mask_model,
         masks,
         (
-            NO_PICTURE,
+            NOT_AN_IMAGE,
             Bad("points", {"points": [[160, 5]]}),
             Bad("points", {"points": [[1, 2, 3]]}),
             Bad("boxes", {"boxes": [[40, 40, 10, 10]]}),

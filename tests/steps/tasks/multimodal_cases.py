@@ -1,4 +1,4 @@
-"""Tasks that take a picture and a text together, or anything, and one that weighs answers to questions."""
+"""Cases of the tasks with several kinds of input, and of ``decision``."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def save_llava(folder: Path) -> None:
 
 
 def save_gemma(folder: Path) -> None:
-    """Sees and hears. Its processor has a part for films as well, which cannot be made here: authors' files are written."""
+    """Takes images and audio. Its processor has a part for videos as well, which cannot be made here: authors' files are written."""
     from transformers import (
         Gemma4AudioFeatureExtractor,
         Gemma4Config,
@@ -93,7 +93,7 @@ def save_gemma(folder: Path) -> None:
         Gemma4ImageProcessorPil,
     )
 
-    seed(9)  # what it writes depends on what it sees and hears
+    seed(9)  # its text depends on the image and the audio
     kinds = ("boi", "image", "eoi", "boa", "audio", "eoa")
     texts = ("<|image>", "<|image|>", "<image|>", "<|audio>", "<|audio|>", "<audio|>")
     marks = {f"{kind}_token": text for kind, text in zip(kinds, texts, strict=True)} | {"video_token": "<|video|>"}
@@ -115,8 +115,8 @@ def save_gemma(folder: Path) -> None:
     words |= {"bos_token_id": 2, "eos_token_id": 3, "pad_token_id": 0, "initializer_range": 0.05}
     sight = heads | {"num_hidden_layers": 1, "num_key_value_heads": 2, "head_dim": 16, "intermediate_size": 64}
     sight |= {"patch_size": 4, "position_embedding_size": 256}
-    hearing = heads | {"num_hidden_layers": 1, "subsampling_conv_channels": [16, 4], "output_proj_dims": 32}
-    config = Gemma4Config(text_config=words, vision_config=sight, audio_config=hearing, **tokens)
+    audio_config = heads | {"num_hidden_layers": 1, "subsampling_conv_channels": [16, 4], "output_proj_dims": 32}
+    config = Gemma4Config(text_config=words, vision_config=sight, audio_config=audio_config, **tokens)
     Gemma4ForConditionalGeneration(config).save_pretrained(folder)
 
 
@@ -173,14 +173,14 @@ def save_decider(folder: Path) -> None:
 
 
 def converse(folder: Path) -> dict[str, Any]:
-    asked = golden("image-text-to-text")
-    parts = [{"type": "image", "image": picture("image-text-to-text")}, {"type": "text", "text": asked["prompt"]}]
-    [said] = pipe("image-text-to-text", folder)(
+    request = golden("image-text-to-text")
+    parts = [{"type": "image", "image": picture("image-text-to-text")}, {"type": "text", "text": request["prompt"]}]
+    [result] = pipe("image-text-to-text", folder)(
         text=[{"role": "user", "content": parts}],
         return_full_text=False,
-        generate_kwargs={"do_sample": False, "max_new_tokens": asked["max_new_tokens"]},
+        generate_kwargs={"do_sample": False, "max_new_tokens": request["max_new_tokens"]},
     )
-    return {"text": said["generated_text"]}
+    return {"text": result["generated_text"]}
 
 
 def converse_by_hand(folder: Path, media: Mapping[str, Any], prompt: str, max_new_tokens: int) -> str:
@@ -197,10 +197,10 @@ def converse_by_hand(folder: Path, media: Mapping[str, Any], prompt: str, max_ne
         text += f"<|image>{'<|image|>' * int(marks)}<image|> "
         inputs |= seen
     if "audio" in media:
-        heard = Gemma4AudioFeatureExtractor(**settings["feature_extractor"])([media["audio"]], return_tensors="pt")
-        frames = int(heard["input_features_mask"][0, ::2][::2].sum())
+        audio_inputs = Gemma4AudioFeatureExtractor(**settings["feature_extractor"])([media["audio"]], return_tensors="pt")
+        frames = int(audio_inputs["input_features_mask"][0, ::2][::2].sum())
         text += f"<|audio>{'<|audio|>' * frames}<audio|> "
-        inputs |= heard
+        inputs |= audio_inputs
     tokenizer = AutoTokenizer.from_pretrained(folder)
     words = tokenizer(f"{text}{prompt} </s> model : ", return_tensors="pt")
     kinds = {tokenizer.image_token_id: 1, tokenizer.audio_token_id: 3}
@@ -213,18 +213,18 @@ def converse_by_hand(folder: Path, media: Mapping[str, Any], prompt: str, max_ne
 
 
 def converse_anyhow(folder: Path) -> dict[str, Any]:
-    asked = golden("any-to-any")
-    said = converse_by_hand(folder, {"image": picture("any-to-any")}, asked["prompt"], asked["max_new_tokens"])
-    return {"text": said}
+    request = golden("any-to-any")
+    result = converse_by_hand(folder, {"image": picture("any-to-any")}, request["prompt"], request["max_new_tokens"])
+    return {"text": result}
 
 
 def caption(folder: Path) -> dict[str, Any]:
     from transformers import AutoTokenizer, VisionEncoderDecoderModel, ViTImageProcessorPil
 
-    asked = golden("image-to-text")
+    request = golden("image-to-text")
     pixels = ViTImageProcessorPil.from_pretrained(folder)(picture("image-to-text"), return_tensors="pt").pixel_values
     model = VisionEncoderDecoderModel.from_pretrained(folder).eval()
-    written = model.generate(pixels, do_sample=False, max_new_tokens=asked["max_new_tokens"])
+    written = model.generate(pixels, do_sample=False, max_new_tokens=request["max_new_tokens"])
     return {"text": AutoTokenizer.from_pretrained(folder).decode(written[0], skip_special_tokens=True)}
 
 
@@ -232,13 +232,13 @@ def ask_about_picture(folder: Path) -> dict[str, Any]:
     import torch
     from transformers import AutoTokenizer, ViltForQuestionAnswering, ViltImageProcessorPil, ViltProcessor
 
-    asked = golden("visual-question-answering")
+    request = golden("visual-question-answering")
     processor = ViltProcessor(ViltImageProcessorPil.from_pretrained(folder), AutoTokenizer.from_pretrained(folder))
     model = ViltForQuestionAnswering.from_pretrained(folder).eval()
     with torch.inference_mode():
-        logits = model(**processor(picture("visual-question-answering"), asked["question"], return_tensors="pt")).logits
+        logits = model(**processor(picture("visual-question-answering"), request["question"], return_tensors="pt")).logits
     scores = zip(model.config.id2label.values(), logits.sigmoid()[0].tolist(), strict=True)
-    best = sorted(scores, key=lambda entry: -entry[1])[: asked["top_k"]]
+    best = sorted(scores, key=lambda entry: -entry[1])[: request["top_k"]]
     return {"answers": [{"answer": answer, "score": score} for answer, score in best]}
 
 
@@ -253,11 +253,11 @@ def ask_about_page(folder: Path) -> dict[str, Any]:
 
 
 def decide(folder: Path) -> dict[str, Any]:
-    asked = golden("decision")
-    questions = {question["name"]: {**question} for question in asked["questions"]}
+    request = golden("decision")
+    questions = {question["name"]: {**question} for question in request["questions"]}
     for question in questions.values():
         del question["name"]
-    found = pipe("decision", folder)({"state": asked["state"], "questions": questions})
+    found = pipe("decision", folder)({"state": request["state"], "questions": questions})
     yes, tone, urgency = found["refund"]["noul"], found["tone"], found["urgency"]
     refund = {"decision": "true" if yes > 0.5 else "false", "confidence": abs(yes - (1 - yes)), "score": None}
     levels = urgency["probabilities"]
@@ -276,33 +276,33 @@ def listed(chances: Mapping[str, float]) -> list[dict[str, Any]]:
     return [{"option": option, "probability": chance} for option, chance in chances.items()]
 
 
-NO_PICTURE = Bad("image", {"image": b"no picture"})
+NOT_AN_IMAGE = Bad("image", {"image": b"not an image"})
 CASES = (
     Case(
         "image-text-to-text",
         save_llava,
         converse,
         (
-            NO_PICTURE,
+            NOT_AN_IMAGE,
             Bad("image", {"image": ...}),
             Bad("prompt", {"prompt": "what " * 600}),
             Bad("temperature", {"temperature": 3}),
             Bad("max_new_tokens", {"max_new_tokens": 0}),
         ),
     ),
-    Case("image-to-text", save_captioner, caption, (NO_PICTURE, Bad("max_new_tokens", {"max_new_tokens": 5000}))),
+    Case("image-to-text", save_captioner, caption, (NOT_AN_IMAGE, Bad("max_new_tokens", {"max_new_tokens": 5000}))),
     Case(
         "visual-question-answering",
         save_vilt,
         ask_about_picture,
-        (NO_PICTURE, Bad("question", {"question": "what " * 60}), Bad("question", {"question": ""})),
+        (NOT_AN_IMAGE, Bad("question", {"question": "what " * 60}), Bad("question", {"question": ""})),
     ),
     Case(
         "document-question-answering",
         save_layoutlm,
         ask_about_page,
         (
-            NO_PICTURE,
+            NOT_AN_IMAGE,
             Bad("words", {"words": ...}),
             Bad("words", {"words": [{"text": "Total", "box": [20, 10, 10, 20]}]}),
             Bad("words", {"words": [{"text": "Total", "box": [0, 0, 1001, 20]}]}),
@@ -314,7 +314,7 @@ CASES = (
         "any-to-any",
         save_gemma,
         converse_anyhow,
-        (NO_PICTURE, Bad("audio", {"audio": b"no sound"}), Bad("prompt", {"prompt": ...}), Bad("seed", {"seed": -1})),
+        (NOT_AN_IMAGE, Bad("audio", {"audio": b"no sound"}), Bad("prompt", {"prompt": ...}), Bad("seed", {"seed": -1})),
     ),
     Case(
         "decision",

@@ -1,4 +1,4 @@
-"""Tasks that are asked about a table."""
+"""The case of the task that takes a table."""
 
 from __future__ import annotations
 

@@ -16,9 +16,9 @@ from steps.tasks.base import TOKENIZER_FILES
 from steps.tasks.optional_libraries import missing_libraries, missing_libraries_of_component, nested_model_types
 from steps.tasks.table import AUTO, TASKS, check_task, tasks_for_auto
 
-PICTURES = frozenset({"config.json", "preprocessor_config.json"})
-TEXTS = frozenset({"config.json", "tokenizer.json", "tokenizer_config.json"})
-BOTH = PICTURES | TEXTS
+IMAGE_FILES = frozenset({"config.json", "preprocessor_config.json"})
+TEXT_FILES = frozenset({"config.json", "tokenizer.json", "tokenizer_config.json"})
+BOTH = IMAGE_FILES | TEXT_FILES
 
 
 def model(architecture: str, model_type: str, **settings: Any) -> dict[str, Any]:
@@ -42,17 +42,17 @@ def survey(config: dict[str, Any], **texts: str) -> Survey:
 @pytest.mark.parametrize(
     ("task", "config", "files", "why"),
     [
-        ("mask-generation", model("Sam2Model", "sam2"), PICTURES, "image processor Sam2ImageProcessor needs torchvision"),
+        ("mask-generation", model("Sam2Model", "sam2"), IMAGE_FILES, "image processor Sam2ImageProcessor needs torchvision"),
         (
             "depth-estimation",
             model("DepthProForDepthEstimation", "depth_pro"),
-            PICTURES,
+            IMAGE_FILES,
             "image processor DepthProImageProcessor needs torchvision",
         ),
         (
             "object-detection",
             model("RfDetrForObjectDetection", "rf_detr"),
-            PICTURES,
+            IMAGE_FILES,
             "image processor RfDetrImageProcessor needs torchvision",
         ),
         (
@@ -70,19 +70,24 @@ def survey(config: dict[str, Any], **texts: str) -> Survey:
         (
             "image-classification",
             model("DinatForImageClassification", "dinat"),
-            PICTURES,
+            IMAGE_FILES,
             "its class DinatForImageClassification needs natten",
         ),
-        ("image-feature-extraction", model("DinatModel", "dinat"), PICTURES, "its class DinatModel needs natten"),
+        ("image-feature-extraction", model("DinatModel", "dinat"), IMAGE_FILES, "its class DinatModel needs natten"),
         (
             "image-classification",
             model("TimmWrapperForImageClassification", "timm_wrapper"),
-            PICTURES,
+            IMAGE_FILES,
             "TimmWrapperImageProcessor needs timm and torchvision",
         ),
-        ("object-detection", model(*DETR), PICTURES, TIMM_MISSING),
-        ("object-detection", model(*DETR, use_timm_backbone=True, backbone="resnet50"), PICTURES, TIMM_MISSING),
-        ("object-detection", model(*DETR, use_timm_backbone=False, backbone_config=TIMM), PICTURES, "its class TimmBackbone"),
+        ("object-detection", model(*DETR), IMAGE_FILES, TIMM_MISSING),
+        ("object-detection", model(*DETR, use_timm_backbone=True, backbone="resnet50"), IMAGE_FILES, TIMM_MISSING),
+        (
+            "object-detection",
+            model(*DETR, use_timm_backbone=False, backbone_config=TIMM),
+            IMAGE_FILES,
+            "its class TimmBackbone",
+        ),
         (
             "image-text-to-text",
             model("Gemma3nForConditionalGeneration", "gemma3n", vision_config={"model_type": "gemma3n_vision"}),
@@ -92,7 +97,7 @@ def survey(config: dict[str, Any], **texts: str) -> Survey:
         (
             "text-classification",
             model("RoFormerForSequenceClassification", "roformer"),
-            TEXTS,
+            TEXT_FILES,
             "tokenizer RoFormerTokenizer needs rjieba",
         ),
     ],
@@ -110,15 +115,15 @@ def test_a_missing_library_is_named(task: str, config: dict[str, Any], files: fr
 @pytest.mark.parametrize(
     ("task", "config", "files"),
     [
-        ("mask-generation", model("SamModel", "sam"), PICTURES),
-        ("object-detection", model(*DETR, backbone_config=OWN), PICTURES),
-        ("object-detection", model(*DETR, use_timm_backbone=False, backbone_config=OWN), PICTURES),
-        ("object-detection", model("YolosForObjectDetection", "yolos"), PICTURES),
-        ("image-segmentation", model("Mask2FormerForUniversalSegmentation", "mask2former"), PICTURES),
+        ("mask-generation", model("SamModel", "sam"), IMAGE_FILES),
+        ("object-detection", model(*DETR, backbone_config=OWN), IMAGE_FILES),
+        ("object-detection", model(*DETR, use_timm_backbone=False, backbone_config=OWN), IMAGE_FILES),
+        ("object-detection", model("YolosForObjectDetection", "yolos"), IMAGE_FILES),
+        ("image-segmentation", model("Mask2FormerForUniversalSegmentation", "mask2former"), IMAGE_FILES),
         ("zero-shot-image-classification", model("SiglipModel", "siglip"), BOTH),
-        ("table-question-answering", model("TapasForQuestionAnswering", "tapas"), TEXTS),
+        ("table-question-answering", model("TapasForQuestionAnswering", "tapas"), TEXT_FILES),
         ("translation", model("MarianMTModel", "marian"), frozenset({"source.spm", "vocab.json"})),
-        ("translation", model("FSMTForConditionalGeneration", "fsmt"), TEXTS | {"vocab.json"}),
+        ("translation", model("FSMTForConditionalGeneration", "fsmt"), TEXT_FILES | {"vocab.json"}),
         ("image-text-to-text", model("LlavaForConditionalGeneration", "llava"), BOTH),
     ],
     ids=lambda value: value["architectures"][0] if isinstance(value, dict) else "",
@@ -142,7 +147,8 @@ def test_odd_nested_configurations_are_ignored(odd: Any) -> None:
     assert nested_model_types({"backbone_config": odd}) == set()
     assert missing_libraries_of_component("model", odd if not isinstance(odd, str) else "no-such-type", frozenset()) == ""
     assert (
-        TASKS["image-classification"].mismatch(model("ViTForImageClassification", "vit", vision_config=odd), PICTURES) is None
+        TASKS["image-classification"].mismatch(model("ViTForImageClassification", "vit", vision_config=odd), IMAGE_FILES)
+        is None
     )
 
 
@@ -150,7 +156,9 @@ def test_odd_nested_configurations_are_ignored(odd: Any) -> None:
 def test_models_of_pages_do_no_text_task(architecture: str) -> None:
     model_type = architecture.removesuffix("For{}").lower()
     for head in ("SequenceClassification", "TokenClassification", "MaskedLM"):
-        found = {task.name for task in tasks_for_auto(model(architecture.format(head), model_type), TEXTS | TOKENIZER_FILES)}
+        found = {
+            task.name for task in tasks_for_auto(model(architecture.format(head), model_type), TEXT_FILES | TOKENIZER_FILES)
+        }
         assert not found & {"text-classification", "token-classification", "fill-mask", "feature-extraction"}
 
 

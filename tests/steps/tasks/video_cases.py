@@ -1,4 +1,4 @@
-"""Tasks that watch a video."""
+"""The case of the task that takes a video."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SIZES = {"hidden_size": 24, "num_hidden_layers": 2, "num_attention_heads": 2, "i
 
 
 def save_watcher(folder: Path) -> None:
-    """A VideoMAE that looks at eight frames of 16 by 16 pixels."""
+    """Save a VideoMAE for eight frames of 16 by 16 pixels."""
     import torch
     from transformers import VideoMAEConfig, VideoMAEForVideoClassification, VideoMAEImageProcessorPil
 
@@ -26,7 +26,7 @@ def save_watcher(folder: Path) -> None:
     (folder / "README.md").write_text(CARD)
 
 
-def watch(folder: Path) -> dict[str, Any]:
+def classify(folder: Path) -> dict[str, Any]:
     request = TASKS["video-classification"].golden
     rate = request.fields["frame_sampling_rate"]
     path = str(GOLDEN_FILES / request.files["video"])
@@ -37,11 +37,11 @@ CASES = (
     Case(
         "video-classification",
         save_watcher,
-        watch,
+        classify,
         (
             Bad("video", {"video": ...}),
-            Bad("video", {"video": b"no film"}),
-            Bad("video", {"frame_sampling_rate": 4}),  # the golden film has 24 frames
+            Bad("video", {"video": b"not a video"}),
+            Bad("video", {"frame_sampling_rate": 4}),  # the golden video has 24 frames
             Bad("top_k", {"top_k": 0}),
             Bad("frame_sampling_rate", {"frame_sampling_rate": 0}),
         ),
