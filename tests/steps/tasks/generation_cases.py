@@ -1,4 +1,4 @@
-"""Tasks that write a text."""
+"""Cases of the tasks that generate a text from a text."""
 
 from __future__ import annotations
 

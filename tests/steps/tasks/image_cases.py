@@ -96,8 +96,8 @@ def save_enlarger(folder: Path) -> Path:
 
 
 def save_mask_model(folder: Path) -> Path:
-    """A SAM over pictures of 64 by 64 pixels that sees where it looks, and is sure of masks with sharp edges: random weights
-    alone find nothing.
+    """Save a SAM for images of 64 by 64 pixels whose masks depend on the points and get high scores if their edges are
+    sharp: random weights alone find nothing.
     """
     import torch
     from transformers import SamConfig, SamImageProcessorPil, SamModel

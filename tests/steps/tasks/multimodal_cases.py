@@ -85,7 +85,7 @@ def save_llava(folder: Path) -> None:
 
 
 def save_gemma(folder: Path) -> None:
-    """Takes images and audio. Its processor has a part for videos as well, which cannot be made here: authors' files are written."""
+    """Save a Gemma 4 for images and audio. Its video processor cannot be made here, so the processor's files are written."""
     from transformers import (
         Gemma4AudioFeatureExtractor,
         Gemma4Config,

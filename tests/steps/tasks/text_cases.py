@@ -1,4 +1,4 @@
-"""Tasks that take a text and tell about it."""
+"""Cases of the tasks that classify a text, encode it, or find something in it."""
 
 from __future__ import annotations
 
