@@ -1,6 +1,6 @@
-"""Reading a ``model.yaml``: every complaint names the file, the line, and what to write instead.
+"""Reading a ``model.yaml``: every error names the file, the line, and what to write instead.
 
-Beside what the types say (``crd.types``), the address is asked here already whether it may be contacted from this machine.
+Besides the rules of the types (``crd.types``), the address is checked for what this machine may contact.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from steps.sources.base import SourceKind
 MAX_MANIFEST = 1 << 20  # bytes
 MAX_NODES = 10_000  # with each alias counted as often as it is used: a few lines can stand for billions of nodes
 SHOWN = 80  # characters of a wrong value that a message shows
-Path_ = tuple[str | int, ...]
+FieldPath = tuple[str | int, ...]
 
 
 def read_manifest(path: Path) -> Model:
-    """The one ``Model`` in a YAML file. Raises ``InvalidManifest``."""
+    """Read the one ``Model`` in a YAML file. Raises ``InvalidManifest``."""
     try:
         with path.open("rb") as file:
             text = file.read(MAX_MANIFEST + 1).decode()
@@ -36,21 +36,21 @@ def read_manifest(path: Path) -> Model:
 
 
 def parse_manifest(text: str, name: str) -> Model:
-    """As ``read_manifest``, from a text; ``name`` stands in messages."""
+    """As ``read_manifest``, from a text; messages call it ``name``."""
     if len(text) > MAX_MANIFEST:
         raise _invalid(f"{name} is larger than {MAX_MANIFEST} bytes.")
     try:
         nodes = [node for node in yaml.compose_all(text, Loader=yaml.SafeLoader) if node is not None]
         if len(nodes) != 1:
-            raise _invalid(f"{name} holds {len(nodes)} YAML documents; one Model is expected.")
+            raise _invalid(f"{name} has {len(nodes)} YAML documents; one Model is expected.")
         if not isinstance(nodes[0], yaml.MappingNode):
-            raise _invalid(f"{name} is no mapping of fields to values; one Model is expected.")
+            raise _invalid(f"{name} is not a mapping of fields to values; one Model is expected.")
         lines = _lines(nodes[0], name)
         value = yaml.safe_load(text)
     except yaml.YAMLError as error:
-        raise _invalid(f"{name} is no YAML: {' '.join(str(error).split())}.") from None
-    except (ValueError, AttributeError) as error:  # PyYAML's own, for `2026-13-45` and the like
-        raise _invalid(f"{name} holds a value that is none: {error}. Put it in quotes if it is a text.") from None
+        raise _invalid(f"{name} is not YAML: {' '.join(str(error).split())}.") from None
+    except (ValueError, AttributeError) as error:  # raised by PyYAML for `2026-13-45` and the like
+        raise _invalid(f"{name} has a value that YAML cannot read: {error}. Put it in quotes if it is text.") from None
     except RecursionError:
         raise _invalid(f"{name} is nested too deeply.") from None
     try:
@@ -67,20 +67,20 @@ def parse_manifest(text: str, name: str) -> Model:
     return model
 
 
-def _lines(root: yaml.Node, name: str) -> dict[Path_, int]:
-    """The line (from 1) of each key and list item by its path; a key that stands twice is refused."""
-    found: dict[Path_, int] = {(): root.start_mark.line + 1}
+def _lines(root: yaml.Node, name: str) -> dict[FieldPath, int]:
+    """The line (from 1) of each key and list item by its path; a key that appears twice is refused."""
+    found: dict[FieldPath, int] = {(): root.start_mark.line + 1}
 
-    def walk(node: yaml.Node, path: Path_) -> None:
+    def walk(node: yaml.Node, path: FieldPath) -> None:
         if len(found) > MAX_NODES:
-            raise _invalid(f"{name} holds more than {MAX_NODES} values.")
+            raise _invalid(f"{name} has more than {MAX_NODES} values.")
         if isinstance(node, yaml.MappingNode):
             for key, value in node.value:
                 if not isinstance(key, yaml.ScalarNode):
-                    raise _invalid(f"{name}, line {key.start_mark.line + 1}: a field's name must be a text.")
+                    raise _invalid(f"{name}, line {key.start_mark.line + 1}: the name of a field must be text.")
                 here = (*path, str(key.value))
                 if here in found:
-                    raise _invalid(f"{name}, line {key.start_mark.line + 1}: {_dotted(here)} stands twice.")
+                    raise _invalid(f"{name}, line {key.start_mark.line + 1}: {_dotted(here)} appears twice.")
                 found[here] = key.start_mark.line + 1
                 walk(value, here)
         elif isinstance(node, yaml.SequenceNode):
@@ -92,23 +92,24 @@ def _lines(root: yaml.Node, name: str) -> dict[Path_, int]:
     return found
 
 
-def _explain(problems: list[ErrorDetails], lines: dict[Path_, int], name: str) -> SlipwayError:
-    """One error that says all problems, each with its line."""
-    said = []
+def _explain(problems: list[ErrorDetails], lines: dict[FieldPath, int], name: str) -> SlipwayError:
+    """One error with all problems, each in a line that names the manifest's."""
+    messages = []
     for problem in problems:
-        path: Path_ = problem["loc"]
-        said.append(f"{name}, line {_line(path, lines)}: {_sentence(problem, path)}")
-    return _invalid("\n".join(said))
+        path: FieldPath = problem["loc"]
+        messages.append(f"{name}, line {_line(path, lines)}: {_sentence(problem, path)}")
+    return _invalid("\n".join(messages))
 
 
-def _line(path: Path_, lines: dict[Path_, int]) -> int:
-    """The line of a field, or of the nearest one around it: what is missing or merged in (``<<``) stands on none."""
+def _line(path: FieldPath, lines: dict[FieldPath, int]) -> int:
+    """The line of a field, or of the nearest field around it where it has none: it is missing, or merged in (``<<``)."""
     while path not in lines:
         path = path[:-1]
     return lines[path]
 
 
-def _sentence(problem: ErrorDetails, path: Path_) -> str:
+def _sentence(problem: ErrorDetails, path: FieldPath) -> str:
+    """What is wrong with the field at this path."""
     where = _dotted(path)
     match problem["type"]:
         case "missing":
@@ -123,8 +124,8 @@ def _sentence(problem: ErrorDetails, path: Path_) -> str:
             return f"{where}: {problem['msg']}, not {_shortened(repr(problem['input']))}."
 
 
-def _known_fields(path: Path_) -> list[str]:
-    """Names that the mapping at this path may hold, as they are written in YAML."""
+def _known_fields(path: FieldPath) -> list[str]:
+    """The names of the fields that the mapping at this path can have, as they are written in YAML."""
     model: type[BaseModel] = Model
     for part in path:
         for name, field in model.model_fields.items():
@@ -137,7 +138,7 @@ def _shortened(text: str) -> str:
     return text if len(text) <= SHOWN else f"{text[:SHOWN]}…"
 
 
-def _dotted(path: Path_) -> str:
+def _dotted(path: FieldPath) -> str:
     return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path).lstrip(".") or "the manifest"
 
 

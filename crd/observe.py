@@ -1,22 +1,31 @@
-"""What became of a Model: the whole status as a function of the Model, its Workflow and the time.
+"""The status of a Model, worked out from the Model, its Workflow and the time.
 
-Nothing is remembered between two looks but what the stored status holds: the times of earlier transitions, and the generation
-that is finished. So it does not matter who looks, how often, or who was killed in between.
+Nothing is kept between two calls but what the stored status holds: the times of earlier transitions, and the generation that is
+finished. So it does not matter who calls, how often, or what was killed in between.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import ValidationError
 
-from crd.pod_failures import NOT_STARTING, TERMINATED, plain, read_failure, recognise, refused, why_it_waits
+from crd.kubernetes_objects import ModelObject, WorkflowObject
+from crd.pod_failures import (
+    START_FAILURES,
+    TERMINATED,
+    make_failure,
+    read_failure,
+    reason_of_message,
+    start_failure,
+    workflow_failure,
+)
 from crd.status import MAX_MESSAGE, Condition, ConditionType, LastFailure, ModelStatus, ProgressReason, ServiceStatus
 from crd.types import ModelSpec
 from crd.workflow import workflow_name
-from crd.workflow_nodes import REPORT, Run, StepRun, Try, read_run
+from crd.workflow_nodes import REPORT, Attempt, StepRun, WorkflowRun, read_run
 from steps.core.errors import Reason
 from steps.core.receipts import Failure
 from steps.core.text import display_text, format_bytes
@@ -27,33 +36,38 @@ Verdict = tuple[Literal["True", "False", "Unknown"], str, str]  # status, reason
 Verdicts = dict[ConditionType, Verdict]
 _C, _P = ConditionType, ProgressReason
 
-# Condition: the steps that decide it, the last of which makes it true.
+# For each condition the steps that decide it; the last of them makes it true.
 DECIDED_BY: Mapping[ConditionType, tuple[str, ...]] = {
     _C.FETCHED: ("fetch",),
     _C.VERIFIED: ("load",),
     _C.PACKAGED: ("render", "archive"),
-    _C.BUILT: ("build", "cloudbuild"),  # the second one where the first awaits it
+    _C.BUILT: ("build", "cloudbuild"),  # the second one only where the first leaves the image to it
 }
 STOPPED = "Stopped with strategy"  # Argo's message for a Workflow that somebody stopped or terminated
-MANIFEST, WORKFLOW = "manifest", "workflow"  # stand for the step where there was none yet
+NO_WORKFLOW = "The Workflow has not been created yet. The sensor creates it, or else the operator."
+MANIFEST, WORKFLOW = "manifest", "workflow"  # take the place of the step in a failure before the first step
 
 
-def status_of(model: Mapping[str, Any], workflow: Mapping[str, Any] | None, now: str) -> ModelStatus:
-    """The status that a stored Model should have. ``workflow`` is the one of its uid and generation, ``now`` RFC 3339 in UTC.
+def status_of(model: ModelObject, workflow: WorkflowObject | None, now: str) -> ModelStatus:
+    """The status that a stored Model should have.
 
-    A finished generation whose Workflow is gone keeps its status.
+    Args:
+        model: The Model as it is stored.
+        workflow: The Workflow of its uid and generation, None where there is none. A finished generation whose Workflow is gone
+            keeps its status.
+        now: The time of conditions that change now, RFC 3339 in UTC.
     """
     before, generation = stored_status(model), int(model["metadata"]["generation"])
     if workflow is not None:
         return _running(model, _with_known_causes(read_run(workflow), before), before, now)
     if before.finished_generation >= generation:
         return before
-    problem = problem_with(model["spec"])
+    problem = spec_failure(model["spec"])
     return _not_accepted(problem, before, generation, now) if problem else _starting(model, before, now)
 
 
-def stored_status(model: Mapping[str, Any]) -> ModelStatus:
-    """The status as it is stored. Of one that cannot be read, such as an older version's, the finished generation is kept."""
+def stored_status(model: ModelObject) -> ModelStatus:
+    """The status as it is stored; of one that cannot be read, such as another version's, only the finished generation."""
     stored = model.get("status") or {}
     try:
         return ModelStatus.model_validate(stored)
@@ -62,28 +76,29 @@ def stored_status(model: Mapping[str, Any]) -> ModelStatus:
         return ModelStatus(finished_generation=finished if isinstance(finished, int) else 0)
 
 
-def problem_with(spec: Mapping[str, Any]) -> Failure | None:
-    """Why nothing is made of a stored spec, if that is so. The API server's own rules may be older than ours."""
+def spec_failure(spec: Mapping[str, object]) -> Failure | None:
+    """Why a stored spec is not accepted; None where it is. The API server's copy of the CRD may be older than these rules."""
     try:
         builder = ModelSpec.model_validate(spec).builder
     except ValidationError as error:
-        said = (
+        problems = (
             f"{'.'.join(['spec', *map(str, problem['loc'])])}: {problem['msg'].removeprefix('Value error, ')}"
             for problem in error.errors(include_url=False)
         )
-        return plain(Reason.INVALID_MANIFEST, "\n".join(said))
+        return make_failure(Reason.INVALID_MANIFEST, "\n".join(problems))
     if builder and builder not in IN_CLUSTER:
-        return plain(
+        return make_failure(
             Reason.BUILDER_MISSING,
-            f"The builder {builder} needs a program of the machine it runs on. Possible in a cluster: {', '.join(IN_CLUSTER)}.",
-            hint=f"Set `builder: {BuilderKind.PLAN}`, which says how to make the image of the archive, "
+            f"The builder {builder} needs a program that images of steps do not have. "
+            f"Builders that work in a cluster: {', '.join(IN_CLUSTER)}.",
+            hint=f"Set `builder: {BuilderKind.PLAN}`, which describes how to make the image from the archive, "
             "or use `slipway run` on a machine with buildah, podman or docker.",
         )
     return None
 
 
-def unfinished(workflow: Mapping[str, Any]) -> bool:
-    """Whether a Workflow still does something."""
+def unfinished(workflow: WorkflowObject) -> bool:
+    """Whether a Workflow has not ended yet."""
     return not read_run(workflow).ended
 
 
@@ -99,26 +114,31 @@ def _not_accepted(failure: Failure, before: ModelStatus, generation: int, now: s
     )
 
 
-def _starting(model: Mapping[str, Any], before: ModelStatus, now: str) -> ModelStatus:
+def _starting(model: ModelObject, before: ModelStatus, now: str) -> ModelStatus:
     generation = int(model["metadata"]["generation"])
     name = workflow_name(model["metadata"]["uid"], generation)
     return ModelStatus(
         observed_generation=generation,
         finished_generation=min(before.finished_generation, generation - 1),
         workflow=name,
-        conditions=_stamped(_progress((), 0, "The Workflow is not there yet."), before, generation, now),
+        conditions=_stamped(
+            _progress((), 0, NO_WORKFLOW),
+            before,
+            generation,
+            now,
+        ),
     )
 
 
-def _running(model: Mapping[str, Any], run: Run, before: ModelStatus, now: str) -> ModelStatus:
+def _running(model: ModelObject, run: WorkflowRun, before: ModelStatus, now: str) -> ModelStatus:
     generation = int(model["metadata"]["generation"])
     services = run.services or [each for each in model["spec"].get("services", []) if each != AUTO]
     failed = _failure_of(run)
-    verdicts = _progress(run.steps, len(services), _doing(run), ended=run.ended)
+    verdicts = _progress(run.steps, len(services), _current_work(run), ended=run.ended)
     if run.ended:
         del verdicts[_C.RECONCILING]
     if run.succeeded:
-        verdicts[_C.READY] = ("True", _P.SUCCEEDED, "Every service answers as the model itself does.")
+        verdicts[_C.READY] = ("True", _P.SUCCEEDED, "Every service gives the same answers as the model itself.")
     elif failed:
         step, failure, _ = failed
         verdicts[_C.READY] = ("False", failure.reason, f"{step}: {failure.message}")
@@ -139,27 +159,29 @@ def _running(model: Mapping[str, Any], run: Run, before: ModelStatus, now: str) 
     )
 
 
-def _with_known_causes(run: Run, before: ModelStatus) -> Run:
-    """The run, with the reason why a pod did not start in place of the deadline that ended the wait.
+def _with_known_causes(run: WorkflowRun, before: ModelStatus) -> WorkflowRun:
+    """The run, with the reason why a pod did not start in place of the deadline that ended it.
 
-    Argo keeps a node's last message only. What the pod waited for until then stands in the stored status; a step that had
-    started after all ends on SIGTERM, and has taken too long.
+    Argo keeps a node's last message only. Why the pod had not started until then is in the stored status. A step that did start
+    in the end is stopped by SIGTERM, and has taken too long.
     """
     known = before.last_failure
-    if known is None or known.reason not in NOT_STARTING or before.workflow != run.name:
+    if known is None or known.reason not in START_FAILURES or before.workflow != run.name:
         return run
     cause = known.message
 
-    def named(attempt: Try) -> Try:
-        waited = recognise(attempt.message) is Reason.DEADLINE_EXCEEDED and attempt.exit_code != TERMINATED
+    def with_cause(attempt: Attempt) -> Attempt:
+        waited = reason_of_message(attempt.message) is Reason.DEADLINE_EXCEEDED and attempt.exit_code != TERMINATED
         return replace(attempt, message=cause) if waited else attempt
 
-    steps = (replace(step, tries=tuple(map(named, step.tries))) if step.name == known.step else step for step in run.steps)
+    steps = (
+        replace(step, attempts=tuple(map(with_cause, step.attempts))) if step.name == known.step else step for step in run.steps
+    )
     return replace(run, steps=tuple(steps))
 
 
-def _progress(steps: Sequence[StepRun], services: int, doing: str, *, ended: bool = False) -> Verdicts:
-    """All conditions of a run that has not failed as a whole."""
+def _progress(steps: Sequence[StepRun], services: int, work: str, *, ended: bool = False) -> Verdicts:
+    """The conditions of a run that has not failed."""
     reason = _P.RUNNING if steps else _P.STARTING
     verdicts: Verdicts = {_C.ACCEPTED: ("True", _P.ACCEPTED, "The spec is valid.")}
     awaits = any(step.outputs.get("awaits") for step in steps)
@@ -167,28 +189,30 @@ def _progress(steps: Sequence[StepRun], services: int, doing: str, *, ended: boo
         names = every if awaits or condition is not _C.BUILT else every[:1]
         expected = max(services, 1) if condition in (_C.PACKAGED, _C.BUILT) else 1
         verdicts[condition] = _verdict(names, [step for step in steps if step.step in names], expected, ended)
-    verdicts[_C.READY] = ("False", reason, doing)
-    verdicts[_C.RECONCILING] = ("True", reason, doing)
+    verdicts[_C.READY] = ("False", reason, work)
+    verdicts[_C.RECONCILING] = ("True", reason, work)
     return verdicts
 
 
 def _verdict(names: tuple[str, ...], steps: Sequence[StepRun], expected: int, ended: bool) -> Verdict:
     for step in steps:
-        if (attempt := step.last_failed_try) and (ended or step.phase in ("Failed", "Error")):
+        if (attempt := step.last_failed_attempt) and (ended or step.phase in ("Failed", "Error")):
             failure = read_failure(attempt)
             return ("False", failure.reason, f"{step.name}: {failure.message}")
     done = [step for step in steps if step.step == names[-1] and step.succeeded]
     if len(done) >= expected:
-        return WORDS[names[-1]](done)
-    if ended or not steps:
-        return ("False" if ended else "Unknown", _P.NOT_REACHED, f"{names[0]} has not begun.")
-    of = f": {len(done)} of {expected} services are done" if expected > 1 else ""
-    return ("Unknown", _P.RUNNING, f"{names[-1]} is not done yet{of}.")
+        return DONE_VERDICTS[names[-1]](done)
+    if ended:
+        return ("False", _P.NOT_REACHED, f"The step {names[0]} was not reached.")
+    if not steps:
+        return ("Unknown", _P.NOT_REACHED, f"The step {names[0]} has not started yet.")
+    finished = f": {len(done)} of {expected} services are done" if expected > 1 else ""
+    return ("Unknown", _P.RUNNING, f"The step {names[-1]} has not finished yet{finished}.")
 
 
 def _fetched(steps: Sequence[StepRun]) -> Verdict:
     outputs = steps[0].outputs
-    what = f"{outputs.get('files')} files, {format_bytes(int(outputs.get('bytes', 0)))}"
+    what = f"Fetched {outputs.get('files')} files, {format_bytes(int(outputs.get('bytes', 0)))}"
     commit = f", at commit {outputs['revision']}" if outputs.get("revision") else ""
     return ("True", _P.SUCCEEDED, f"{what}{commit}.")
 
@@ -198,21 +222,21 @@ def _verified(steps: Sequence[StepRun]) -> Verdict:
     return (
         "True",
         _P.SUCCEEDED,
-        f"Every byte is the one that was fetched; {outputs.get('architecture')} was loaded and asked.",
+        f"Every file is as it was fetched; {outputs.get('architecture')} was loaded and answered its test requests.",
     )
 
 
 def _packaged(steps: Sequence[StepRun]) -> Verdict:
-    return ("True", _P.SUCCEEDED, f"Archives in the store: {len(steps)}.")
+    return ("True", _P.SUCCEEDED, f"The store has an archive for every service ({len(steps)}).")
 
 
 def _built(steps: Sequence[StepRun]) -> Verdict:
     if all(step.outputs.get("image_digest") for step in steps):
-        return ("True", _P.SUCCEEDED, f"Images: {len(steps)}.")
-    return ("False", _P.PLANNED, "The builder plan makes no image; its plan says how to make one.")
+        return ("True", _P.SUCCEEDED, f"There is an image for every service ({len(steps)}).")
+    return ("False", _P.PLANNED, "This builder makes no image. Its plan in the store describes how to make one.")
 
 
-WORDS: Mapping[str, Callable[[Sequence[StepRun]], Verdict]] = {
+DONE_VERDICTS: Mapping[str, Callable[[Sequence[StepRun]], Verdict]] = {
     "fetch": _fetched,
     "load": _verified,
     "archive": _packaged,
@@ -221,33 +245,33 @@ WORDS: Mapping[str, Callable[[Sequence[StepRun]], Verdict]] = {
 }
 
 
-def _failure_of(run: Run) -> tuple[str, Failure, str] | None:
-    """Step, failure and time of what went wrong: first what will not be mended, else what is being tried again."""
+def _failure_of(run: WorkflowRun) -> tuple[str, Failure, str] | None:
+    """Step, failure and time of what went wrong: first what is final, else what is being tried again or cannot start."""
     for step in run.failed_steps:
-        assert step.last_failed_try, "it has failed"
-        failure = read_failure(step.last_failed_try)
+        assert step.last_failed_attempt, "it has failed"
+        failure = read_failure(step.last_failed_attempt)
         if run.message.startswith(STOPPED) and failure.reason is Reason.POD_LOST:
-            failure = plain(Reason.TERMINATED, run.message)
-        return step.name, failure, step.last_failed_try.finished
+            failure = make_failure(Reason.TERMINATED, run.message)
+        return step.name, failure, step.last_failed_attempt.finished
     if run.ended and not run.succeeded:
-        return WORKFLOW, refused(run.message), run.finished
-    again = [(attempt.finished, step.name, attempt) for step in run.steps if (attempt := step.last_failed_try)]
+        return WORKFLOW, workflow_failure(run.message), run.finished
+    again = [(attempt.finished, step.name, attempt) for step in run.steps if (attempt := step.last_failed_attempt)]
     if again:
         time, name, attempt = max(again, key=lambda each: each[:2])
         return name, read_failure(attempt), time
     for step in run.steps:
-        for attempt in step.tries:
-            if waiting := why_it_waits(attempt):
+        for attempt in step.attempts:
+            if waiting := start_failure(attempt):
                 return step.name, waiting, attempt.started
     return None
 
 
-def _doing(run: Run) -> str:
-    """What a run is at, in a sentence that stays the same until another step begins."""
+def _current_work(run: WorkflowRun) -> str:
+    """What a run is doing, in a sentence that stays the same until another step starts."""
     names = [step.name for step in run.steps if step.phase in ("Running", "Pending")]
     if names:
-        return f"Running: {', '.join(names)}."
-    return run.message or ("The next step is about to start." if run.steps else "The Workflow waits for its turn.")
+        return f"Steps that are running: {', '.join(names)}."
+    return run.message or ("The next step is starting." if run.steps else "The Workflow is waiting to start.")
 
 
 def _service(task: str, outputs: Mapping[str, Mapping[str, str]]) -> ServiceStatus:

@@ -1,26 +1,26 @@
-"""What a failed pod means: its message, read.
+"""What a failed pod means: its message, as a reason with a hint.
 
-A step says why it fails as one JSON line in its termination log (``steps.command.main.tell``). Argo 3.7 hands it on as the
-node's message: ``main: Error (exit code 10): {"reason":…}``. A pod that could not say anything has a message of Argo or of the
-kubelet, which is recognised here; the texts were taken from Argo 3.7.15 on Kubernetes 1.34.
+A step reports why it fails as one JSON line in its termination log (``steps.command``). Argo 3.7 passes it on as the message of
+the pod's node: ``main: Error (exit code 10): {"reason":…}``. A pod that could not report anything has a message of Argo or of
+the kubelet, which is recognised here; the texts are those of Argo 3.7.15 on Kubernetes 1.34.
 """
 
 from __future__ import annotations
 
 import json
 
-from crd.workflow_nodes import Try
+from crd.workflow_nodes import Attempt
 from steps.core.errors import Reason
 from steps.core.receipts import Failure
 
-# In order: the first text that the message holds decides.
-SIGNS: tuple[tuple[Reason, tuple[str, ...]], ...] = (
+# Texts in messages of Argo and of the kubelet, with the reason that they stand for. The first text that a message has decides.
+MESSAGE_REASONS: tuple[tuple[Reason, tuple[str, ...]], ...] = (
     # Before the deadline: a pull may fail because a deadline of its own has passed.
     (Reason.IMAGE_UNAVAILABLE, ("ImagePullBackOff", "ErrImagePull", "ErrImageNeverPull", "InvalidImageName")),
     (Reason.OUT_OF_MEMORY, ("OOMKilled",)),
     (Reason.TERMINATED, ("shutdown with strategy", "Stopped with strategy")),
     (Reason.DEADLINE_EXCEEDED, ("deadline",)),
-    # Before the disk: of a node that ran out of it any pod may be the victim.
+    # Before the disk: when a node runs out of disk, any pod on it may be evicted.
     (
         Reason.POD_LOST,
         ("The node was low on resource", "pod deleted", "evicted", "Evicted", "preempt", "Preempt", "node shutdown"),
@@ -28,48 +28,48 @@ SIGNS: tuple[tuple[Reason, tuple[str, ...]], ...] = (
     (Reason.DISK_FULL, ("ephemeral local storage", "local ephemeral storage", "Usage of EmptyDir volume")),
     (Reason.POD_REFUSED, ("CreateContainerConfigError", "CreateContainerError", "RunContainerError", "is forbidden")),
 )
-# What keeps a pod from starting although the kubelet goes on trying: a person should know before the deadline does.
-NOT_STARTING = frozenset({Reason.IMAGE_UNAVAILABLE, Reason.POD_REFUSED})
+# What keeps a pod from starting although the kubelet goes on trying: reported at once, not only when the deadline has passed.
+START_FAILURES = frozenset({Reason.IMAGE_UNAVAILABLE, Reason.POD_REFUSED})
 PULL_ERROR = "ErrImagePull: "
-KILLED, TERMINATED = "137", "143"
-# Where a reason's own hint speaks of a command, and a run in the cluster has another one.
-HINTS = {Reason.TERMINATED: "`slipway retry NAME` lets it go on where it stopped."}
+KILLED, TERMINATED = "137", "143"  # exit codes after SIGKILL and SIGTERM
+# Where a reason's own hint is about a command on this machine, and a run in the cluster has another one.
+HINTS = {Reason.TERMINATED: "`slipway retry NAME` continues the run where it stopped."}
 
 
-def read_failure(attempt: Try) -> Failure:
-    """Why this try failed, in the step's own words if it had any."""
-    said = _own_words(attempt.message)
-    if said is not None:
-        return said
-    reason = recognise(attempt.message)
+def read_failure(attempt: Attempt) -> Failure:
+    """Why this attempt failed: what the step itself reported, else what the message or the exit code means."""
+    reported = _reported_failure(attempt.message)
+    if reported is not None:
+        return reported
+    reason = reason_of_message(attempt.message)
     if reason is None:
         reason = {KILLED: Reason.POD_LOST, TERMINATED: Reason.TERMINATED}.get(attempt.exit_code, Reason.INTERNAL_ERROR)
-    return plain(reason, attempt.message or "The pod failed, and nobody says why.")
+    return make_failure(reason, attempt.message or "The pod failed, and neither Kubernetes nor Argo reports why.")
 
 
-def why_it_waits(attempt: Try) -> Failure | None:
-    """The failure of a pod that cannot start; None where it merely takes its time."""
-    reason = recognise(attempt.message) if attempt.phase == "Pending" else None
-    if reason not in NOT_STARTING:
+def start_failure(attempt: Attempt) -> Failure | None:
+    """Why a pod cannot start; None where it is only slow, or has started."""
+    reason = reason_of_message(attempt.message) if attempt.phase == "Pending" else None
+    if reason not in START_FAILURES:
         return None
-    # The kubelet turns between the error and the pause before the next try; the error is in both.
+    # The kubelet alternates between the error and the pause before the next try; the error is in both.
     message = PULL_ERROR + attempt.message.rpartition(PULL_ERROR)[2] if PULL_ERROR in attempt.message else attempt.message
-    return plain(reason, message, retryable=True)
+    return make_failure(reason, message, retryable=True)
 
 
-def refused(message: str) -> Failure:
-    """The failure of a Workflow that ended before it had a pod."""
-    reason = recognise(message) or Reason.WORKFLOW_REFUSED
-    return plain(reason, message or "The Workflow ended before its first step, and does not say why.")
+def workflow_failure(message: str) -> Failure:
+    """The failure of a Workflow that ended before it had a pod; ``message`` is the Workflow's own."""
+    reason = reason_of_message(message) or Reason.WORKFLOW_REFUSED
+    return make_failure(reason, message or "The Workflow ended before its first step, and Argo does not report why.")
 
 
-def recognise(message: str) -> Reason | None:
-    """The reason behind a text of Argo or the kubelet."""
-    return next((reason for reason, signs in SIGNS if any(sign in message for sign in signs)), None)
+def reason_of_message(message: str) -> Reason | None:
+    """The reason that a message of Argo or of the kubelet stands for; None for a message that is not known here."""
+    return next((reason for reason, texts in MESSAGE_REASONS if any(text in message for text in texts)), None)
 
 
-def plain(reason: Reason, message: str, *, hint: str = "", retryable: bool | None = None) -> Failure:
-    """A failure that no step has put into words."""
+def make_failure(reason: Reason, message: str, *, hint: str = "", retryable: bool | None = None) -> Failure:
+    """A failure that no step has reported. Hint and ``retryable`` are those of the reason where they are not given."""
     return Failure(
         reason=reason,
         message=message,
@@ -78,9 +78,10 @@ def plain(reason: Reason, message: str, *, hint: str = "", retryable: bool | Non
     )
 
 
-def _own_words(message: str) -> Failure | None:
+def _reported_failure(message: str) -> Failure | None:
+    """The failure that a step reported, None where the message has none."""
     try:
         value, _ = json.JSONDecoder().raw_decode(message[message.index("{") :])
         return Failure.model_validate(value)
-    except (ValueError, RecursionError):  # no JSON, half of one, or one of somebody else
+    except (ValueError, RecursionError):  # not JSON, cut off, or JSON of something else
         return None

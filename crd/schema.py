@@ -1,4 +1,4 @@
-"""The CustomResourceDefinition ``models.slipway.dev``, made from the types of ``crd.types`` and ``crd.status``.
+"""The CustomResourceDefinition ``models.slipway.dev``, made from the types in ``crd.types`` and ``crd.status``.
 
 ``python -m crd.schema`` writes ``crd/bases/``; a test compares what is checked in with what this makes. The types give a
 structural schema (https://kubernetes.io/docs/tasks/extend-kubernetes/custom-resources/custom-resource-definitions/); what
@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TypedDict, cast
 
 import yaml
 
+from crd.kubernetes_objects import ObjectMetadata
 from crd.status import ModelStatus
 from crd.types import (
     API_VERSION,
@@ -34,7 +35,99 @@ FOLDER = Path(__file__).parent / "bases"
 FILE = f"{GROUP}_{PLURAL}.yaml"
 HEADER = "# Made by `make manifests`; change the Python it comes from instead.\n"
 
-Schema = dict[str, Any]
+
+class Rule(TypedDict, total=False):
+    rule: str
+    message: str
+    reason: str
+    fieldPath: str
+
+
+# A structural schema, and what of a JSON schema of pydantic becomes one.
+Schema = TypedDict(
+    "Schema",
+    {
+        "$ref": str,
+        "$defs": dict[str, "Schema"],
+        "anyOf": list["Schema"],
+        "type": str,
+        "format": str,
+        "description": str,
+        "nullable": bool,
+        "default": object,
+        "enum": list[str],
+        "required": list[str],
+        "properties": dict[str, "Schema"],
+        "items": "Schema",
+        "pattern": str,
+        "minLength": int,
+        "maxLength": int,
+        "minItems": int,
+        "maxItems": int,
+        "minimum": int,
+        "x-kubernetes-validations": list[Rule],
+        "x-kubernetes-list-type": str,
+        "x-kubernetes-list-map-keys": list[str],
+    },
+    total=False,
+)
+
+
+class PrinterColumn(TypedDict, total=False):
+    """A column of ``kubectl get models``."""
+
+    name: str
+    type: str
+    jsonPath: str
+    priority: int
+
+
+class VersionSchema(TypedDict):
+    """The schema of a version."""
+
+    openAPIV3Schema: Schema
+
+
+class Version(TypedDict):
+    """A version of the resource."""
+
+    name: str
+    served: bool
+    storage: bool
+    schema: VersionSchema
+    subresources: dict[str, dict[str, str]]
+    additionalPrinterColumns: list[PrinterColumn]
+
+
+class Names(TypedDict):
+    """How the resource is called."""
+
+    kind: str
+    listKind: str
+    plural: str
+    singular: str
+    shortNames: list[str]
+    categories: list[str]
+
+
+class DefinitionSpec(TypedDict):
+    """``spec`` of the definition."""
+
+    group: str
+    names: Names
+    scope: str
+    versions: list[Version]
+
+
+class Definition(TypedDict):
+    """A CustomResourceDefinition, as a manifest."""
+
+    apiVersion: str
+    kind: str
+    metadata: ObjectMetadata
+    spec: DefinitionSpec
+
+
 LABELS = {"app.kubernetes.io/part-of": "slipway"}
 KEPT = ("type", "format", "enum", "pattern", "default", "minimum", "minLength", "maxLength", "minItems", "maxItems", "required")
 COLUMNS = (  # name, type, path in the object, priority (1: only with -o wide)
@@ -48,8 +141,8 @@ COLUMNS = (  # name, type, path in the object, priority (1: only with -o wide)
 )
 
 
-def definition() -> dict[str, Any]:
-    """The CustomResourceDefinition."""
+def definition() -> Definition:
+    """The CustomResourceDefinition, as a manifest."""
     return {
         "apiVersion": "apiextensions.k8s.io/v1",
         "kind": "CustomResourceDefinition",
@@ -72,14 +165,16 @@ def definition() -> dict[str, Any]:
                     "storage": True,
                     "schema": {"openAPIV3Schema": _model()},
                     "subresources": {"status": {}},
-                    "additionalPrinterColumns": [
-                        {"name": name, "type": type_, "jsonPath": path} | ({"priority": priority} if priority else {})
-                        for name, type_, path, priority in COLUMNS
-                    ],
+                    "additionalPrinterColumns": [_column(*column) for column in COLUMNS],
                 }
             ],
         },
     }
+
+
+def _column(name: str, type_: str, path: str, priority: int) -> PrinterColumn:
+    column: PrinterColumn = {"name": name, "type": type_, "jsonPath": path}
+    return {**column, "priority": priority} if priority else column
 
 
 def _model() -> Schema:
@@ -106,13 +201,13 @@ def _model() -> Schema:
 
 
 def _spec() -> Schema:
-    schema = structural(ModelSpec.model_json_schema())
+    schema = structural(cast(Schema, ModelSpec.model_json_schema()))
     fields = schema["properties"]
     for name in ("framework", "sourceKind", "source"):
         fields[name]["x-kubernetes-validations"] = [
             _rule(
                 "self == oldSelf",
-                f"{name} cannot be changed: delete this Model and make it anew, or make another one beside it",
+                f"{name} cannot be changed: delete this Model and create it again, or create another Model beside it",
                 reason="FieldValueForbidden",
             )
         ]
@@ -150,19 +245,20 @@ def _spec() -> Schema:
 
 
 def _status() -> Schema:
-    schema = structural(ModelStatus.model_json_schema(), defaults=False)
+    schema = structural(cast(Schema, ModelStatus.model_json_schema()), defaults=False)
     for name, key in (("conditions", "type"), ("services", "task")):
-        schema["properties"][name] |= {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": [key]}
+        field = schema["properties"][name]
+        field["x-kubernetes-list-type"], field["x-kubernetes-list-map-keys"] = "map", [key]
     return schema
 
 
 def structural(schema: Schema, *, defaults: bool = True) -> Schema:
-    """Pydantic's JSON schema as a structural one: references written out, no titles.
+    """Turn pydantic's JSON schema into a structural one: references written out, no titles.
 
-    Without ``defaults`` the API server adds nothing to what was written, and ``null`` is ``nullable``: so it is for the status,
-    which one writer owns and people read.
+    Without ``defaults`` the API server adds nothing to what was written, and ``null`` is ``nullable``. That is for the status,
+    which has one writer.
     """
-    definitions: Mapping[str, Schema] = schema.get("$defs", {})
+    definitions = schema.get("$defs", {})
 
     def convert(node: Schema) -> Schema:
         reference = node.get("$ref")
@@ -174,8 +270,12 @@ def structural(schema: Schema, *, defaults: bool = True) -> Schema:
         if "anyOf" in node:
             [wanted] = [part for part in node["anyOf"] if part != {"type": "null"}]
             # What is neither nullable nor has a default, the API server takes away if it is null: null is absent.
-            return convert(wanted) | made | ({} if defaults else {"nullable": True})
-        made |= {key: node[key] for key in KEPT if key in node and (defaults or key != "default")}
+            alternative: Schema = {**convert(wanted), **made}
+            if not defaults:
+                alternative["nullable"] = True
+            return alternative
+        kept = {key: value for key, value in node.items() if key in KEPT and (defaults or key != "default")}
+        made = {**made, **cast(Schema, kept)}
         if node["type"] == "integer":
             made["format"] = "int64"
         if "items" in node:
@@ -187,9 +287,9 @@ def structural(schema: Schema, *, defaults: bool = True) -> Schema:
     return convert(schema)
 
 
-def _rule(rule: str, message: str, *, reason: str = "FieldValueInvalid", field: str | None = None) -> dict[str, str]:
-    place = {"fieldPath": field} if field else {}
-    return {"rule": rule, "message": message, "reason": reason, **place}
+def _rule(rule: str, message: str, *, reason: str = "FieldValueInvalid", field: str | None = None) -> Rule:
+    made: Rule = {"rule": rule, "message": message, "reason": reason}
+    return {**made, "fieldPath": field} if field else made
 
 
 def _literal(pattern: str) -> str:
@@ -198,7 +298,7 @@ def _literal(pattern: str) -> str:
 
 
 def render() -> Mapping[str, str]:
-    """The text of every file in ``bases/``: the CRD, and what lets ``kubectl apply -k`` take it from elsewhere."""
+    """The text of each file in ``bases/``, by name: the CRD, and a kustomization that other kustomizations can refer to."""
     kustomization = {"apiVersion": "kustomize.config.k8s.io/v1beta1", "kind": "Kustomization", "resources": [FILE]}
     documents = {FILE: definition(), "kustomization.yaml": kustomization}
     return {
@@ -207,13 +307,15 @@ def render() -> Mapping[str, str]:
 
 
 class _Plain(yaml.SafeDumper):
-    """Without anchors: lists that are equal by chance are written out."""
+    """Writes equal lists out, without anchors."""
 
-    def ignore_aliases(self, data: Any) -> bool:
+    def ignore_aliases(self, data: object) -> bool:
+        """Whether to write ``data`` without an anchor: always."""
         return True
 
 
 def write() -> None:
+    """Write the files of ``bases/``."""
     FOLDER.mkdir(exist_ok=True)
     for name, text in render().items():
         (FOLDER / name).write_text(text)

@@ -1,8 +1,8 @@
-"""The status of a ``Model``: what the operator writes, and nobody else.
+"""The status of a ``Model``, which only the operator writes.
 
 Conditions follow kstatus (https://github.com/kubernetes-sigs/cli-utils/blob/master/pkg/kstatus/README.md): ``Reconciling`` and
-``Stalled`` are there only while they are true. A condition's reason is a ``Reason`` of ``steps.core.errors`` or one of
-``Progress``.
+``Stalled`` are there only while they are true. A condition's reason is a ``Reason`` of ``steps.core.errors`` or a
+``ProgressReason``. The descriptions of classes and fields are what ``kubectl explain model.status`` displays.
 """
 
 from __future__ import annotations
@@ -13,7 +13,9 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
-MAX_MESSAGE = 1024
+from steps.tasks.table import MAX_SERVICES
+
+MAX_MESSAGE = 1024  # characters
 MAX_DIGEST = 71  # sha256: and 64 hex digits
 
 
@@ -31,7 +33,7 @@ class ConditionType(StrEnum):
 
 
 class ProgressReason(StrEnum):
-    """Why a condition is what it is, where nothing has failed."""
+    """The reason of a condition where nothing has failed."""
 
     ACCEPTED = "Accepted"
     STARTING = "Starting"
@@ -42,54 +44,60 @@ class ProgressReason(StrEnum):
 
 
 class _Part(BaseModel):
+    """A part of the status: field names in camelCase, nothing unknown."""
+
     model_config = ConfigDict(frozen=True, extra="forbid", alias_generator=to_camel, populate_by_name=True)
 
 
 class Condition(_Part):
-    """One condition, as Kubernetes writes them (metav1.Condition)."""
+    """One condition, in the form of meta/v1 Condition."""
 
-    type: str = Field(max_length=64)
-    status: Literal["True", "False", "Unknown"]
-    reason: str = Field(max_length=64, pattern=r"^[A-Za-z][A-Za-z0-9]*$")
-    message: str = Field("", max_length=MAX_MESSAGE)
-    observed_generation: int = Field(0, ge=0)
-    last_transition_time: str = Field(max_length=32, description="RFC 3339, UTC")
+    type: str = Field(max_length=64, description="What the condition is about.")
+    status: Literal["True", "False", "Unknown"] = Field(description="Whether the condition holds.")
+    reason: str = Field(
+        max_length=64, pattern=r"^[A-Za-z][A-Za-z0-9]*$", description="Why the condition has this status, as one word."
+    )
+    message: str = Field("", max_length=MAX_MESSAGE, description="Why the condition has this status, as a sentence.")
+    observed_generation: int = Field(0, ge=0, description="Generation that the condition is about.")
+    last_transition_time: str = Field(max_length=32, description="When the condition's status last changed (RFC 3339, in UTC).")
 
 
 class ServiceStatus(_Part):
-    """What was made for one task."""
+    """The results of one service."""
 
-    task: str = Field(max_length=64)
+    task: str = Field(max_length=64, description="Hugging Face task name of the service.")
     archive: str = Field("", max_length=512, description="Key of the archive in the store.")
-    archive_digest: str = Field("", max_length=MAX_DIGEST)
-    image: str = Field("", max_length=512)
-    image_digest: str = Field("", max_length=MAX_DIGEST, description="Empty where the image was only planned.")
-    latency_ms: int = Field(0, ge=0, description="Median of the smoke test's warm requests.")
+    archive_digest: str = Field("", max_length=MAX_DIGEST, description="Digest of the archive.")
+    image: str = Field("", max_length=512, description="Name and tag of the image.")
+    image_digest: str = Field("", max_length=MAX_DIGEST, description="Digest of the image; empty where the builder makes none.")
+    latency_ms: int = Field(0, ge=0, description="Median time of the smoke test's requests after the first, in ms.")
 
 
 class LastFailure(_Part):
-    """The failure that ended the last run, or a step's try that is being repeated."""
+    """The failure that ended the last run, or an attempt of a step that is being repeated."""
 
-    step: str = Field(max_length=128)
-    reason: str = Field(max_length=64)
-    message: str = Field("", max_length=MAX_MESSAGE)
-    hint: str = Field("", max_length=MAX_MESSAGE)
+    step: str = Field(max_length=128, description="Step that failed.")
+    reason: str = Field(max_length=64, description="Why it failed, as one word.")
+    message: str = Field("", max_length=MAX_MESSAGE, description="Why it failed, as a sentence.")
+    hint: str = Field("", max_length=MAX_MESSAGE, description="What to do about it.")
     retryable: bool = Field(False, description="Whether the same run may succeed later.")
-    time: str = Field("", max_length=32)
+    time: str = Field("", max_length=32, description="When it failed (RFC 3339, in UTC).")
 
 
 class ModelStatus(_Part):
-    """What became of the wish. ``finished_generation`` is what keeps a finished Model from being run again."""
+    """Observed state of the Model."""
 
     observed_generation: int = Field(0, ge=0, description="Generation that this status is about.")
-    finished_generation: int = Field(0, ge=0, description="Newest generation whose run has ended; it is never run again.")
+    finished_generation: int = Field(0, ge=0, description="Newest generation whose run has ended. It is not run again.")
     workflow: str = Field("", max_length=63, description="Name of the run's Workflow.")
     revision: str = Field("", max_length=64, description="Commit that was fetched.")
-    set_digest: str = Field("", max_length=MAX_DIGEST, description="Digest over the list of the model's files.")
+    set_digest: str = Field("", max_length=MAX_DIGEST, description="Digest of the list of the model's files.")
     report: str = Field("", max_length=512, description="Key of the report in the store.")
-    services: tuple[ServiceStatus, ...] = Field((), max_length=8)
-    conditions: tuple[Condition, ...] = Field((), max_length=16)
-    last_failure: LastFailure | None = None
+    services: tuple[ServiceStatus, ...] = Field((), max_length=MAX_SERVICES, description="Results of each service.")
+    conditions: tuple[Condition, ...] = Field((), max_length=16, description="What is done, and what is not.")
+    last_failure: LastFailure | None = Field(
+        None, description="Failure that ended the last run, or an attempt of a step that is being repeated."
+    )
 
 
 def status_patch(status: ModelStatus) -> dict[str, object]:

@@ -1,14 +1,14 @@
 """The ``Model`` resource, ``slipway.dev/v1alpha1``: the source of truth for its spec.
 
 The same types read a ``model.yaml`` on a laptop and become the CRD's schema (``crd.schema``): both give every object the same
-verdict, so nothing here may depend on where it runs. The fields ``framework``, ``name``, ``services``,
-``sourceKind`` and ``source`` are those that Dyff's ``Model`` had; the rest is optional.
+verdict, so nothing here may depend on where it runs. The fields ``framework``, ``name``, ``services``, ``sourceKind`` and
+``source`` are those that Dyff's ``Model`` had; the rest is optional. The descriptions are what ``kubectl explain`` displays.
 """
 
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationInfo, field_validator, model_validator
 from pydantic.alias_generators import to_camel
@@ -28,8 +28,8 @@ PLURAL = "models"
 MAX_PATTERNS = 32
 
 # Read alike by Python, by Rust (pydantic) and by RE2 (the API server). No text that travels to a Workflow holds a brace:
-# Argo replaces {{…}} in it. The address is what `steps.net.urls` parses, less what only a place can decide, such as
-# whether plain http may be used.
+# Argo replaces {{…}} in it. The address is what `steps.net.urls` parses, without what depends on where it is used, such as
+# whether plain http is allowed.
 _CHARACTER = r"[A-Za-z0-9._~!&'()*+,;=:@-]"
 _ESCAPE = r"%[0-9A-Fa-f]{2}"
 SOURCE_URL = (
@@ -43,19 +43,21 @@ SOURCE_URL_RULE = (
 )
 UPLOAD_PATH = r"^([^\x00-\x1f\x7f-\x9f{}-][^\x00-\x1f\x7f-\x9f{}]*)?$"
 UPLOAD_PATH_RULE = f"write a folder, {bucket_addresses()}, with no control character, no brace and no dash in front"
-AUTO_ALONE = "write auto alone: it means the tasks that the model is made for"
+AUTO_ALONE = "write auto alone: it stands for all tasks that the model was trained for"
 SOURCE_MISSING = "source is required with sourceKind git_lfs"
 
 Pattern = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=r"^[A-Za-z0-9._*?\[\]!/=+@-]+$")]
 
 
 class _Resource(BaseModel):
+    """A part of the resource: field names in camelCase, nothing unknown, null is absent."""
+
     model_config = ConfigDict(frozen=True, extra="forbid", alias_generator=to_camel)
 
     @model_validator(mode="before")
     @classmethod
-    def _null_is_absent(cls, value: Any) -> Any:
-        """``revision:`` with nothing behind it is null in YAML. The API server takes the default for it, where there is one."""
+    def _null_is_absent(cls, value: object) -> object:
+        """Remove optional fields that are null, as the API server does: ``revision:`` without a value is null in YAML."""
         if not isinstance(value, dict):
             return value
         optional = {field.alias or name for name, field in cls.model_fields.items() if not field.is_required()}
@@ -72,29 +74,38 @@ class Metadata(_Resource):
 
 
 class ModelSpec(_Resource):
-    """What is wanted: a model, where it comes from, and the services to make of it."""
+    """Desired state: a model, where it comes from, and the services to make from it."""
 
-    framework: Framework = Field(DEFAULT_FRAMEWORK, description="Library that the model is made with.")
-    name: str = Field("", max_length=96, pattern=r"^[^\x00-\x1f\x7f-\x9f]*$", description="Name that people know the model by.")
+    framework: Framework = Field(DEFAULT_FRAMEWORK, description="Library that loads the model.")
+    name: str = Field("", max_length=96, pattern=r"^[^\x00-\x1f\x7f-\x9f]*$", description="Title of the model, for people.")
     services: tuple[str, ...] = Field(
         min_length=1,
         max_length=MAX_SERVICES,
-        description="Hugging Face task names, one package and one image each; or auto alone: what the model is made for.",
+        description="Hugging Face task names, each a package and an image; or auto alone: all that the model was trained for.",
     )
-    source_kind: SourceKind = Field(description="How the model is fetched.")
+    source_kind: SourceKind = Field(description="Kind of source that the model is fetched from.")
     source: str = Field(
-        "", max_length=2048, description="Address of the repository, or for upload the folder or bucket prefix."
+        "", max_length=2048, description="Address of the repository; for upload the folder or the prefix in a bucket."
     )
     revision: str = Field(
         "",
         max_length=200,
         pattern=r"^([A-Za-z0-9_][A-Za-z0-9._/+@=-]*)?$",
-        description="Branch, tag or commit; the default branch when absent.",
+        description="Branch, tag or commit. When absent, the default branch.",
     )
-    include: tuple[Pattern, ...] = Field((), max_length=MAX_PATTERNS, description="Files to take beside the usual choice.")
-    exclude: tuple[Pattern, ...] = Field((), max_length=MAX_PATTERNS, description="Files to leave out.")
-    expected_set_digest: str = Field("", max_length=64, pattern=r"^([0-9a-f]{64})?$", description="Refuse any other content.")
-    builder: BuilderKind | None = Field(None, description="What makes the image; when absent, what the installation chose.")
+    include: tuple[Pattern, ...] = Field(
+        (), max_length=MAX_PATTERNS, description="Patterns of files to fetch besides those chosen by default."
+    )
+    exclude: tuple[Pattern, ...] = Field((), max_length=MAX_PATTERNS, description="Patterns of files to leave out.")
+    expected_set_digest: str = Field(
+        "",
+        max_length=64,
+        pattern=r"^([0-9a-f]{64})?$",
+        description="Set digest that the files must have. Any other content is refused.",
+    )
+    builder: BuilderKind | None = Field(
+        None, description="Builder that makes the image. When absent, the one that the installation's settings name."
+    )
 
     @field_validator("services")
     @classmethod
@@ -110,12 +121,12 @@ class ModelSpec(_Resource):
             except SlipwayError as error:
                 raise ValueError(f"{error.message} {error.hint}") from None
         if len(set(names)) != len(names):
-            raise ValueError("a task stands twice; each service is made once")
+            raise ValueError("a task is named twice; each service is made once")
         return tuple(names)
 
     @field_validator("source")
     @classmethod
-    def _an_address(cls, source: str, info: ValidationInfo) -> str:
+    def _source_is_an_address(cls, source: str, info: ValidationInfo) -> str:
         kind = info.data.get("source_kind")  # none where it is wrong itself
         if kind is SourceKind.UPLOAD and not re.fullmatch(UPLOAD_PATH, source):
             raise ValueError(UPLOAD_PATH_RULE)
@@ -131,13 +142,12 @@ class ModelSpec(_Resource):
 
 
 def _what_is_wrong(source: str) -> str:
-    """The strict parser knows better words than "does not match"; it refuses all that the expression refuses."""
-    said = SOURCE_URL_RULE
+    """What is wrong with an address, from the strict parser: it refuses all that the expression refuses, and knows why."""
     try:
         check_source(source)
     except SlipwayError as error:
-        said = f"{error.message} {error.hint}"
-    return said
+        return f"{error.message} {error.hint}"
+    return SOURCE_URL_RULE
 
 
 class Model(_Resource):

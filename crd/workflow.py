@@ -1,7 +1,7 @@
 """The Workflow that a Model gets: its name, its arguments, its labels.
 
-Everybody who starts one (Sensor, operator, command) makes the same thin Workflow under the same name. The name is
-a pure function of uid, generation and pipeline version, so that of two who try only one succeeds, and the other is content.
+Whatever starts one (Sensor, operator, command) makes the same thin Workflow under the same name. The name is a pure function of
+uid, generation and pipeline version: where two try, one succeeds, and the other finds that nothing is left to do.
 """
 
 from __future__ import annotations
@@ -9,10 +9,11 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from typing import Any
+
+from crd.kubernetes_objects import ModelObject
 
 TEMPLATE = "slipway-ingest"
-PIPELINE_VERSION = "v1"  # a new one would run finished generations again under a new name; the status keeps it from that
+PIPELINE_VERSION = "v1"  # a new version gives new names; what has finished is not run again, because the status says so
 MODEL_LABEL = "slipway.dev/model"
 UID_LABEL = "slipway.dev/uid"
 GENERATION_LABEL = "slipway.dev/generation"
@@ -32,17 +33,20 @@ SPEC_PARAMETERS = {
 
 
 def workflow_name(uid: str, generation: int) -> str:
-    """``ingest-`` and 20 hex digits of SHA-256 over ``<uid>/<generation>/<pipeline version>``."""
+    """The name of the Workflow for a generation of a Model.
+
+    It is ``ingest-`` and 20 hex digits of SHA-256 over ``<uid>/<generation>/<pipeline version>``.
+    """
     return f"ingest-{hashlib.sha256(f'{uid}/{generation}/{PIPELINE_VERSION}'.encode()).hexdigest()[:20]}"
 
 
-def workflow_parameters(name: str, spec: Mapping[str, Any]) -> dict[str, str]:
+def workflow_parameters(name: str, spec: Mapping[str, object]) -> dict[str, str]:
     """The Workflow's arguments for a spec as the API server stores it; what is absent keeps the template's default."""
     given = {parameter: spec[field] for parameter, field in SPEC_PARAMETERS.items() if spec.get(field) is not None}
     return {"name": name} | {key: value if isinstance(value, str) else json.dumps(value) for key, value in given.items()}
 
 
-def thin_workflow(model: Mapping[str, Any]) -> dict[str, Any]:
+def thin_workflow(model: ModelObject) -> dict[str, object]:
     """The Workflow of a stored Model: a reference to the template and arguments, and nothing else.
 
     It stays within what ``templateReferencing: Secure`` lets users set.

@@ -1,7 +1,7 @@
-"""The steps of a run, as a Workflow object shows them.
+"""The steps of a run, read from a Workflow object.
 
-Argo keeps one flat table of nodes: DAGs, groups, retries, and a pod for each try. Here it becomes what the graph has: one entry
-for each step, ``fetch`` or ``image-classification/smoke``, with its tries and its outputs.
+Argo keeps one flat table of nodes: DAGs, groups, retries, and a pod for each attempt. Here it becomes what the graph has: one
+entry for each step, ``fetch`` or ``image-classification/smoke``, with its attempts and its outputs.
 """
 
 from __future__ import annotations
@@ -9,19 +9,20 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
+from crd.kubernetes_objects import NodeObject, ParameterObject, WorkflowObject
 from steps.command.main import split_list
+from steps.core.graph import REPORT as REPORT_NODE
 
-REPORT = "report"  # the exit handler: it says what became of the run, and decides nothing
+FETCH, REPORT = "fetch", REPORT_NODE.name  # the report is the exit handler: it decides nothing
 FINISHED = frozenset({"Succeeded", "Failed", "Error"})
 FAILED = frozenset({"Failed", "Error"})
-_TRY = re.compile(r"\(\d+\)$")
+_ATTEMPT = re.compile(r"\(\d+\)$")  # how Argo numbers the pods of a Retry node
 
 
 @dataclass(frozen=True)
-class Try:
-    """One pod of a step. Times are RFC 3339; ``exit_code`` is empty where Argo knows none."""
+class Attempt:
+    """One pod of a step. Times are RFC 3339; ``exit_code`` is empty where Argo does not know it."""
 
     phase: str
     message: str
@@ -32,33 +33,34 @@ class Try:
 
 @dataclass(frozen=True)
 class StepRun:
-    """One step of a run. ``service`` is empty outside of the branches; outputs are there once the step succeeded."""
+    """One step of a run. ``service`` is empty outside of the branches; there are outputs once the step has succeeded."""
 
     step: str
     service: str
     phase: str
     outputs: Mapping[str, str]
-    tries: tuple[Try, ...]
+    attempts: tuple[Attempt, ...]
 
     @property
     def name(self) -> str:
-        """As the records of a run have it: ``fetch``, ``image-classification/smoke``."""
+        """The name in records and reports: ``fetch``, ``image-classification/smoke``."""
         return f"{self.service}/{self.step}" if self.service else self.step
 
     @property
     def succeeded(self) -> bool:
+        """Whether the step has succeeded."""
         return self.phase == "Succeeded"
 
     @property
-    def last_failed_try(self) -> Try | None:
-        """The newest try that failed, unless the step has succeeded since."""
-        failed = [each for each in self.tries if each.phase in FAILED]
+    def last_failed_attempt(self) -> Attempt | None:
+        """The newest attempt that failed, unless the step has succeeded since."""
+        failed = [each for each in self.attempts if each.phase in FAILED]
         return failed[-1] if failed and not self.succeeded else None
 
 
 @dataclass(frozen=True)
-class Run:
-    """A Workflow, read. ``ended`` is true when nothing more happens, exit handler included."""
+class WorkflowRun:
+    """A Workflow as it was read. ``finished`` is RFC 3339, empty before the end."""
 
     name: str
     phase: str
@@ -69,59 +71,66 @@ class Run:
 
     @property
     def ended(self) -> bool:
+        """Whether nothing more happens, exit handler included."""
         return self.phase in FINISHED
 
     @property
     def services(self) -> tuple[str, ...]:
-        """The tasks that fetch named; empty while it has not."""
-        [text] = [step.outputs.get("services", "") for step in self.steps if step.name == "fetch"] or [""]
+        """The tasks that fetch named; empty until it has ended."""
+        [text] = [step.outputs.get("services", "") for step in self.steps if step.name == FETCH] or [""]
         return split_list(text)
 
     @property
     def failed_steps(self) -> tuple[StepRun, ...]:
-        """Steps that will not succeed any more, the one that failed first in front.
+        """Steps that will not succeed any more, in the order in which they failed, the report last.
 
-        In a Workflow that was stopped, Argo leaves a Retry node Running for ever: its last try tells.
+        In a Workflow that was stopped, Argo leaves a Retry node Running for ever: its last attempt decides.
         """
-        failed = [step for step in self.steps if step.last_failed_try and (step.phase in FAILED or self.ended)]
-        return tuple(sorted(failed, key=_when))
+        failed = [
+            (step.step == REPORT, last.finished, last.started, step.name, step)
+            for step in self.steps
+            if (last := step.last_failed_attempt) and (step.phase in FAILED or self.ended)
+        ]
+        return tuple(step for *_, step in sorted(failed, key=lambda each: each[:4]))
 
 
-def read_run(workflow: Mapping[str, Any]) -> Run:
-    """The run that a Workflow object, as the API server stores it, tells of."""
+def read_run(workflow: WorkflowObject) -> WorkflowRun:
+    """The run of a Workflow object as the API server stores it."""
     name, status = workflow["metadata"]["name"], workflow.get("status", {})
-    nodes: dict[str, dict[str, Any]] = status.get("nodes", {})
+    nodes = status.get("nodes", {})
     retries = {node["name"] for node in nodes.values() if node["type"] == "Retry"}
-    steps: dict[str, list[dict[str, Any]]] = {}
+    steps: dict[str, list[NodeObject]] = {}
     for node in nodes.values():
         if node["type"] in ("Retry", "Pod"):
-            without_number = _TRY.sub("", node["name"])
+            without_number = _ATTEMPT.sub("", node["name"])
             steps.setdefault(without_number if without_number in retries else node["name"], []).append(node)
     phase = status.get("phase", "")
-    return Run(
+    root = nodes.get(name)
+    return WorkflowRun(
         name=name,
         phase=phase,
         message=status.get("message", "") or _message_of_another_node(nodes),
         steps=tuple(sorted((_step(group) for group in steps.values()), key=lambda step: step.name)),
         # A run whose report alone failed is a Failed Workflow with a DAG that succeeded.
-        succeeded=phase == "Succeeded" or (phase in FAILED and nodes.get(name, {}).get("phase") == "Succeeded"),
+        succeeded=phase == "Succeeded" or (phase in FAILED and root is not None and root.get("phase") == "Succeeded"),
         finished=status.get("finishedAt") or "",
     )
 
 
-def _step(group: list[dict[str, Any]]) -> StepRun:
-    """One step from its pods and, where the template repeats it, its Retry node, which speaks for it."""
-    pods = sorted((node for node in group if node["type"] == "Pod"), key=lambda node: (node["startedAt"], node["name"]))
+def _step(group: list[NodeObject]) -> StepRun:
+    """One step, from its pods and, where the template repeats it, from its Retry node, which has the phase and the outputs."""
+    pods = sorted(
+        (node for node in group if node["type"] == "Pod"), key=lambda node: (node.get("startedAt") or "", node["name"])
+    )
     head = next((node for node in group if node["type"] == "Retry"), pods[-1] if pods else group[0])
-    outputs = head.get("outputs", {}).get("parameters", [])
-    inputs = head.get("inputs", {}).get("parameters", [])
+    inputs = _values(head.get("inputs", {}).get("parameters", []))
     return StepRun(
-        step=head["templateName"],
-        service=next((each.get("value", "") for each in inputs if each["name"] == "service"), ""),
+        step=head.get("templateName", ""),
+        service=inputs.get("service", ""),
         phase=head.get("phase", ""),
-        outputs={each["name"]: each["value"] for each in outputs if "value" in each},
-        tries=tuple(
-            Try(
+        outputs=_values(head.get("outputs", {}).get("parameters", [])),
+        attempts=tuple(
+            Attempt(
                 phase=pod.get("phase", ""),
                 message=pod.get("message", ""),
                 exit_code=pod.get("outputs", {}).get("exitCode", ""),
@@ -133,14 +142,14 @@ def _step(group: list[dict[str, Any]]) -> StepRun:
     )
 
 
-def _message_of_another_node(nodes: Mapping[str, dict[str, Any]]) -> str:
-    """What a DAG or a group says that failed before it had a pod."""
+def _values(parameters: list[ParameterObject]) -> dict[str, str]:
+    """The parameters that have a value, by name."""
+    return {each["name"]: each["value"] for each in parameters if "value" in each}
+
+
+def _message_of_another_node(nodes: Mapping[str, NodeObject]) -> str:
+    """The message of the first DAG or group that failed before it had a pod; empty where there is none."""
     failed = [node for node in nodes.values() if node.get("phase") in FAILED and node["type"] != "Pod" and node.get("message")]
-    return str(min(failed, key=lambda node: (node.get("finishedAt") or "", node["id"]))["message"]) if failed else ""
-
-
-def _when(step: StepRun) -> tuple[bool, str, str, str]:
-    """The order in which steps failed; the report comes last, whatever the clock says."""
-    last = step.last_failed_try
-    assert last is not None, "only steps that failed are put in order"
-    return (step.step == REPORT, last.finished, last.started, step.name)
+    if not failed:
+        return ""
+    return min(failed, key=lambda node: (node.get("finishedAt") or "", node["id"])).get("message", "")

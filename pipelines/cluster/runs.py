@@ -10,10 +10,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
+from typing import Any, cast
 
 from crd import pod_failures as failures
 from crd.kubernetes_client import STATUS_HINT, KubernetesClient
+from crd.kubernetes_objects import WorkflowObject
 from crd.resource_kinds import MODEL, WORKFLOW
 from crd.status import ConditionType
 from crd.workflow import workflow_name
@@ -52,7 +53,7 @@ class Run:
     @property
     def services(self) -> tuple[str, ...]:
         """The tasks, as far as they are known: what `auto` means shows when fetch has ended."""
-        found = read_run(self.workflow).services if self.workflow else ()
+        found = read_run(cast(WorkflowObject, self.workflow)).services if self.workflow else ()
         return found or tuple(each for each in self._asked() if each != AUTO)
 
     def _asked(self) -> tuple[str, ...]:
@@ -72,7 +73,7 @@ class Run:
         said = self._said()
         if self.workflow is None:
             return said
-        run = read_run(self.workflow)
+        run = read_run(cast(WorkflowObject, self.workflow))
         if not run.ended:
             return Phase.RUNNING
         done = Phase.SUCCEEDED if run.succeeded else Phase.FAILED
@@ -92,11 +93,11 @@ class Run:
             return None
         if last := self.status.get("lastFailure"):
             return last["step"], _failure(last["reason"], last.get("message", ""), last.get("hint", ""))
-        run = read_run(self.workflow or {"metadata": {"name": self.workflow_name}})
+        run = read_run(cast(WorkflowObject, self.workflow) or {"metadata": {"name": self.workflow_name}})
         for step in run.failed_steps:
-            if step.last_failed_try:
-                return step.name, safe(failures.read_failure(step.last_failed_try))
-        return "", safe(failures.refused(run.message))
+            if step.last_failed_attempt:
+                return step.name, safe(failures.read_failure(step.last_failed_attempt))
+        return "", safe(failures.workflow_failure(run.message))
 
 
 def find_run(cluster: KubernetesClient, name: str) -> Run:

@@ -9,9 +9,10 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Any
+from typing import Any, cast
 
-from crd.pod_failures import read_failure, why_it_waits
+from crd.kubernetes_objects import WorkflowObject
+from crd.pod_failures import read_failure, start_failure
 from crd.workflow_nodes import FAILED, StepRun, read_run
 from steps.core.graph import MODEL_NODES, REPORT, SERVICE_NODES
 from steps.core.receipts import Failure
@@ -59,7 +60,7 @@ def steps_of(workflow: Mapping[str, Any] | None, services: Sequence[str]) -> tup
     """Every step that is expected, and what is known of it; without a Workflow, all of them wait."""
     if workflow is None:
         return tuple(StepState(name, State.WAITING) for name in expected(services))
-    run = read_run(workflow)
+    run = read_run(cast(WorkflowObject, workflow))
     found = {step.name: read_step(step, ended=run.ended) for step in run.steps}
     absent = State.NOT_REACHED if run.ended else State.WAITING
     return tuple(found.get(name, StepState(name, absent)) for name in dict.fromkeys((*expected(services, found), *found)))
@@ -67,9 +68,9 @@ def steps_of(workflow: Mapping[str, Any] | None, services: Sequence[str]) -> tup
 
 def read_step(step: StepRun, *, ended: bool) -> StepState:
     """One step that has begun. ``ended`` says whether its Workflow has: then nothing goes on, whatever the node says."""
-    last = step.tries[-1] if step.tries else None
+    last = step.attempts[-1] if step.attempts else None
     phase = last.phase if last else ""
-    failed = step.last_failed_try
+    failed = step.last_failed_attempt
     failure: Failure | None = None
     if step.succeeded:
         state = State.DONE
@@ -78,7 +79,7 @@ def read_step(step: StepRun, *, ended: bool) -> StepState:
     elif ended:
         state = State.NOT_REACHED
     elif last is None or phase == "Pending":
-        state, failure = State.STARTING, why_it_waits(last) if last else None
+        state, failure = State.STARTING, start_failure(last) if last else None
     elif failed is last:
         state, failure = State.RETRYING, read_failure(last)
     else:
@@ -86,8 +87,8 @@ def read_step(step: StepRun, *, ended: bool) -> StepState:
     return StepState(
         name=step.name,
         state=state,
-        tries=len(step.tries),
-        started=time_of(step.tries[0].started) if step.tries else None,
+        tries=len(step.attempts),
+        started=time_of(step.attempts[0].started) if step.attempts else None,
         # A step as a whole ends when Argo next looks at it; its last try knows when the work did.
         finished=time_of(last.finished) if last and state in (State.DONE, State.FAILED) else None,
         failure=failure and safe(failure),

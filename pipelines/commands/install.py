@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 from crd.kubernetes_client import KubernetesClient
 from crd.resource_kinds import CONFIG_MAP, CRD, EVENT_BUS, EVENT_SOURCE, SENSOR, WORKFLOW, AnyKind, kind_of
@@ -128,7 +128,9 @@ def manifests(namespace: str, bus_url: str | None) -> list[dict[str, Any]]:
     rendered = [manifest for documents in files().values() for manifest in documents]
     # Sensor and EventSource have the namespace in their names and specs, so they are made anew rather than moved.
     fixed = [each for each in rendered if each["kind"] not in (EVENT_BUS.kind, SENSOR.kind, EVENT_SOURCE.kind)]
-    crds = [] if any(each["kind"] == CRD.kind for each in fixed) else [definition()]
+    crds: list[Mapping[str, Any]] = (
+        [] if any(each["kind"] == CRD.kind for each in fixed) else [cast(Mapping[str, Any], definition())]
+    )
     found = [placed(each, namespace) for each in (*crds, *fixed, *events(namespace, bus_url))]
     rank = {kind: number for number, kind in enumerate(ORDER)}
     return sorted(found, key=lambda each: rank.get(each["kind"], rank["Deployment"]))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from crd.kubernetes_client import KubernetesClient
-from crd.observe import problem_with
+from crd.observe import spec_failure
 from crd.resource_kinds import MODEL, WORKFLOW, WORKFLOW_TEMPLATE
 from crd.types import Model
 from crd.workflow import TEMPLATE, workflow_parameters
@@ -92,7 +92,7 @@ def check_accepted(model: Model) -> None:
 
     Argo itself does not hold a parameter to its ``enum``, and a step that refuses comes after those before it.
     """
-    problem = problem_with(resource(model)["spec"])
+    problem = spec_failure(resource(model)["spec"])
     if problem:
         raise SlipwayError(problem.reason, problem.message, hint=problem.hint)
 

@@ -82,7 +82,7 @@ spec:
         ({"sourceKind": "upload", "source": "{{x}}"}, "no brace"),
         ({"revision": "{{x}}"}, "String should match pattern"),
         ({"include": ["{{x}}"]}, "String should match pattern"),
-        ({"services": ["ner", "token-classification"]}, "a task stands twice"),
+        ({"services": ["ner", "token-classification"]}, "a task is named twice"),
         ({"source_kind": "git_lfs"}, "Extra inputs are not permitted"),
     ],
 )

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crd.observe import problem_with, status_of, stored_status, unfinished
-from crd.pod_failures import recognise
+from crd.observe import spec_failure, status_of, stored_status, unfinished
+from crd.pod_failures import reason_of_message
 from crd.status import MAX_MESSAGE, Condition, ModelStatus, status_patch
 from steps.core.errors import Reason
 from tests.crd.recorded import FOLDER, TASKS, Object, model, nodes, workflow
@@ -118,7 +118,7 @@ def test_a_run_on_its_way_reconciles_and_tells_what_it_is_at() -> None:
         "Reconciling": "True",
     }
     doing = ", ".join(f"{task}/{step}" for task in sorted(TASKS) for step in ("build", "smoke"))
-    assert condition(status, "Reconciling").message == f"Running: {doing}."
+    assert condition(status, "Reconciling").message == f"Steps that are running: {doing}."
     assert {condition(status, kind).reason for kind in ("Built", "Ready", "Reconciling")} == {"Running"}
     assert status.finished_generation == 0
     assert status.set_digest
@@ -133,7 +133,10 @@ def test_one_of_two_services_is_not_yet_all_of_them() -> None:
         if TASKS[1] in node["name"]:
             node["phase"] = "Running"
     packaged = condition(status_of(wish, run, NOW), "Packaged")
-    assert (packaged.status, packaged.message) == ("Unknown", "archive is not done yet: 1 of 2 services are done.")
+    assert (packaged.status, packaged.message) == (
+        "Unknown",
+        "The step archive has not finished yet: 1 of 2 services are done.",
+    )
 
 
 def test_a_failed_step_stalls_the_model_in_the_steps_own_words() -> None:
@@ -244,7 +247,7 @@ def test_what_another_run_waited_for_says_nothing_about_this_one() -> None:
     ],
 )
 def test_the_kubelets_words_have_one_meaning_each(message: str, reason: Reason) -> None:
-    assert recognise(message) is reason
+    assert reason_of_message(message) is reason
 
 
 def test_a_try_that_is_being_repeated_is_no_end() -> None:
@@ -342,7 +345,7 @@ def test_a_spec_that_python_refuses_stalls_the_model_and_says_where() -> None:
     assert condition(status, "Stalled").message.startswith("spec.services: ")
     assert status.finished_generation == 1
     assert status.workflow == ""
-    assert problem_with(model()["spec"]) is None
+    assert spec_failure(model()["spec"]) is None
 
 
 def test_a_builder_that_no_cluster_has_stalls_the_model_before_anything_is_fetched() -> None:

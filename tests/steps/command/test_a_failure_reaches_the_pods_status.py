@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crd.pod_failures import read_failure
-from crd.workflow_nodes import Try
+from crd.workflow_nodes import Attempt
 from steps.command.main import MAX_TERMINATION_LOG, termination_line
 from steps.core.errors import Reason
 from steps.core.receipts import Failure
@@ -20,7 +20,7 @@ def failure(message: str, hint: str = "Do.") -> Failure:
 def said(line: bytes) -> Failure:
     """What the operator reads of it: the kubelet keeps the end of the file, Argo puts its own words in front."""
     kept = line[-4096:].decode()
-    return read_failure(Try("Failed", f"main: Error (exit code 15): {kept}", "15", "", ""))
+    return read_failure(Attempt("Failed", f"main: Error (exit code 15): {kept}", "15", "", ""))
 
 
 def test_words_that_fit_are_told_as_they_are() -> None:
