@@ -92,14 +92,14 @@ def _registry(settings: Settings, builder: type[Builder]) -> str:
         return f"{builder.service} pushes there, as its own account: what that may do cannot be seen from here"
     target = Reference.parse(f"{settings.registry}/{PROBE}")
     host, repository = target.host, target.repository
-    rights = (f"repository:{repository}:pull,push",)
+    scopes = (f"repository:{repository}:pull,push",)
     what = f"{host}/{repository}, a push"
     session = Session(
-        host, target.api_host, repository, plain_http=settings.plain_http, clock=BriefClock(), tell=lambda note: None
+        host, target.api_host, repository, plain_http=settings.plain_http, clock=BriefClock(), note=lambda line: None
     )
     with contextlib.closing(session):
         try:
-            begin = session.exchange("POST", f"/v2/{repository}/blobs/uploads/", what=what, rights=rights, expect=(202,))
+            begin = session.exchange("POST", f"/v2/{repository}/blobs/uploads/", what=what, scopes=scopes, expect=(202,))
             with begin as answer:
                 upload = answer.header("Location")
         except SlipwayError as error:
@@ -107,7 +107,7 @@ def _registry(settings: Settings, builder: type[Builder]) -> str:
                 raise Missing(error.message, f"gcloud auth configure-docker {host}") from None
             raise
         # A registry that cancels nothing forgets, after a while, what is not finished.
-        cancel = session.exchange("DELETE", upload, what=what, rights=rights, expect=(204,))
+        cancel = session.exchange("DELETE", upload, what=what, scopes=scopes, expect=(204,))
         with contextlib.suppress(SlipwayError), cancel:
             pass
     known = find_credentials(host, repository)

@@ -1,16 +1,15 @@
 """The image of a packaged service, described once.
 
-Two ways lead to it: the Dockerfile of the build context, which any program that builds images takes, and the builder ``oci``,
-which assembles the layers itself. Both read what stands here, so both put the same things into the same places: packages
-under ``/opt/packages``, the build context under ``/bento``, weights in a layer between the two. Nothing in the image needs a
-shell, root, a script's first line (``#!``) or a file system that can be written to, except for ``/tmp``.
+It is made in two ways: from the Dockerfile of the build context, which any program that builds images takes, and by the
+builder ``oci``, which assembles the layers itself. Both use this module, so both put the same files into the same places:
+packages under ``/opt/packages``, the build context under ``/bento``, weights in a layer between the two. Nothing in the image
+needs a shell, root, a script's first line (``#!``) or a writable file system, except for ``/tmp``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 HOME = "/bento"
 PACKAGES = "/opt/packages"
@@ -30,23 +29,23 @@ ENVIRONMENT: Mapping[str, str] = {
     "HF_HUB_OFFLINE": "1",
     "HF_HOME": "/tmp/huggingface",
 }
-# What pip is told in every case. Scripts go to bin/, which no image keeps: their first line names the Python that wrote them.
+# Of pip in every case. Scripts go to bin/, which no image keeps: their first line names the Python that wrote them.
 PIP_OPTIONS = ("--no-cache-dir", "--no-compile", "--disable-pip-version-check", "--no-input", "--only-binary=:all:")
 
-# Without them a start spends half of its CPU time on compiling, in every pod anew: the root file system stays as it is.
-# unchecked-hash (PEP 552): nothing in such a file depends on when it was made, and nobody looks for changes of the source.
+# Without compiled modules a start spends half of its CPU time on compiling, in every pod: the root file system is read-only.
+# unchecked-hash (PEP 552): the file does not depend on when it was made, and Python does not look for changes of the source.
 COMPILE_OPTIONS = ("-m", "compileall", "-qq", "--invalidation-mode=unchecked-hash")
 
 
 @dataclass(frozen=True)
 class ContextLayer:
-    """A layer of files of the build context: each lies in the image under ``HOME`` with the same path."""
+    """A layer of files of the build context; each is in the image under ``HOME`` with the same path."""
 
     purpose: str
     sources: tuple[str, ...]  # files and folders
 
 
-# From what seldom changes to what does: a change of the code ships no weights again.
+# In the order of how seldom they change: a change of the code does not send the weights again.
 WEIGHTS = ContextLayer("weights and tokenizer", ("src/model",))
 CODE = ContextLayer(
     "code of the service",
@@ -54,9 +53,16 @@ CODE = ContextLayer(
 )
 
 
-def labels(about: Mapping[str, Any], archive_digest: str) -> dict[str, str]:
-    """The labels that hold the model's own words, from what the package says of itself (``slipway.json``), by the names of
-    the OCI image specification (annotations): data, never text of a Dockerfile."""
+def labels(about: Mapping[str, object], archive_digest: str) -> dict[str, str]:
+    """The labels whose values come from the model: data, never text of a Dockerfile.
+
+    Args:
+        about: the package's description of itself, its ``src/slipway.json``.
+        archive_digest: sha256 of the archive, in hex.
+
+    Returns:
+        Values by the names of https://github.com/opencontainers/image-spec/blob/main/annotations.md; empty ones are absent.
+    """
     found = {
         "org.opencontainers.image.title": f"{about['name']}: {about['task']}",
         "org.opencontainers.image.source": about["source"],
@@ -64,13 +70,10 @@ def labels(about: Mapping[str, Any], archive_digest: str) -> dict[str, str]:
         "org.opencontainers.image.licenses": about["licence"],
         "dev.slipway.archive-digest": f"sha256:{archive_digest}",
     }
-    return {name: value for name, value in found.items() if value}
+    return {name: str(value) for name, value in found.items() if value}
 
 
-def own_labels(about: Mapping[str, Any]) -> dict[str, str]:
-    """The labels whose values Slipway made itself: they stand in the Dockerfile."""
-    return {
-        "dev.slipway.set-digest": about["setDigest"],
-        "dev.slipway.task": about["task"],
-        "dev.slipway.version": about["slipway"],
-    }
+def own_labels(about: Mapping[str, object]) -> dict[str, str]:
+    """The labels whose values Slipway made itself, from ``src/slipway.json``; they are in the Dockerfile."""
+    names = {"dev.slipway.set-digest": "setDigest", "dev.slipway.task": "task", "dev.slipway.version": "slipway"}
+    return {label: str(about[name]) for label, name in names.items()}

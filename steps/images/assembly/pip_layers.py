@@ -1,17 +1,17 @@
-"""The layers of packages: what pip installs for the base image's Python, whatever Python and system this is.
+"""The layers with Python packages: what pip installs for the base image's Python, whatever Python and system this is.
 
-pip runs in a process of its own and takes wheels only, so no code of a package runs here. Where it looks is its own business
+pip runs in a process of its own and takes wheels only, so no code of a package runs here. It finds packages by its own settings
 (``PIP_INDEX_URL``, ``PIP_EXTRA_INDEX_URL``, ``PIP_FIND_LINKS``, ``PIP_NO_INDEX``, ``pip.conf``); with a folder of wheels it
-needs no network. Of its result the scripts are left out, whose first line names this machine's Python.
+needs no network. Scripts are left out of its result: their first line names this machine's Python.
 
-What Python compiles has a layer of its own above, because its bytes are not quite the same from each release of a Python: of
-the 11 696 modules of a vision service 3.11.2 and 3.11.7 compile 32 in different ways. Without a Python of the base's minor
+Compiled modules have a layer of their own above, because releases of one Python compile a few modules differently: of the
+11 696 modules of a vision service 3.11.2 and 3.11.7 differ in 32. Without a Python of the base's minor
 version on this machine, the layer is missing, and the service starts more slowly.
 
-The layers are kept in the store, under what they follow from: requirements, Python, platform, and the places that the
-variables name, without the credentials in them. A second image of the same packages asks pip nothing, and whoever shares the
-store gets the same layers. If somebody replaces a wheel under the same version, the layers that were kept stay; delete
-``layers/`` in the store to have them made anew.
+The layers are cached in the store. The key is a digest of everything that they depend on: requirements, Python, platform, and
+the addresses in pip's variables, without the credentials in them. A second image with the same packages does not run pip, and
+all who share the store get the same layers. If a wheel is replaced under the same version, the cached layers stay; delete
+``layers/`` in the store to have them made again.
 """
 
 from __future__ import annotations
@@ -36,12 +36,12 @@ from steps.images.assembly.layers import Layer, compressed_layer, files_below
 from steps.images.description import COMPILE_OPTIONS, PACKAGES, PIP_OPTIONS, REQUIREMENTS
 from steps.images.registry.repository import LAYER, Descriptor
 
-VERSION = 1  # of the rules below: another one makes other layers
-MACHINES = {"amd64": "x86_64", "arm64": "aarch64"}  # OCI's word for an architecture: that of wheels
-# The newest C library that wheels may want (PEP 600): that of 2018, which every base image of today has.
+VERSION = 2  # of the rules below and of the tar writer: another version makes other layers
+MACHINES = {"amd64": "x86_64", "arm64": "aarch64"}  # OCI's name of an architecture: the name in wheels
+# The newest C library that wheels may need (PEP 600): that of 2018, which every base image of today has.
 GLIBC = 28
 LEGACY = {17: "manylinux2014", 12: "manylinux2010", 5: "manylinux1"}
-PLACES = ("PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "PIP_FIND_LINKS", "PIP_NO_INDEX")
+PIP_SOURCES = ("PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "PIP_FIND_LINKS", "PIP_NO_INDEX")
 _USERINFO = re.compile(r"//[^/@\s]*@")
 _UNREACHABLE = re.compile(
     r"NewConnectionError|ConnectTimeout|ReadTimeout|Read timed out|ConnectionResetError|Temporary failure in name resolution"
@@ -49,8 +49,8 @@ _UNREACHABLE = re.compile(
 )
 
 
-class KeptLayer(Document):
-    """Where a layer lies in the store, and what the image's configuration says of it."""
+class CachedLayer(Document):
+    """A layer in the store: its digests (hex, and ``sha256:…`` before compression) and its size in bytes."""
 
     purpose: str
     sha256: str
@@ -58,36 +58,45 @@ class KeptLayer(Document):
     diff_id: str
 
 
-class KeptLayers(Document):
-    """The layers of a set of packages, from the lowest. Kept under ``layers/``."""
+class CachedLayers(Document):
+    """The layers of a set of packages, from the lowest. Stored under ``layers/``."""
 
-    layers: tuple[KeptLayer, ...]
+    layers: tuple[CachedLayer, ...]
 
 
 def package_layers(folder: Path, python: str, architecture: str, context: Context, scratch: Path) -> list[Layer]:
     """The layers with the packages of a build context's requirements, from the store or made now.
 
-    Raises ``BuildFailed`` with pip's last words, ``NetworkUnreachable``, ``DiskFull`` or ``MissingDependency``.
+    Args:
+        folder: the build context.
+        python: minor version of the base image's Python, such as ``3.11``.
+        architecture: the base image's architecture by its OCI name.
+        context: the step's; its store caches the layers.
+        scratch: a folder for what pip installs.
+
+    Raises:
+        SlipwayError: ``BuildFailed`` with the end of pip's output, ``NetworkUnreachable``, ``DiskFull``, ``MissingDependency``
+            without pip, ``InvalidInput`` for an architecture without wheels.
     """
     requirements = (folder / REQUIREMENTS).read_text()
     if architecture not in MACHINES:
-        raise SlipwayError(Reason.INVALID_INPUT, f"The base image is for {architecture}; known are {', '.join(MACHINES)}.")
+        raise SlipwayError(Reason.INVALID_INPUT, f"The base image is for {architecture}; supported are {', '.join(MACHINES)}.")
     compiler = find_python(python)
-    places = {name: _USERINFO.sub("//", os.environ[name]) for name in PLACES if name in os.environ}
+    places = {name: _USERINFO.sub("//", os.environ[name]) for name in PIP_SOURCES if name in os.environ}
     identity = [VERSION, requirements, python, architecture, PIP_OPTIONS, PACKAGES, bool(compiler), places]
     key = f"layers/{sha256_bytes(canonical_json(identity))}.json"
-    kept = _read(key, context)
-    if kept:
+    cached = _read(key, context)
+    if cached:
         context.progress.note("The layers of packages were made before.")
     else:
         made = _make(folder / REQUIREMENTS, python, architecture, compiler, scratch, context.progress)
         for layer, path in made:
             context.store.put_file(blob_key(layer.sha256), path)
-        kept = KeptLayers(layers=tuple(layer for layer, _ in made))
-        # Whoever came first is right: two runs at once must not make two images.
-        if not context.store.put(key, [canonical_json(kept.model_dump())]):
-            kept = _read(key, context) or kept
-    return [_layer(layer, context) for layer in kept.layers]
+        cached = CachedLayers(layers=tuple(layer for layer, _ in made))
+        # The first writer's layers count: two runs at once must not make two images.
+        if not context.store.put(key, [canonical_json(cached.model_dump())]):
+            cached = _read(key, context) or cached
+    return [_layer(layer, context) for layer in cached.layers]
 
 
 def find_python(minor: str) -> str:
@@ -105,8 +114,8 @@ def platforms(architecture: str) -> list[str]:
     return [*tags, f"linux_{machine}"]
 
 
-def forget_scripts(folder: Path) -> None:
-    """Remove the scripts that pip wrote, and what it wrote down of them (RECORD, PEP 376)."""
+def remove_scripts(folder: Path) -> None:
+    """Remove the scripts that pip wrote, and their lines in each package's ``RECORD`` (PEP 376)."""
     scripts = folder / "bin"
     for path in sorted(scripts.rglob("*"), reverse=True) if scripts.is_dir() else ():
         path.unlink()
@@ -117,36 +126,36 @@ def forget_scripts(folder: Path) -> None:
         record.write_text("".join(sorted(line for line in lines if not line.startswith("../../bin/"))))
 
 
-def _read(key: str, context: Context) -> KeptLayers | None:
-    """What was kept under this key; None for nothing, for something damaged, and where a layer itself is gone."""
+def _read(key: str, context: Context) -> CachedLayers | None:
+    """What is cached with this key; None for nothing, for a damaged record, and where a layer itself is gone."""
     if context.store.size(key) is None:
         return None
     try:
-        kept = KeptLayers.model_validate_json(b"".join(context.store.read(key)))
+        cached = CachedLayers.model_validate_json(b"".join(context.store.read(key)))
     except ValidationError:
         return None
-    sound = all(context.store.size(blob_key(layer.sha256)) == layer.size for layer in kept.layers)
-    return kept if sound else None
+    complete = all(context.store.size(blob_key(layer.sha256)) == layer.size for layer in cached.layers)
+    return cached if complete else None
 
 
-def _layer(kept: KeptLayer, context: Context) -> Layer:
-    key = blob_key(kept.sha256)
+def _layer(cached: CachedLayer, context: Context) -> Layer:
+    key = blob_key(cached.sha256)
 
     def chunks() -> Iterator[bytes]:
-        return verified_chunks(context.store.read(key), sha256=kept.sha256, size=kept.size, what=context.store.locate(key))
+        return verified_chunks(context.store.read(key), sha256=cached.sha256, size=cached.size, what=context.store.locate(key))
 
-    return Layer(Descriptor(f"{LAYER}+gzip", f"sha256:{kept.sha256}", kept.size), kept.diff_id, kept.purpose, chunks)
+    return Layer(Descriptor(f"{LAYER}+gzip", f"sha256:{cached.sha256}", cached.size), cached.diff_id, cached.purpose, chunks)
 
 
 def _make(
     requirements: Path, python: str, architecture: str, compiler: str, scratch: Path, progress: Progress
-) -> list[tuple[KeptLayer, Path]]:
+) -> list[tuple[CachedLayer, Path]]:
     """Install, compile, and write the layers to files."""
     count = requirements.read_text().count("==")
     progress.note(f"Installing {count} locked packages for Python {python} on {architecture}.")
     installed = scratch / "packages"
     _install(requirements, installed, python, architecture, scratch)
-    forget_scripts(installed)
+    remove_scripts(installed)
     if compiler:
         progress.note("Compiling them.")
         compile_all(compiler, installed)
@@ -163,12 +172,12 @@ def _make(
             path = scratch / f"{name}.tar.gz"
             layer = compressed_layer(part, purpose, path)
             sha256 = layer.blob.digest.removeprefix("sha256:")
-            made.append((KeptLayer(purpose=purpose, sha256=sha256, size=layer.blob.size, diff_id=layer.diff_id), path))
+            made.append((CachedLayer(purpose=purpose, sha256=sha256, size=layer.blob.size, diff_id=layer.diff_id), path))
     return made
 
 
 def compile_all(python: str, folder: Path) -> None:
-    """Compile all modules, in order, in one process that knows nothing of this one. A file that is no Python stays as it is."""
+    """Compile all modules, in order, in one isolated process. A file that is not Python stays as it is."""
     command = [python, "-I", *COMPILE_OPTIONS, "-s", str(folder), "-p", PACKAGES, str(folder)]
     subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False)
 
@@ -181,16 +190,16 @@ def _install(requirements: Path, target: Path, python: str, architecture: str, s
     ended = run_program(command, lambda line: _USERINFO.sub("//…@", line), environment)
     if ended.exit_code == 0:
         return
-    said = ended.last_lines
-    if "No module named pip" in said:
+    text = ended.last_lines
+    if "No module named pip" in text:
         raise SlipwayError(Reason.MISSING_DEPENDENCY, "pip is missing.", hint=f"Run `{sys.executable} -m ensurepip`.")
     reason = Reason.BUILD_FAILED
-    if "No space left on device" in said:
+    if "No space left on device" in text:
         reason = Reason.DISK_FULL
-    elif _UNREACHABLE.search(said):
+    elif _UNREACHABLE.search(text):
         reason = Reason.NETWORK_UNREACHABLE
     raise SlipwayError(
         reason,
-        f"pip failed ({ended.exit_code}):\n{said}",
+        f"pip failed ({ended.exit_code}):\n{text}",
         hint="pip takes its index or folder of wheels from PIP_INDEX_URL, PIP_EXTRA_INDEX_URL and PIP_FIND_LINKS.",
     )

@@ -1,4 +1,4 @@
-"""Making the image: one interface, several builders.
+"""The ways to make the image of a service: one interface in ``base``, one table in ``supported``.
 
-``base`` has the interface.
+To add a builder, follow ``docs/add-a-builder.md``.
 """

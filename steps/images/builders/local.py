@@ -1,7 +1,7 @@
-"""The builder that uses what this machine has: buildah, podman or docker, in this order.
+"""The builder ``local``: it uses buildah, podman or docker, whichever this machine has, in this order.
 
 The three take nearly the same arguments. ``--timestamp 0`` (buildah, podman) keeps the time of building out of the layers.
-Where pip looks for packages inside the build is passed on from this process's ``PIP_INDEX_URL`` and ``PIP_EXTRA_INDEX_URL``;
+pip inside the build gets this process's ``PIP_INDEX_URL`` and ``PIP_EXTRA_INDEX_URL``;
 ``SLIPWAY_BUILD_FLAGS`` holds more arguments for the program (mounts, networks), split as a shell would. Where a registry is
 set, the program pushes the image there, with the credentials that it finds by its own rules.
 """
@@ -23,7 +23,7 @@ from steps.core.progress import Progress
 from steps.core.settings import Settings, read_settings
 from steps.images.builders.base import Builder, BuildRequest
 from steps.images.description import DOCKERFILE
-from steps.images.registry.reference import is_plain
+from steps.images.registry.reference import uses_plain_http
 
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 BUILD_FLAGS = "SLIPWAY_BUILD_FLAGS"
@@ -61,32 +61,34 @@ class LocalBuilder(Builder):
         return f"{cls.open().program} is here"
 
     def command(self, request: BuildRequest) -> list[str]:
+        """The arguments of the program that was found."""
         return build_command(self.program, request)
 
     def build(self, request: BuildRequest, progress: Progress) -> str:
+        """Build, push where there is a registry, and return the digest. Raises ``BuildFailed`` with the program's output."""
         progress.note(f"Building {request.image} with {self.program}.")
         self._run(self.command(request), progress)
         if not request.registry:
             return self._digest(request.image)
         progress.note(f"Pushing {request.image}.")
         with request.step.private_folder() as scratch:
-            kept = scratch / "digest"
-            said = self._run(push_command(self.program, request.image, kept), progress)
+            digest_file = scratch / "digest"
+            output = self._run(push_command(self.program, request.image, digest_file), progress)
             # The registry's digest: compressing the layers gives another one than this machine's storage has.
-            found = _DIGEST.search(said if self.program is Program.DOCKER else kept.read_text())
+            found = _DIGEST.search(output if self.program is Program.DOCKER else digest_file.read_text())
         if not found:
-            raise SlipwayError(Reason.BUILD_FAILED, f"{self.program} pushed {request.image} and does not tell its digest.")
+            raise SlipwayError(Reason.BUILD_FAILED, f"{self.program} pushed {request.image} and did not print its digest.")
         return found.group()
 
     def _run(self, command: list[str], progress: Progress) -> str:
-        """Run the program, tell its steps, and return its last lines. Raises ``BuildFailed`` with them."""
+        """Run the program, show its steps, and return its last lines. Raises ``BuildFailed`` with them."""
 
-        def heard(line: str) -> str:
+        def show_step(line: str) -> str:
             if line.startswith(("STEP ", "Step ")):
                 progress.note(line)
             return line
 
-        ended = run_program(command, heard)
+        ended = run_program(command, show_step)
         if ended.exit_code != 0:
             raise SlipwayError(Reason.BUILD_FAILED, f"{self.program} failed ({ended.exit_code}):\n{ended.last_lines}")
         return ended.last_lines
@@ -104,7 +106,7 @@ class LocalBuilder(Builder):
         digest = done.stdout.strip()
         if not _DIGEST.fullmatch(digest):
             raise SlipwayError(
-                Reason.BUILD_FAILED, f"{self.program} built {image} and does not tell its digest: {done.stderr.strip()}"
+                Reason.BUILD_FAILED, f"{self.program} built {image} and does not show its digest: {done.stderr.strip()}"
             )
         return digest
 
@@ -117,7 +119,7 @@ def build_command(program: Program, request: BuildRequest) -> list[str]:
     command += ["--build-arg", f"BASE_IMAGE={request.base_image}"]
     for name in ("PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL"):
         if name in os.environ:
-            command += ["--build-arg", name]  # the value is taken from the environment, and shown nowhere
+            command += ["--build-arg", name]  # the program takes the value from the environment, so no command line shows it
     command += shlex.split(os.environ.get(BUILD_FLAGS, ""))
     for name, value in sorted(request.labels.items()):
         command += ["--label", f"{name}={value}"]
@@ -129,12 +131,12 @@ def push_command(program: Program, image: str, digest_file: Path) -> list[str]:
     if program is Program.DOCKER:  # whose daemon has its own list of registries without TLS
         return ["docker", "push", image]
     host = image.partition("/")[0]
-    tls = ["--tls-verify=false"] if is_plain(host, read_settings().plain_http) else []
+    tls = ["--tls-verify=false"] if uses_plain_http(host, read_settings().plain_http) else []
     return [str(program), "push", "--digestfile", str(digest_file), *tls, image, f"docker://{image}"]
 
 
 def _works(program: Program) -> bool:
-    """Docker's client alone builds nothing: its daemon must answer. The others have none."""
+    """Whether the program can build: docker's daemon must answer; the others need none."""
     if program is not Program.DOCKER:
         return True
     return subprocess.run(["docker", "version"], capture_output=True, check=False).returncode == 0

@@ -1,8 +1,8 @@
-"""The builder that needs nothing but a registry: it puts the image together itself and pushes it.
+"""The builder ``oci``: it needs nothing but a registry, assembles the image itself and pushes it.
 
-The same in a pod under Pod Security ``restricted``, where buildah and BuildKit may not make a user namespace, as on a laptop
-without any of them: what Jib, ko and apko do for their languages. ``steps.images.registry`` does the work; here stands the
-order of it.
+It works in a pod under Pod Security ``restricted``, where buildah and BuildKit may not make a user namespace, and on a
+laptop without any of them, as Jib, ko and apko do for their languages. ``steps.images.assembly`` and
+``steps.images.registry`` have the parts; this module puts them in order.
 """
 
 from __future__ import annotations
@@ -45,23 +45,29 @@ class OciBuilder(Builder):
         return "pip is here, and nothing else is needed"
 
     def command(self, request: BuildRequest) -> list[str]:
-        """None: no program makes this image."""
+        """No arguments: no program makes this image."""
         return []
 
     def build(self, request: BuildRequest, progress: Progress) -> str:
+        """Assemble the image, push it, and return its digest.
+
+        Raises:
+            SlipwayError: ``InvalidInput`` for a base image with another Python than the packages are locked for, and what base
+                image, packages and registry raise.
+        """
         target, found = Reference.parse(request.image), Reference.parse(request.base_image)
         step = request.step
         plain_http = read_settings().plain_http
         with (
             step.private_folder() as scratch,
-            Repository(found, plain_http=plain_http, clock=step.clock, tell=progress.note) as source,
-            Repository(target, plain_http=plain_http, clock=step.clock, tell=progress.note, push=True) as repository,
+            Repository(found, plain_http=plain_http, clock=step.clock, note=progress.note) as source,
+            Repository(target, plain_http=plain_http, clock=step.clock, note=progress.note, push=True) as repository,
         ):
             base = read_base(found, source)
             if base.python != image.PYTHON_VERSION:
                 raise SlipwayError(
                     Reason.INVALID_INPUT,
-                    f"The base image {found} holds Python {base.python}; the packages are locked for {image.PYTHON_VERSION}.",
+                    f"The base image {found} has Python {base.python}; the packages are locked for {image.PYTHON_VERSION}.",
                     hint=f"Use a base image such as python:{image.PYTHON_VERSION}-slim-bookworm.",
                 )
             folder, code = request.context, image.CODE

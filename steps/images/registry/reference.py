@@ -1,7 +1,7 @@
-"""Image names: ``HOST[:PORT]/REPOSITORY[:TAG][@DIGEST]``, with the abbreviations that everybody writes.
+"""Names of images: ``HOST[:PORT]/REPOSITORY[:TAG][@DIGEST]``, with the usual abbreviations.
 
 https://github.com/distribution/reference, whose rules Docker, Podman and Kubernetes share: a first part without a dot or
-colon is no host, and then the host is Docker's; a name of one part lies there under ``library``.
+colon is not a host, and then the host is Docker Hub; a name of one part is there under ``library``.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Reference:
 
     @classmethod
     def parse(cls, text: str) -> Reference:
-        """Raises ``InvalidInput`` for what is no image's name."""
+        """Read a name and complete it. Raises ``InvalidInput`` for any other text."""
         rest, _, digest = text.partition("@")
         head, slash, tail = rest.rpartition("/")
         last, colon, tag = tail.partition(":")
@@ -43,18 +43,20 @@ class Reference:
         sound = _HOST.fullmatch(host) and _REPOSITORY.fullmatch(repository)
         if not sound or (colon and not _TAG.fullmatch(tag)) or ("@" in text and not DIGEST.fullmatch(digest)):
             raise SlipwayError(
-                Reason.INVALID_INPUT, f"{text!r} is no image's name.", hint="Write HOST[:PORT]/REPOSITORY[:TAG][@sha256:…]."
+                Reason.INVALID_INPUT,
+                f"{text!r} is not the name of an image.",
+                hint="Write HOST[:PORT]/REPOSITORY[:TAG][@sha256:…].",
             )
         return cls(host, repository, tag if colon or digest else "latest", digest)
 
     @property
-    def asked(self) -> str:
-        """What the registry is asked for: the digest, which cannot move, before the tag."""
+    def identifier(self) -> str:
+        """The digest, which cannot move, else the tag: what a manifest is requested by."""
         return self.digest or self.tag
 
     @property
     def api_host(self) -> str:
-        """Where the registry's API is; only Docker's lies under another name."""
+        """HOST[:PORT] of the registry's API; only Docker Hub's is not the host of the name."""
         return "registry-1.docker.io" if self.host == DOCKER_HUB else self.host
 
     def __str__(self) -> str:
@@ -63,10 +65,10 @@ class Reference:
         return f"{self.host}/{self.repository}{tag}{digest}"
 
 
-def is_plain(host: str, named: Container[str]) -> bool:
-    """Whether a registry is asked by HTTP instead of HTTPS: those of this machine, and those that somebody named."""
+def uses_plain_http(host: str, plain_http: Container[str]) -> bool:
+    """Whether a registry is spoken to by HTTP instead of HTTPS: one of this machine, or one that the settings name."""
     name = host.partition(":")[0]
     with contextlib.suppress(ValueError):
         if ipaddress.ip_address(name).is_loopback:
             return True
-    return name == "localhost" or host in named
+    return name == "localhost" or host in plain_http

@@ -2,9 +2,9 @@
 
 https://github.com/opencontainers/distribution-spec/blob/main/spec.md
 
-A blob is uploaded in one request from a stream, after the registry said that it lacks it. Uploads in pieces are not used:
-Google's Artifact Registry takes none. So what a broken connection cost is sent again, and a lost answer is noticed by
-asking for the blob first.
+A blob is uploaded in one request from a stream, if the registry does not have it. Chunked uploads are not used: Google's
+Artifact Registry does not support them. So after a broken connection a blob is sent again from its beginning, and a lost
+answer is noticed by looking for the blob first.
 """
 
 from __future__ import annotations
@@ -29,17 +29,17 @@ INDEX = "application/vnd.oci.image.index.v1+json"
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 CONFIG = "application/vnd.oci.image.config.v1+json"
 LAYER = "application/vnd.oci.image.layer.v1.tar"
-# What Docker called the same things before there was a specification.
-DOCKER = {
+# Docker's media types from before the specification, and those of OCI for the same.
+DOCKER_TYPES = {
     "application/vnd.docker.distribution.manifest.list.v2+json": INDEX,
     "application/vnd.docker.distribution.manifest.v2+json": MANIFEST,
     "application/vnd.docker.container.image.v1+json": CONFIG,
     "application/vnd.docker.image.rootfs.diff.tar.gzip": f"{LAYER}+gzip",
     "application/vnd.docker.image.rootfs.diff.tar": LAYER,
 }
-ACCEPT = ", ".join((MANIFEST, INDEX, *(docker for docker, oci in DOCKER.items() if oci in (MANIFEST, INDEX))))
+ACCEPT = ", ".join((MANIFEST, INDEX, *(docker for docker, oci in DOCKER_TYPES.items() if oci in (MANIFEST, INDEX))))
 T = TypeVar("T")
-MAX_MANIFEST = 4 << 20  # bytes; the least that the specification has registries accept
+MAX_MANIFEST = 4 << 20  # bytes; every registry must accept that much
 
 
 @dataclass(frozen=True)
@@ -51,68 +51,85 @@ class Descriptor:
     size: int
 
     def as_json(self) -> dict[str, object]:
+        """The descriptor as a field of a manifest."""
         return {"mediaType": self.media_type, "digest": self.digest, "size": self.size}
 
 
 def digest_of(data: bytes) -> str:
+    """The digest, ``sha256:…``, of some bytes."""
     return f"sha256:{hashlib.sha256(data).hexdigest()}"
 
 
 class Repository(AbstractContextManager["Repository"]):
-    """One repository of a registry. Use as a context manager: it keeps connections open."""
+    """One repository of a registry; a context manager, which closes its connections."""
 
     def __init__(
-        self, reference: Reference, *, plain_http: Iterable[str], clock: Clock, tell: Callable[[str], None], push: bool = False
+        self, reference: Reference, *, plain_http: Iterable[str], clock: Clock, note: Callable[[str], None], push: bool = False
     ) -> None:
+        """Open the repository of ``reference``; nothing is sent yet.
+
+        Args:
+            reference: names the registry and the repository.
+            plain_http: registries, as HOST:PORT, that are spoken to by HTTP.
+            clock: measures and waits.
+            note: gets a line for each request that is tried again.
+            push: whether the repository will be written to.
+        """
         self.host, self.name = reference.host, reference.repository
-        self._session = Session(self.host, reference.api_host, self.name, plain_http=plain_http, clock=clock, tell=tell)
-        self._rights = (f"repository:{self.name}:{'pull,push' if push else 'pull'}",)
+        self._session = Session(self.host, reference.api_host, self.name, plain_http=plain_http, clock=clock, note=note)
+        self._scopes = (f"repository:{self.name}:{'pull,push' if push else 'pull'}",)
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._session.close()
 
-    def manifest(self, asked: str) -> tuple[str, bytes]:
-        """The media type, in OCI's words, and the bytes of the manifest or index under a tag or digest.
+    def manifest(self, identifier: str) -> tuple[str, bytes]:
+        """The OCI media type and the bytes of the manifest or index with this tag or digest.
 
-        Raises ``SourceNotFound``, or ``DigestMismatch`` where the bytes are not those of the digest asked for or told.
+        Raises:
+            SlipwayError: ``SourceNotFound``; ``DigestMismatch`` where the bytes have another digest than the one requested or
+                named by the registry; what ``Session.exchange`` raises.
         """
-        what = f"{self.host}/{self.name}, manifest {asked}"
+        what = f"{self.host}/{self.name}, manifest {identifier}"
 
         def get() -> tuple[str, bytes]:
             with self._session.exchange(
-                "GET", self._path("manifests", asked), what=what, rights=self._rights, expect=(200,), headers={"Accept": ACCEPT}
+                "GET",
+                self._path("manifests", identifier),
+                what=what,
+                scopes=self._scopes,
+                expect=(200,),
+                headers={"Accept": ACCEPT},
             ) as response:
                 data = b"".join(response.chunks(MAX_MANIFEST, too_long=Reason.DIGEST_MISMATCH))
-                told = response.header("Docker-Content-Digest")
-                for digest in (asked, told):
+                for digest in (identifier, response.header("Docker-Content-Digest")):
                     if digest.startswith("sha256:") and digest != digest_of(data):
                         raise TransientError(Reason.DIGEST_MISMATCH, f"{what} arrived as {digest_of(data)}, not {digest}.")
                 kind = response.header("Content-Type").partition(";")[0].strip()
-                return DOCKER.get(kind, kind), data
+                return DOCKER_TYPES.get(kind, kind), data
 
-        return self._session.retrying(get)
+        return self._session.retry(get)
 
-    def retrying(self, work: Callable[[], T]) -> T:
-        """Call ``work`` again while it raises ``TransientError``: for those who read ``blob`` themselves."""
-        return self._session.retrying(work)
+    def retry(self, work: Callable[[], T]) -> T:
+        """Call ``work``, which reads a ``blob``, again while it raises ``TransientError``, a few times."""
+        return self._session.retry(work)
 
     def has(self, digest: str) -> bool:
-        """Whether the repository holds this blob."""
+        """Whether the repository has this blob."""
 
-        def ask() -> bool:
+        def look() -> bool:
             what = f"{self.host}/{self.name}, blob {digest[:19]}"
             with self._session.exchange(
-                "HEAD", self._path("blobs", digest), what=what, rights=self._rights, expect=(200, 404)
+                "HEAD", self._path("blobs", digest), what=what, scopes=self._scopes, expect=(200, 404)
             ) as response:
                 return response.status == 200
 
-        return self._session.retrying(ask)
+        return self._session.retry(look)
 
     def blob(self, blob: Descriptor) -> Iterator[bytes]:
-        """A blob's bytes, compared with its digest and size; ``TransientError`` where the connection breaks."""
+        """A blob's bytes, compared with its digest and size. Raises ``TransientError`` for others and a broken connection."""
         what = f"{self.host}/{self.name}, blob {blob.digest[:19]}"
         with self._session.exchange(
-            "GET", self._path("blobs", blob.digest), what=what, rights=self._rights, expect=(200,)
+            "GET", self._path("blobs", blob.digest), what=what, scopes=self._scopes, expect=(200,)
         ) as response:
             try:
                 yield from verified_chunks(
@@ -124,29 +141,35 @@ class Repository(AbstractContextManager["Repository"]):
             except SlipwayError as error:
                 if error.reason is not Reason.DIGEST_MISMATCH:
                     raise
-                raise TransientError(Reason.DIGEST_MISMATCH, error.message) from None  # on its way, perhaps: once more
+                raise TransientError(Reason.DIGEST_MISMATCH, error.message) from None  # the connection may have changed it
 
     def read(self, blob: Descriptor, limit: int = MAX_MANIFEST) -> bytes:
-        """A small blob, whole."""
+        """A blob of at most ``limit`` bytes. Raises ``SourceProtocol`` for a larger one."""
         if blob.size > limit:
             raise SlipwayError(Reason.SOURCE_PROTOCOL, f"{self.host}/{self.name}: blob {blob.digest[:19]} is too large.")
-        return self.retrying(lambda: b"".join(self.blob(blob)))
+        return self.retry(lambda: b"".join(self.blob(blob)))
 
     def upload(self, blob: Descriptor, chunks: Callable[[], Iterable[bytes]], *, what: str, mount_from: str = "") -> int:
-        """Put a blob unless it is there; returns the bytes that were sent.
+        """Upload a blob unless the repository has it.
 
-        ``chunks`` begins its bytes anew for each try. With ``mount_from``, a repository of the same registry that has the
-        blob, nothing is sent where the registry can take it from there.
+        Args:
+            blob: its digest and size.
+            chunks: starts the blob's bytes anew for each try.
+            what: names the blob in messages.
+            mount_from: a repository of the same registry that has the blob: it is not sent where the registry can mount it.
+
+        Returns:
+            The bytes that were sent.
         """
         text = f"{self.host}/{self.name}, {what}"
-        rights = (*self._rights, f"repository:{mount_from}:pull") if mount_from else self._rights
+        scopes = (*self._scopes, f"repository:{mount_from}:pull") if mount_from else self._scopes
 
         def put() -> int:
             if self.has(blob.digest):
                 return 0
             query = urllib.parse.urlencode({"mount": blob.digest, "from": mount_from}) if mount_from else ""
             with self._session.exchange(
-                "POST", self._path("blobs/uploads", "") + (query and f"?{query}"), what=text, rights=rights, expect=(201, 202)
+                "POST", self._path("blobs/uploads", "") + (query and f"?{query}"), what=text, scopes=scopes, expect=(201, 202)
             ) as response:
                 if response.status == 201:
                     return 0
@@ -157,7 +180,7 @@ class Repository(AbstractContextManager["Repository"]):
                 "PUT",
                 location,
                 what=text,
-                rights=rights,
+                scopes=scopes,
                 expect=(201, 400, 404, 416),
                 headers={"Content-Type": "application/octet-stream"},
                 body=body,
@@ -165,16 +188,16 @@ class Repository(AbstractContextManager["Repository"]):
                 if response.status in (404, 416):
                     raise self._session.busy(f"{text}: the registry no longer knows the upload ({response.status}).")
                 if response.status == 400:
-                    failure = self._session.failure(response, text, rights)
-                    if "DIGEST_INVALID" in failure.message or "SIZE_INVALID" in failure.message:  # changed on its way
+                    failure = self._session.failure(response, text, scopes)
+                    if "DIGEST_INVALID" in failure.message or "SIZE_INVALID" in failure.message:  # the connection changed it
                         raise TransientError(Reason.DIGEST_MISMATCH, failure.message)
                     raise failure
                 return blob.size
 
-        return self._session.retrying(put)
+        return self._session.retry(put)
 
     def push_manifest(self, tag: str, data: bytes) -> str:
-        """Put an image's manifest under a tag and return its digest, after reading it back under that digest."""
+        """Push an image's manifest with a tag and return its digest, after reading it back by that digest."""
         what = f"{self.host}/{self.name}:{tag}, manifest"
         digest = digest_of(data)
 
@@ -183,14 +206,14 @@ class Repository(AbstractContextManager["Repository"]):
                 "PUT",
                 self._path("manifests", tag),
                 what=what,
-                rights=self._rights,
+                scopes=self._scopes,
                 expect=(201,),
                 headers={"Content-Type": MANIFEST},
                 body=Body(len(data), lambda: [data]),
             ):
                 pass
 
-        self._session.retrying(put)
+        self._session.retry(put)
         self.manifest(digest)
         return digest
 

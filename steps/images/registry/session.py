@@ -1,7 +1,7 @@
-"""Requests to a registry: its authentication, its answers, and what a refusal means.
+"""Authenticated requests to a registry, and the errors that its answers stand for.
 
 A registry answers 401 with a challenge (RFC 9110): ``Basic``, or ``Bearer`` with the address of a token server, which is
-asked for a token with just the rights that the exchange needs, without credentials where there are none
+asked for a token with just the scopes that the request needs, without credentials where there are none
 (https://distribution.github.io/distribution/spec/auth/token/). Addresses of uploads and of redirected downloads carry
 secrets in their queries: no message shows more of an address than its host.
 
@@ -24,7 +24,7 @@ import urllib3
 from steps.core.clock import Clock
 from steps.core.errors import Reason, SlipwayError
 from steps.images.registry.credentials import Credentials, find_credentials
-from steps.images.registry.reference import is_plain
+from steps.images.registry.reference import uses_plain_http
 from steps.net.credentials import Authorization
 from steps.net.http import HTTP_RETRIES, Body, HttpClient, Response
 from steps.net.retry import TRANSIENT_STATUSES, TransientError, retry_messages
@@ -32,7 +32,7 @@ from steps.net.urls import origin_of
 
 TIMEOUT = urllib3.Timeout(connect=10, read=300)  # a registry may move gigabytes before it answers the last request
 MAX_ANSWER = 1 << 20  # bytes of a token server's or a refusal's answer
-MARGIN = 10.0  # seconds that a token must still be good for
+MARGIN = 10.0  # seconds before its end that a token is no longer used
 BUSY_HINT = "The registry is overloaded or out of reach: run again later."
 DENIED_HINT = (
     "Log in with `docker login` or `podman login`, or mount a Secret with the registry's credentials and name its folder in "
@@ -46,7 +46,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Token:
-    """What a token server or Docker's configuration gave, and until when it is good, in seconds on the clock's count."""
+    """What authorizes a request, and the time on the monotonic clock, in seconds, until which it is used."""
 
     authorization: Authorization
     until: float
@@ -56,24 +56,24 @@ class Session:
     """Connections to one registry on behalf of one repository."""
 
     def __init__(
-        self, host: str, api_host: str, repository: str, *, plain_http: Iterable[str], clock: Clock, tell: Callable[[str], None]
+        self, host: str, api_host: str, repository: str, *, plain_http: Iterable[str], clock: Clock, note: Callable[[str], None]
     ) -> None:
         self.host, self.repository = host, repository
-        self._clock, self._tell = clock, tell
+        self._clock, self._note = clock, note
         self._plain = frozenset(plain_http)
-        self.origin = f"{'http' if is_plain(api_host, self._plain) else 'https'}://{api_host}"
+        self.origin = f"{'http' if uses_plain_http(api_host, self._plain) else 'https'}://{api_host}"
         self._http = HttpClient(timeout=TIMEOUT)
         self._tokens: dict[tuple[str, ...], Token] = {}
         self._credentials: Credentials | None = None
-        self._looked = False
+        self._searched_credentials = False
 
     def close(self) -> None:
         """Close the connections that are idle."""
         self._http.close()
 
-    def retrying(self, work: Callable[[], T]) -> T:
+    def retry(self, work: Callable[[], T]) -> T:
         """Call ``work`` until it does not raise ``TransientError``, a few times, waiting as the registry asks."""
-        return HTTP_RETRIES.call(work, clock=self._clock, notify=retry_messages(self._tell))
+        return HTTP_RETRIES.call(work, clock=self._clock, notify=retry_messages(self._note))
 
     @contextlib.contextmanager
     def exchange(
@@ -82,7 +82,7 @@ class Session:
         path: str,
         *,
         what: str,
-        rights: tuple[str, ...],
+        scopes: tuple[str, ...],
         expect: tuple[int, ...],
         headers: Mapping[str, str] | None = None,
         body: Body | None = None,
@@ -93,7 +93,7 @@ class Session:
             method: The HTTP method. Redirects of GET and HEAD are followed.
             path: A path of the registry, or an address that it gave.
             what: Names the thing that is requested, in messages.
-            rights: The scopes to ask a token for.
+            scopes: The scopes of the token, such as ``repository:NAME:pull,push``.
             expect: The statuses that the caller handles.
             headers: Further headers.
             body: What is sent.
@@ -105,15 +105,15 @@ class Session:
         address = urllib.parse.urljoin(self.origin + "/", path)
         if not address.startswith(("https://", self.origin + "/")):
             raise SlipwayError(Reason.SOURCE_PROTOCOL, f"{what}: {self.host} names an address that is not https.")
-        response = self._send(method, address, rights, headers, body, what)
+        response = self._send(method, address, scopes, headers, body, what)
         try:
             if response.status == 401 and origin_of(response.address) == origin_of(self.origin):
-                self._tokens.pop(rights, None)
-                self._authorize(response, rights, what)
+                self._tokens.pop(scopes, None)
+                self._authorize(response, scopes, what)
                 response.close()
-                response = self._send(method, address, rights, headers, body, what)
+                response = self._send(method, address, scopes, headers, body, what)
             if response.status not in expect:
-                raise self.failure(response, what, rights)
+                raise self.failure(response, what, scopes)
             yield response
         finally:
             response.close()
@@ -122,7 +122,7 @@ class Session:
         self,
         method: str,
         address: str,
-        rights: tuple[str, ...],
+        scopes: tuple[str, ...],
         headers: Mapping[str, str] | None,
         body: Body | None,
         what: str,
@@ -132,7 +132,7 @@ class Session:
                 raise SlipwayError(Reason.SOURCE_PROTOCOL, f"{what}: {self.host} redirects to an address that is not https.")
             return target
 
-        token = self._tokens.get(rights)
+        token = self._tokens.get(scopes)
         return self._http.request(
             method,
             address,
@@ -143,36 +143,36 @@ class Session:
             redirect=redirect if method in ("GET", "HEAD") else None,
         )
 
-    def _authorize(self, response: Response, rights: tuple[str, ...], what: str) -> None:
+    def _authorize(self, response: Response, scopes: tuple[str, ...], what: str) -> None:
         """Get what the challenge asks for. Raises ``AccessDenied`` where there are no credentials for it."""
         challenges = {
             scheme.lower(): dict(_PARAMETER.findall(parameters))
             for header in response.header_lines("WWW-Authenticate")
             for scheme, parameters in _CHALLENGE.findall(header)
         }
-        if not self._looked:
-            self._credentials, self._looked = find_credentials(self.host, self.repository), True
+        if not self._searched_credentials:
+            self._credentials, self._searched_credentials = find_credentials(self.host, self.repository), True
         if "bearer" in challenges:
-            self._tokens[rights] = self._fetch_token(challenges["bearer"], rights, what)
+            self._tokens[scopes] = self._fetch_token(challenges["bearer"], scopes, what)
         elif "basic" in challenges and self._credentials and self._credentials.username:
-            self._tokens[rights] = self._token(self._credentials.basic, float("inf"))
+            self._tokens[scopes] = self._token(self._credentials.basic, float("inf"))
         else:
-            raise self.failure(response, what, rights)
+            raise self.failure(response, what, scopes)
 
     def _token(self, value: str, until: float) -> Token:
         return Token(Authorization(origin_of(self.origin), value), until)
 
-    def _fetch_token(self, challenge: Mapping[str, str], rights: tuple[str, ...], what: str) -> Token:
+    def _fetch_token(self, challenge: Mapping[str, str], scopes: tuple[str, ...], what: str) -> Token:
         realm = challenge.get("realm", "")
         parts = urllib.parse.urlsplit(realm)
-        if parts.scheme != "https" and not (parts.scheme == "http" and is_plain(parts.netloc, self._plain)):
+        if parts.scheme != "https" and not (parts.scheme == "http" and uses_plain_http(parts.netloc, self._plain)):
             raise SlipwayError(Reason.SOURCE_PROTOCOL, f"{what}: {self.host} names a token server that is not https.")
-        query = [("service", challenge.get("service", "")), *(("scope", right) for right in rights)]
+        query = [("service", challenge.get("service", "")), *(("scope", scope) for scope in scopes)]
         known = self._credentials
-        asked = self._clock.monotonic()
+        requested = self._clock.monotonic()
         if known and known.identity_token:
             form = [("grant_type", "refresh_token"), ("refresh_token", known.identity_token), ("client_id", "slipway")]
-            data = urllib.parse.urlencode([*form, query[0], ("scope", " ".join(rights))]).encode()
+            data = urllib.parse.urlencode([*form, query[0], ("scope", " ".join(scopes))]).encode()
             headers = {"Content-Type": "application/x-www-form-urlencoded"}
             response = self._http.request("POST", realm, what=what, headers=headers, body=data)
         else:
@@ -181,43 +181,43 @@ class Session:
             response = self._http.request("GET", urllib.parse.urlunsplit(address), what=what, authorization=authorization)
         try:
             if response.status != 200:
-                raise self.failure(response, what, rights)
+                raise self.failure(response, what, scopes)
             answer = json.loads(response.read(MAX_ANSWER))
             value = str(answer.get("token") or answer["access_token"])
-            seconds = float(answer.get("expires_in") or 60)  # 60: what the specification says of an answer without it
+            seconds = float(answer.get("expires_in") or 60)  # the specification's default
         except (ValueError, TypeError, LookupError, AttributeError):
-            raise SlipwayError(Reason.SOURCE_PROTOCOL, f"{what}: {parts.hostname} gave no token.") from None
+            raise SlipwayError(Reason.SOURCE_PROTOCOL, f"{what}: {parts.hostname} did not answer with a token.") from None
         finally:
             response.close()
-        return self._token(f"Bearer {value}", asked + max(seconds - MARGIN, seconds / 2))
+        return self._token(f"Bearer {value}", requested + max(seconds - MARGIN, seconds / 2))
 
-    def failure(self, response: Response, what: str, rights: tuple[str, ...]) -> SlipwayError:
+    def failure(self, response: Response, what: str, scopes: tuple[str, ...]) -> SlipwayError:
         """The error for an answer's status, with the registry's own sentence; a ``TransientError`` where it may pass."""
         status = response.status
-        said = self._message(response)
-        text = f"{what}: {self.host} answered {status}{f' ({said})' if said else ''}."
+        message = self._message(response)
+        text = f"{what}: {self.host} answered {status}{f' ({message})' if message else ''}."
         if status in TRANSIENT_STATUSES:
             return self.busy(text, response.retry_after(self._clock.now()))
         if status in (401, 403):
-            verb = "push to" if any("push" in right for right in rights) else "pull from"
+            verb = "push to" if any("push" in scope for scope in scopes) else "pull from"
             hint = DENIED_HINT.format(verb=verb, repository=f"{self.host}/{self.repository}")
             return SlipwayError(Reason.ACCESS_DENIED, text, hint=hint)
         if status == 404:
             return SlipwayError(
-                Reason.SOURCE_NOT_FOUND, text, hint="Check the name; some registries want a repository made first."
+                Reason.SOURCE_NOT_FOUND, text, hint="Check the name; some registries need a repository to be created first."
             )
         if status == 413:
             return SlipwayError(
                 Reason.TOO_LARGE, text, hint="The registry, or a proxy before it, limits the size of a layer: raise the limit."
             )
-        return SlipwayError(Reason.SOURCE_PROTOCOL, text, hint="Ask whoever runs the registry.")
+        return SlipwayError(Reason.SOURCE_PROTOCOL, text, hint="Ask the administrator of the registry.")
 
     def busy(self, text: str, wait: float | None = None) -> TransientError:
         """The error for a registry that may succeed at another try; ``wait`` is its ``Retry-After`` in seconds."""
         return TransientError(Reason.STORE_BUSY, text, wait, hint=BUSY_HINT)
 
     def _message(self, response: Response) -> str:
-        """The first error of an answer, as the specification has it, without what nobody must read."""
+        """The first error of an answer in the specification's format, without secrets; empty where there is none."""
         try:
             error = json.loads(response.read(MAX_ANSWER))["errors"][0]
             text = f"{error['code']}: {error['message']}"

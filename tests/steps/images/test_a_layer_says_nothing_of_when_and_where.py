@@ -13,7 +13,7 @@ import pytest
 
 from steps.core.errors import Reason, SlipwayError
 from steps.images.assembly.layers import compressed_layer, files_below, layer_tar, plain_layer
-from steps.images.assembly.pip_layers import forget_scripts, platforms
+from steps.images.assembly.pip_layers import platforms, remove_scripts
 
 LONG = "a" * 90 + "/" + "b" * 90 + "/Ünïcode.txt"
 TEXTS = {"z.txt": b"z", "a/b/c.txt": b"c" * 1000, "a/b.txt": b"", "a-b/x": b"x" * 512, LONG: b"long"}
@@ -87,7 +87,7 @@ def test_nothing_makes_an_empty_tar_file() -> None:
 def test_the_scripts_of_packages_are_forgotten_and_nothing_else(tmp_path: Path) -> None:
     record = "../../bin/x,sha256=a,1\nx/bin/tool,sha256=b,1\nx/__init__.py,,\n"
     written(tmp_path, {"bin/x": b"#!/here", "x/bin/tool": b"", "x-1.dist-info/RECORD": record.encode()})
-    forget_scripts(tmp_path)
+    remove_scripts(tmp_path)
     assert (tmp_path / "x-1.dist-info/RECORD").read_text() == "x/__init__.py,,\nx/bin/tool,sha256=b,1\n"
     assert not (tmp_path / "bin").exists()
     assert (tmp_path / "x/bin/tool").exists()

@@ -132,7 +132,7 @@ def test_an_identity_token_is_exchanged(workshop: Workshop, tmp_path: Path) -> N
 def test_reading_needs_nobody_where_the_registry_lets_all_read(workshop: Workshop) -> None:
     workshop.registry.auth = "bearer"
     reference = Reference.parse(f"{workshop.registry.host}/{BASE}")
-    with Repository(reference, plain_http=(), clock=FakeClock(), tell=print) as repository:
+    with Repository(reference, plain_http=(), clock=FakeClock(), note=print) as repository:
         assert repository.manifest("3.11-slim")[1]
 
 
@@ -221,7 +221,7 @@ def test_a_broken_file_is_named_and_not_quoted(
     path = tmp_path / "auth.json"
     path.write_text(text)
     monkeypatch.setenv("REGISTRY_AUTH_FILE", str(path))
-    with pytest.raises(SlipwayError, match="no sound configuration of Docker") as caught:
+    with pytest.raises(SlipwayError, match="not a valid configuration of Docker") as caught:
         find_credentials("r.example", "a")
     assert caught.value.reason is Reason.INVALID_INPUT
     assert str(path) in caught.value.message
@@ -247,14 +247,14 @@ def test_a_name_is_read_as_docker_reads_it(text: str, full: str, api_host: str) 
     found = Reference.parse(text)
     assert str(found) == full
     assert found.api_host == api_host
-    assert found.asked == (found.digest or found.tag)
+    assert found.identifier == (found.digest or found.tag)
 
 
 @pytest.mark.parametrize(
     "text", ["", "UPPER", "a b", "r.example/a:", "r.example/a@sha256:12", "r.example//a", "a:b:c", "x/../y", "a?b"]
 )
 def test_what_is_no_name_is_refused(text: str) -> None:
-    with pytest.raises(SlipwayError, match="no image's name"):
+    with pytest.raises(SlipwayError, match="not the name of an image"):
         Reference.parse(text)
 
 
@@ -266,7 +266,7 @@ def test_only_a_named_registry_is_asked_without_tls(workshop: Workshop, monkeypa
 
     def read() -> bytes:
         plain_http = read_settings().plain_http
-        with Repository(reference, plain_http=plain_http, clock=workshop.clock, tell=workshop.progress.note) as repository:
+        with Repository(reference, plain_http=plain_http, clock=workshop.clock, note=workshop.progress.note) as repository:
             return repository.manifest("3.11-slim")[1]
 
     with pytest.raises(SlipwayError) as caught:
@@ -313,7 +313,7 @@ def test_a_certificate_counts_if_its_authority_is_named(
     reference = Reference.parse(f"{workshop.registry.host}/{BASE}")
 
     def read() -> bytes:
-        with Repository(reference, plain_http=(), clock=workshop.clock, tell=workshop.progress.note) as repository:
+        with Repository(reference, plain_http=(), clock=workshop.clock, note=workshop.progress.note) as repository:
             return repository.manifest("3.11-slim")[1]
 
     with pytest.raises(SlipwayError, match="shows no certificate that is trusted here") as caught:
@@ -337,7 +337,7 @@ def test_more_than_was_promised_is_not_read(workshop: Workshop) -> None:
     workshop.registry.blobs["library/python"][digest_of(data)] = data
     reference = Reference.parse(f"{workshop.registry.host}/{BASE}")
     with (
-        Repository(reference, plain_http=(), clock=workshop.clock, tell=workshop.progress.note) as repository,
+        Repository(reference, plain_http=(), clock=workshop.clock, note=workshop.progress.note) as repository,
         pytest.raises(SlipwayError, match="more than the 999 bytes") as caught,
     ):
         repository.read(Descriptor("x", digest_of(data), 999))

@@ -198,10 +198,10 @@ def test_a_base_that_does_not_tell_its_python_is_looked_through(workshop: Worksh
 @pytest.mark.parametrize(
     ("config", "layers", "said"),
     [
-        ({"Env": ["PYTHON_VERSION=3.12.1"]}, {"a": ""}, "holds Python 3.12; the packages are locked for 3.11"),
-        ({}, {"a": ""}, "holds no Python that can be told"),
-        ({}, {"usr/lib/python3.11/os.py": "", "usr/lib/python3.12/os.py": ""}, "holds no Python that can be told"),
-        ({}, {"usr/lib/python3.12/os.py": ""}, "holds Python 3.12"),
+        ({"Env": ["PYTHON_VERSION=3.12.1"]}, {"a": ""}, "has Python 3.12; the packages are locked for 3.11"),
+        ({}, {"a": ""}, "No Python was found"),
+        ({}, {"usr/lib/python3.11/os.py": "", "usr/lib/python3.12/os.py": ""}, "No Python was found"),
+        ({}, {"usr/lib/python3.12/os.py": ""}, "has Python 3.12"),
     ],
 )
 def test_a_base_without_the_right_python_is_refused(

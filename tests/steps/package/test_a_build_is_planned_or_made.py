@@ -262,7 +262,7 @@ def test_docker_tells_the_digest_in_its_last_line(
     assert "Pushing registry.example/team/tiny:1." in progress.notes
     program(tmp_path / "bin", "exit 0")
     (tmp_path / "bin/buildah").rename(tmp_path / "bin/docker")
-    with pytest.raises(SlipwayError, match="does not tell its digest"):
+    with pytest.raises(SlipwayError, match="did not print its digest"):
         LocalBuilder(Program.DOCKER).build(request, progress)
 
 
@@ -310,7 +310,7 @@ def test_a_stopped_build_stops_its_program(
         ("printf 'caf\\351\\n'; exit 3", "buildah failed (3):\ncaf�"),
         ("seq 1 100; exit 1", "\n86\n87\n"),
         (f"kill -{signal.SIGKILL} $$", "buildah failed (-9)"),
-        ("[ $1 = build ]", "does not tell its digest"),
+        ("[ $1 = build ]", "does not show its digest"),
     ],
 )
 def test_whatever_the_program_does_becomes_a_sentence(
