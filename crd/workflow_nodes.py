@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from crd.kubernetes_objects import NodeObject, ParameterObject, WorkflowObject
-from steps.command.main import split_list
+from steps.command.flags import split_list
 from steps.core.graph import REPORT as REPORT_NODE
 
 FETCH, REPORT = "fetch", REPORT_NODE.name  # the report is the exit handler: it decides nothing

@@ -21,7 +21,8 @@ from pipelines.commands import plan
 from pipelines.display import run as display
 from pipelines.local import run_model
 from steps import __version__
-from steps.command.main import open_context, run_to_exit_code
+from steps.command.context import open_context
+from steps.command.process import run_to_exit_code
 from steps.core.clock import SystemClock
 from steps.core.errors import ExitCode, Reason, SlipwayError, missing_extra
 from steps.core.progress import PlainProgress, Progress

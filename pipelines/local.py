@@ -20,7 +20,8 @@ from pydantic import ValidationError
 
 from crd.types import Model
 from pipelines.step_table import STEPS
-from steps.command.main import open_context
+from steps.command.context import open_context
+from steps.command.flags import format_flags
 from steps.core.contract import Context, Inputs
 from steps.core.digest import canonical_json, sha256_bytes
 from steps.core.errors import Reason, SlipwayError
@@ -184,8 +185,7 @@ class _Run:
 def run_apart(node: Node, inputs: Inputs, store: str, run: str, progress: Progress) -> None:
     """Do a step as ``python -m steps.NAME`` and pass its words on. Raises the step's own error."""
     command = [sys.executable, "-m", f"steps.{node.name}", "--store", store, "--run", run, "--progress", "json"]
-    for name, value in inputs.model_dump(mode="json").items():
-        command.append(f"--{name.replace('_', '-')}={','.join(value) if isinstance(value, list) else value}")
+    command += format_flags(inputs)
     tail: deque[str] = deque(maxlen=20)
     with subprocess.Popen(
         command,

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from steps.archive import STEP as ARCHIVE
 from steps.archive import ArchiveInputs
-from steps.command.main import open_context
+from steps.command.context import open_context
 from steps.core.contract import Context
 from steps.core.lock import Lock
 from steps.core.progress import Progress
@@ -39,9 +39,19 @@ def fetch(
     store: str | Path = "",
     progress: Progress | None = None,
 ) -> Lock:
-    """Bring one copy of a model's files into the store, every byte checked, and return the lock.
+    """Fetch one copy of a model's files into the store, check every byte, and return the lock.
 
-    Raises ``SlipwayError``.
+    Args:
+        source: Address of the repository, or for ``upload`` a folder or the address of a store.
+        source_kind: A value of ``sourceKind``.
+        revision: Branch, tag or commit; empty: the default branch.
+        include: Patterns of files to fetch in addition to the usual choice.
+        exclude: Patterns of files not to fetch.
+        store: Where results are stored; empty: the setting ``store``.
+        progress: Gets notes and meters; None: they are dropped.
+
+    Raises:
+        SlipwayError: With the reasons of ``steps.fetch.run``.
     """
     inputs = FetchInputs(
         source_kind=SourceKind(source_kind), source=source, revision=revision, include=include, exclude=exclude
@@ -51,9 +61,20 @@ def fetch(
 
 
 def create_bento(lock: Lock, service: str, *, name: str, store: str | Path = "", progress: Progress | None = None) -> str:
-    """Load, render and archive one service of a fetched model; returns where the ``.tar.gz`` is (a path, or a URI).
+    """Load, render and archive one service of a fetched model.
 
-    ``service`` is a task's name, ``name`` a DNS label of at most 40 characters. Raises ``SlipwayError``.
+    Args:
+        lock: What ``fetch`` returned.
+        service: The task, by its name or an alias.
+        name: The model's name, a DNS label of at most 40 characters.
+        store: Where results are stored; empty: the setting ``store``. It must be the one that ``fetch`` used.
+        progress: Gets notes and meters; None: they are dropped.
+
+    Returns:
+        Where the ``.tar.gz`` is: a path, or a URI.
+
+    Raises:
+        SlipwayError: With the reasons of the steps load, render and archive.
     """
     context = _context(store, progress)
     task = resolve(service).name

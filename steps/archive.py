@@ -1,4 +1,4 @@
-"""archive: the package as one ``.tar.gz`` in the store, weights and all, streamed without a second copy on disk."""
+"""The step archive: the package, with its weights, as one ``.tar.gz`` in the store, streamed without a copy on disk."""
 
 from __future__ import annotations
 
@@ -22,19 +22,37 @@ from steps.tasks.table import resolve
 
 
 class ArchiveInputs(Inputs):
-    name: ModelName = Field(description="the model's name, a DNS label of at most 40 characters")
-    service: str = Field(description="the task that this package serves")
+    """Which text files and which weights to pack."""
+
+    name: ModelName = Field(description="name of the model, a DNS label of at most 40 characters")
+    service: str = Field(description="task that the package serves")
     lock: str = Field(description="store key of the lock")
-    render: str = Field(description="store key of the package's text files")
+    render: str = Field(description="store key of the document with the package's text files, that the step render wrote")
 
 
 class ArchiveOutputs(Outputs):
+    """The archive."""
+
     archive: str = Field(description="store key of the archive")
-    archive_digest: str = Field(description="its sha256")
-    archive_bytes: int = Field(description="its size")
+    archive_digest: str = Field(description="SHA-256 of the archive")
+    archive_bytes: int = Field(description="size of the archive in bytes")
 
 
 def run(inputs: ArchiveInputs, context: Context) -> ArchiveOutputs:
+    """Pack code and weights into one archive that ``bentoml serve``, ``bentoml import`` and ``slipway serve`` accept.
+
+    Reads the lock, the rendered files, and each file of the lock, which is checked again while it is packed. Times, owners and
+    the order of the entries are fixed, and weights are stored without compression.
+
+    Publishes ``archives/NAME-TASK-….tar.gz``; the end of the name is a digest of the lock and the rendered files.
+
+    Repeating: with a receipt the archive in the store is checked and kept. Without one it is packed again and compared.
+
+    Raises:
+        SlipwayError: ``UnknownTask`` and ``InvalidInput`` for wrong inputs; ``StoreUnreadable`` for a missing object;
+            ``DigestMismatch`` and ``LockMismatch`` when objects changed; ``PublishConflict`` when the store has another
+            archive of this name; ``DiskFull``; ``StoreBusy`` when a retry may help.
+    """
     task = resolve(inputs.service)
     lock = context.read_document(inputs.lock, Lock)
     rendered = context.read_document(inputs.render, RenderedPackage)
@@ -53,6 +71,7 @@ def run(inputs: ArchiveInputs, context: Context) -> ArchiveOutputs:
 
 
 def text_entries(rendered: RenderedPackage) -> Iterator[Entry]:
+    """Yield the rendered files as entries."""
     contents = {path: text.encode() for path, text in rendered.files.items()}
     contents |= {path: base64.b64decode(text) for path, text in rendered.binaries.items()}
     for path, data in contents.items():
@@ -60,7 +79,7 @@ def text_entries(rendered: RenderedPackage) -> Iterator[Entry]:
 
 
 def model_entries(lock: Lock, context: Context, meter: Meter) -> Iterator[Entry]:
-    """The lock's files, each checked again while it passes into the archive."""
+    """Yield the lock's files as entries, each checked again while it is read."""
     for file in lock.files:
         chunks = verified_chunks(
             context.store.read(file.key), sha256=file.sha256, size=file.size, what=context.store.locate(file.key)
@@ -69,6 +88,7 @@ def model_entries(lock: Lock, context: Context, meter: Meter) -> Iterator[Entry]
 
 
 def counted(chunks: Iterator[bytes], meter: Meter) -> Iterator[bytes]:
+    """Pass chunks through and add their size to a meter."""
     for chunk in chunks:
         meter.advance(len(chunk))
         yield chunk

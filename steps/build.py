@@ -1,4 +1,4 @@
-"""build: from the archive to a container image, or to a complete plan of it."""
+"""The step build: from the archive to a container image, or to a complete plan of one."""
 
 from __future__ import annotations
 
@@ -26,31 +26,54 @@ from steps.tasks.table import resolve
 
 
 class BuildInputs(Inputs):
-    name: ModelName = Field(description="the model's name, a DNS label of at most 40 characters")
-    service: str = Field(description="the task that the image serves")
+    """Which archive to build an image of, and with what."""
+
+    name: ModelName = Field(description="name of the model, a DNS label of at most 40 characters")
+    service: str = Field(description="task that the image serves")
     archive: str = Field(description="store key of the archive")
-    archive_digest: Sha256 = Field(description="its sha256")
+    archive_digest: Sha256 = Field(description="SHA-256 that the archive must have")
     builder: BuilderKind = Field(
-        default_factory=lambda: configured_builder(read_settings()), description="what makes the image"
+        default_factory=lambda: configured_builder(read_settings()), description="builder that makes the image"
     )
     registry: str = Field(
         default_factory=lambda: read_settings().registry,
-        description="where the image goes: HOST[:PORT][/PATH]",
+        description="registry that the image is pushed to, HOST[:PORT][/PATH]; empty: it is not pushed",
         pattern=REGISTRY_PATTERN,
     )
     base_image: str = Field(
-        default_factory=lambda: read_settings().base_image, description="image to build on", pattern=IMAGE_PATTERN
+        default_factory=lambda: read_settings().base_image,
+        description="image that the service's image is built on",
+        pattern=IMAGE_PATTERN,
     )
 
 
 class BuildOutputs(Outputs):
+    """The image, or its plan."""
+
     plan: str = Field(description="store key of the build plan")
-    image: str = Field(description="the image's name and tag")
-    image_digest: str = Field(description="sha256:… of the image; empty where this step only plans")
-    awaits: str = Field(description="the step that has the image built later, such as cloudbuild; empty where none is left")
+    image: str = Field(description="name and tag of the image")
+    image_digest: str = Field(description="digest of the image, sha256:…; empty where this step only plans it")
+    awaits: str = Field(description="step that has the image built after this one, such as cloudbuild; empty: none")
 
 
 def run(inputs: BuildInputs, context: Context) -> BuildOutputs:
+    """Build the container image of an archive, or write a complete plan of it.
+
+    Reads the archive, which is unpacked into a private folder and checked against its digest and its lock. The builder decides
+    what happens then: docs/images.md compares them.
+
+    Publishes the build context under ``contexts/`` and the plan under ``plans/``; pushes the image where a registry is named.
+    The image's tag is the beginning of the archive's digest.
+
+    Repeating: with a receipt nothing is built; the registry is not asked again.
+
+    Raises:
+        SlipwayError: ``UnknownTask`` and ``InvalidInput`` for wrong inputs, settings or a missing registry;
+            ``StoreUnreadable`` without the archive; ``DigestMismatch``, ``LockMismatch`` and ``UnsafePath`` for an archive
+            that changed; ``BuilderMissing`` without a program that builds images; ``BuildFailed``; ``AccessDenied`` and
+            ``ImageUnavailable`` from a registry; ``DiskFull``; ``BuilderBusy`` and ``NetworkUnreachable`` when a retry may
+            help.
+    """
     task = resolve(inputs.service)
     if inputs.builder.builder.needs_registry and not inputs.registry:
         raise SlipwayError(
@@ -97,17 +120,17 @@ def run(inputs: BuildInputs, context: Context) -> BuildOutputs:
 
 
 def image_name(registry: str, name: str, archive_digest: str) -> str:
-    """The image's name: its tag is the archive's digest, so that an archive has one image."""
+    """Return the image's name; its tag is the beginning of the archive's digest, so that an archive has one image."""
     return f"{registry or 'slipway'}/{name}:{archive_digest[:12]}"
 
 
 def labels(folder: Path, archive_digest: str) -> dict[str, str]:
-    """The image's labels that come from the model."""
+    """Return the image's labels that come from the model."""
     return image_labels(json.loads((folder / "src/slipway.json").read_text()), archive_digest)
 
 
 def plan_layers(folder: Path, base_image: str) -> list[PlannedLayer]:
-    """What the image consists of, from the base up, with the bytes that each part takes from the context."""
+    """Return the layers of the image, from the base up, with the bytes that each takes from the build context."""
     weights = size(folder / MODEL)
     packages = (folder / REQUIREMENTS).read_text().count("==")
     return [
@@ -119,10 +142,12 @@ def plan_layers(folder: Path, base_image: str) -> list[PlannedLayer]:
 
 
 def size(folder: Path) -> int:
+    """Return the size of all files below a folder, in bytes."""
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
 def publish_context(folder: Path, prefix: str, lock: Lock, context: Context) -> None:
+    """Publish each file of the build context under the prefix."""
     known = {f"{MODEL}/{file.path}": file.sha256 for file in lock.files}
     for path in sorted(path for path in folder.rglob("*") if path.is_file()):
         name = path.relative_to(folder).as_posix()

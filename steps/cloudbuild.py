@@ -1,8 +1,8 @@
-"""cloudbuild: have Google Cloud Build make the planned image, and look what became of it.
+"""The step cloudbuild: start the build of the planned image in Google Cloud Build, and follow it.
 
-A build takes minutes to an hour, and no pod waits for it: the step finds or starts the build, looks at it for at most
-``wait`` seconds, and ends with ``BuildRunning`` (try again later) while it runs. The workflow's retry of this step is the
-poll; each attempt takes over the build of the one before. On a laptop wait lasts for a day, as the settings have it.
+A build takes minutes to an hour, and no pod waits that long: the step finds or starts the build, polls it for at most ``wait``
+seconds, and ends with ``BuildRunning`` (exit code 75) while it runs. The workflow's retry of this step polls again, and takes
+over the same build. On a laptop the step waits for a day, unless ``build_wait`` is set.
 """
 
 from __future__ import annotations
@@ -22,31 +22,52 @@ from steps.images.cloud_build.build_once import SingleBuild, cancel_builds
 from steps.images.cloud_build.client import Build, CloudBuildClient, Status
 from steps.images.cloud_build.request import CloudBuildRequest, find_source, source_digest
 
-POLL = 5.0  # seconds between two looks
+POLL = 5.0  # seconds between two requests for the build's status
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 
 
 class CloudBuildInputs(Inputs):
-    name: ModelName = Field(description="the model's name, a DNS label of at most 40 characters")
-    service: str = Field(description="the task that the image serves")
+    """Which plan to build, and how long to wait."""
+
+    name: ModelName = Field(description="name of the model, a DNS label of at most 40 characters")
+    service: str = Field(description="task that the image serves")
     archive: str = Field(description="store key of the archive")
-    archive_digest: Sha256 = Field(description="its sha256")
-    plan: str = Field(description="store key of the build plan")
+    archive_digest: Sha256 = Field(description="SHA-256 that the archive must have")
+    plan: str = Field(description="store key of the plan that the step build wrote")
     wait: int = Field(
         default_factory=lambda: read_settings().build_wait,
-        description="seconds to look at a build that runs; then the step ends with BuildRunning",
+        description="seconds to wait for the build before the step ends with BuildRunning",
         ge=0,
     )
 
 
 class CloudBuildOutputs(Outputs):
-    plan: str = Field(description="store key of the build plan with the image's digest")
-    image: str = Field(description="the image's name and tag")
-    image_digest: str = Field(description="sha256:… of the image")
-    build: str = Field(description="Cloud Build's id of the build")
+    """The image that was built."""
+
+    plan: str = Field(description="store key of the plan with the image's digest")
+    image: str = Field(description="name and tag of the image")
+    image_digest: str = Field(description="digest of the image, sha256:…")
+    build: str = Field(description="id of the build in Cloud Build")
 
 
 def run(inputs: CloudBuildInputs, context: Context) -> CloudBuildOutputs:
+    """Have Google Cloud Build build and push the planned image.
+
+    Reads the plan, and the archive's generation in its ``gs://`` bucket, which Cloud Build reads itself. Settings name the
+    project, region, service account and machine. The image's digest counts only when the build is verified and its source was
+    the archive.
+
+    Publishes the plan with the image's digest under ``plans/``, and keeps the build's id under ``cloudbuild/``.
+
+    Repeating: the build of an earlier attempt is found by its tags and taken over; only a failed or cancelled build, whose
+    failure was reported, is replaced by a new one. Ctrl-C cancels the build, SIGTERM does not.
+
+    Raises:
+        SlipwayError: ``InvalidInput`` for wrong inputs or settings; ``StoreUnreadable`` without plan or archive;
+            ``BuildFailed`` with the end of the log; ``DigestMismatch`` when the source was not the archive; ``AccessDenied``
+            without credentials or rights; ``MissingDependency`` without the extra ``gcp``; ``BuildRunning`` and
+            ``BuilderBusy`` when a retry may help.
+    """
     settings = read_settings()
     plan = context.read_document(inputs.plan, BuildPlan)
     source = find_source(context.store, inputs.archive)
@@ -72,19 +93,19 @@ def run(inputs: CloudBuildInputs, context: Context) -> CloudBuildOutputs:
 
 
 def finished(single: SingleBuild, wait: float, context: Context) -> Build:
-    """The build, once it has succeeded. Raises ``BuildRunning`` when it has not after ``wait`` seconds."""
+    """Wait for the build and return it when it has succeeded; raises ``BuildRunning`` after ``wait`` seconds."""
     until = context.clock.monotonic() + wait
-    told = None
+    noted = None
     build = single.find_or_create()
     while build.status is not Status.SUCCESS:
-        if (build.id, build.status) != told:
-            told = build.id, build.status
+        if (build.id, build.status) != noted:
+            noted = build.id, build.status
             context.progress.note(f"Build {build.id} is {build.status}.")
         left = until - context.clock.monotonic()
         if left <= 0:
             minutes = max(0.0, (context.clock.now() - build.created).total_seconds()) / 60
             raise SlipwayError(
-                Reason.BUILD_RUNNING, f"Build {build.id} is {build.status}, {minutes:.0f} minutes after it was asked for."
+                Reason.BUILD_RUNNING, f"Build {build.id} is {build.status}, {minutes:.0f} minutes after it was requested."
             )
         context.clock.sleep(min(POLL, left))
         build = single.find_or_create()

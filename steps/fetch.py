@@ -1,4 +1,4 @@
-"""fetch: from an address to a lock, and the files of one copy of the model in the store."""
+"""The step fetch: from an address to a lock, and one copy of the model's files in the store."""
 
 from __future__ import annotations
 
@@ -20,34 +20,92 @@ Services = tuple[str, ...]
 
 
 class FetchInputs(Inputs):
-    source_kind: SourceKind = Field(description="where the model comes from")
-    source: str = Field(description="address of the repository; a folder or bucket prefix for upload", max_length=2048)
+    """Where the model is, which of its files to fetch, and what it must be."""
+
+    source_kind: SourceKind = Field(description="kind of source that the model is fetched from")
+    source: str = Field(
+        description="address of the repository, or for upload a folder or the address of a store", max_length=2048
+    )
     revision: str = Field("", description="branch, tag or commit; the default branch when empty", max_length=200)
-    include: tuple[str, ...] = Field((), description="patterns of files to take beside the usual choice")
-    exclude: tuple[str, ...] = Field((), description="patterns of files to leave out")
-    services: Services = Field((), description="tasks that the model must be able to do, checked before weights move; or auto")
-    expected_set_digest: str = Field("", description="refuse any other content", pattern=r"^([0-9a-f]{64})?$")
+    include: tuple[str, ...] = Field((), description="patterns of files to fetch in addition to the usual choice")
+    exclude: tuple[str, ...] = Field((), description="patterns of files not to fetch")
+    services: Services = Field(
+        (), description="tasks that the model must be able to do, checked before its weights are fetched; or auto"
+    )
+    expected_set_digest: str = Field(
+        "", description="set digest that the files must have; empty: any", pattern=r"^([0-9a-f]{64})?$"
+    )
 
 
 class FetchOutputs(Outputs):
+    """The lock, and what was fetched."""
+
     lock: str = Field(description="store key of the lock")
-    services: Services = Field(description="the tasks to serve, as a JSON list")
-    set_digest: str = Field(description="sha256 over the list of files")
+    services: Services = Field(description="tasks to serve, by their names in the task table, as a JSON list")
+    set_digest: str = Field(description="SHA-256 over the list of files")
     revision: str = Field(description="the commit that was fetched; empty where the source has none")
-    files: int = Field(description="files taken")
-    bytes: int = Field(description="their size")
-    left_files: int = Field(description="files left behind")
-    left_bytes: int = Field(description="their size")
+    files: int = Field(description="number of files that were fetched")
+    bytes: int = Field(description="size of these files in bytes")
+    left_files: int = Field(description="number of files that were not fetched")
+    left_bytes: int = Field(description="size of these files in bytes")
+
+
+def run(inputs: FetchInputs, context: Context) -> FetchOutputs:
+    """Fetch one copy of a model's files, check every byte, and write the lock.
+
+    Reads the repository, folder or bucket at ``source``. The revision is resolved to a commit first, and only the commit is
+    used afterwards. One copy of one weight format (safetensors) is chosen, with configuration and tokenizer files.
+    ``config.json`` is checked against the tasks before any weight is fetched.
+
+    Publishes each file under ``blobs/sha256/…`` and the lock under ``locks/``.
+
+    Repeating: with the same commit and inputs, the receipt is found and nothing is fetched. After an interruption, files that
+    are complete in the store are checked and kept, and partial downloads continue where the server supports ranges.
+
+    Raises:
+        SlipwayError: ``InvalidSource``, ``UnknownTask`` and ``InvalidInput`` for wrong inputs; ``SourceNotFound``,
+            ``AccessDenied``, ``RevisionNotFound``, ``NotLfs``, ``LfsUnavailable``, ``LfsObjectMissing`` and
+            ``SourceProtocol`` for what the source does not have; ``UnsafePath``, ``ForbiddenFormat``, ``InvalidWeights``,
+            ``RemoteCode``, ``InvalidConfig`` and ``TooLarge`` for files that are refused; ``NoSafetensors`` and
+            ``TaskMismatch`` for models that cannot be served; ``SetDigestUnexpected`` for other content than expected;
+            ``DigestMismatch`` for bytes that differ from their digest; ``DiskFull``; ``MissingDependency`` without git;
+            ``SourceBusy`` and ``NetworkUnreachable`` when a retry may help.
+    """
+    with source_of(inputs, context) as source:
+
+        def check(found: Survey) -> None:
+            check_survey(found, inputs.services)
+
+        lock, survey = source.fetch(check)
+    if inputs.expected_set_digest and lock.set_digest != inputs.expected_set_digest:
+        raise SlipwayError(
+            Reason.SET_DIGEST_UNEXPECTED,
+            f"The files have the set digest {lock.set_digest}, and {inputs.expected_set_digest} was expected.",
+        )
+    context.progress.note(f"Every digest is right: {len(lock.files)} files, {format_bytes(lock.size)}.")
+    return FetchOutputs(
+        lock=context.publish_document("locks", lock),
+        services=check_survey(survey, inputs.services),
+        set_digest=lock.set_digest,
+        revision=lock.revision,
+        files=len(lock.files),
+        bytes=lock.size,
+        left_files=len(survey.choice.left),
+        left_bytes=survey.choice.left_size,
+    )
 
 
 def source_of(inputs: FetchInputs, context: Context) -> ModelSource:
-    """The source that the inputs name."""
+    """Open the source that the inputs name."""
     request = Request(inputs.source, inputs.revision, inputs.include, inputs.exclude)
     return open_source(inputs.source_kind, request, context)
 
 
 def pin(inputs: FetchInputs, context: Context) -> FetchInputs:
-    """The same inputs with the revision as it is now, and tasks by their one name; a misspelt task costs no connection."""
+    """Replace the revision by the commit that it names now, and tasks by their names in the table.
+
+    Tasks come first, so that a misspelt one costs no connection.
+    """
     services = tuple(name if name == AUTO else resolve(name).name for name in inputs.services)
     with source_of(inputs, context) as source:
         return inputs.model_copy(update={"revision": source.pin(), "services": services})
@@ -86,31 +144,6 @@ def _chosen(config: Any, files: frozenset[str], texts: Mapping[str, bytes]) -> l
         names = ", ".join(architectures(config))
         raise SlipwayError(Reason.TASK_MISMATCH, f"services: auto finds no task for the architecture {names} with these files.")
     return tasks
-
-
-def run(inputs: FetchInputs, context: Context) -> FetchOutputs:
-    with source_of(inputs, context) as source:
-
-        def check(found: Survey) -> None:
-            check_survey(found, inputs.services)
-
-        lock, survey = source.fetch(check)
-    if inputs.expected_set_digest and lock.set_digest != inputs.expected_set_digest:
-        raise SlipwayError(
-            Reason.SET_DIGEST_UNEXPECTED,
-            f"The files have the set digest {lock.set_digest}, and {inputs.expected_set_digest} was expected.",
-        )
-    context.progress.note(f"Every digest is right: {len(lock.files)} files, {format_bytes(lock.size)}.")
-    return FetchOutputs(
-        lock=context.publish_document("locks", lock),
-        services=check_survey(survey, inputs.services),
-        set_digest=lock.set_digest,
-        revision=lock.revision,
-        files=len(lock.files),
-        bytes=lock.size,
-        left_files=len(survey.choice.left),
-        left_bytes=survey.choice.left_size,
-    )
 
 
 STEP = Step(

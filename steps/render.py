@@ -1,6 +1,6 @@
-"""render: the text files of one service's package, from templates, the task table and the locked requirements.
+"""The step render: the text files of one service's package, from templates, the task table and the locked requirements.
 
-Nothing here depends on when or where it runs: equal inputs give equal files, and so, later, one archive digest.
+Nothing here depends on when or where it runs: equal inputs give equal files, and so the same archive digest later.
 """
 
 from __future__ import annotations
@@ -35,18 +35,35 @@ TASK_FILES = Path(__file__).parent / "tasks"
 
 
 class RenderInputs(Inputs):
-    name: ModelName = Field(description="the model's name, a DNS label of at most 40 characters")
-    service: str = Field(description="the task that this package serves")
+    """Which model and which task to write a package for."""
+
+    name: ModelName = Field(description="name of the model, a DNS label of at most 40 characters")
+    service: str = Field(description="task that the package serves")
     lock: str = Field(description="store key of the lock")
-    facts: str = Field(description="store key of the facts that load wrote")
+    facts: str = Field(description="store key of the facts that the step load wrote")
 
 
 class RenderOutputs(Outputs):
-    render: str = Field(description="store key of the package's text files")
-    bento: str = Field(description="the Bento's tag")
+    """The package's files."""
+
+    render: str = Field(description="store key of the document with the package's text files")
+    bento: str = Field(description="tag of the Bento, NAME:VERSION")
 
 
 def run(inputs: RenderInputs, context: Context) -> RenderOutputs:
+    """Write the code, ``bento.yaml``, Dockerfile and README of one service's package.
+
+    Reads the lock and the facts. No text of the model is put into code, YAML or a Dockerfile: templates get literals written by
+    an encoder, constants, and names made by Slipway.
+
+    Publishes one document with all files under ``renders/``.
+
+    Repeating: equal inputs give equal files; with a receipt, nothing is written.
+
+    Raises:
+        SlipwayError: ``UnknownTask`` and ``InvalidInput`` for wrong inputs; ``StoreUnreadable`` without the lock or the facts;
+            ``DigestMismatch`` and ``LockMismatch`` when these documents changed.
+    """
     task = resolve(inputs.service)
     lock = context.read_document(inputs.lock, Lock)
     facts = context.read_document(inputs.facts, ModelFacts)
@@ -55,7 +72,7 @@ def run(inputs: RenderInputs, context: Context) -> RenderOutputs:
 
 
 def render(name: str, task: Task, lock: Lock, facts: ModelFacts) -> RenderedPackage:
-    """All files of a package except the weights. The Bento's version is a digest over them and the set digest."""
+    """Write all files of a package except the weights; the Bento's version is a digest over them and the set digest."""
     locked = read_requirements(task.family)
     common: dict[str, Any] = {"task": task, "set_digest": lock.set_digest, "base_image": BASE_IMAGE}
     bento_name = f"{name}-{task.name}"
@@ -94,7 +111,7 @@ def render(name: str, task: Task, lock: Lock, facts: ModelFacts) -> RenderedPack
 
 
 def about(name: str, task: Task, lock: Lock, facts: ModelFacts) -> dict[str, Any]:
-    """What the package says of itself. Only what is the same on every machine: no times, no answers."""
+    """Return what the package states about itself in ``slipway.json``: only what is the same on every machine."""
     return {
         "name": name,
         "task": task.name,
@@ -111,7 +128,7 @@ def about(name: str, task: Task, lock: Lock, facts: ModelFacts) -> dict[str, Any
 
 
 def check_python(path: str, text: str) -> None:
-    """What a template made must at least be Python; it is not run here."""
+    """Check that a file that a template made is valid Python, without running it; raises ``InternalError``."""
     try:
         ast.parse(text, path)
     except SyntaxError as error:
@@ -119,7 +136,7 @@ def check_python(path: str, text: str) -> None:
 
 
 def modules(task: Task) -> list[str]:
-    """The modules of ``steps.serving`` that a task's package needs, as paths below it (``tasks/fill_mask.py``)."""
+    """Return the modules of ``steps.serving`` that a task's package needs, as paths below it (``tasks/fill_mask.py``)."""
     found: set[str] = set()
     queue = ["about.py", "queue.py", "metrics.py", "http.py", f"tasks/{task.module}.py"]
     while queue:

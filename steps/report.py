@@ -1,8 +1,7 @@
-"""report: a run on one HTML page that needs nothing else: what came out, what each step did, and what failed where.
+"""The step report: one HTML page about a run, with its results, what each step did, and what failed.
 
-It reads the records that every step leaves under ``runs/<run>/`` and the documents they point to. A run that failed or
-is not finished is reported as far as it came. The page lies at ``runs/<run>/report.html`` and is replaced when the run changes.
-As the last step of a workflow that failed or was stopped, it also cancels what Cloud Build would still build for it.
+The page needs no other file. As the last step of a Workflow that failed or was stopped, the step also cancels the builds in
+Cloud Build that the run left unfinished.
 """
 
 from __future__ import annotations
@@ -21,16 +20,38 @@ from steps.templates import fill
 
 
 class ReportInputs(Inputs):
-    report_run: str = Field(description="the run to report on", pattern=r"^[A-Za-z0-9_][A-Za-z0-9._+@-]*$", max_length=200)
-    status: str = Field("", description="how the workflow engine says the run ended", max_length=200)
-    state: str = Field("", description="set by the step itself: a digest over the run's records")
+    """Which run to report on."""
+
+    report_run: str = Field(
+        description="name of the run to report on", pattern=r"^[A-Za-z0-9_][A-Za-z0-9._+@-]*$", max_length=200
+    )
+    status: str = Field(
+        "", description="status of the Workflow at its end, as Argo has it; empty outside of a cluster", max_length=200
+    )
+    state: str = Field("", description="set by the step itself, to a digest over the run's records; leave it out")
 
 
 class ReportOutputs(Outputs):
+    """The page."""
+
     report: str = Field(description="store key of the HTML page")
 
 
 def run(inputs: ReportInputs, context: Context) -> ReportOutputs:
+    """Write one HTML page about a run, whether it succeeded, failed or is not finished.
+
+    Reads the records under ``runs/RUN/`` and the documents that they name; a document that is missing or damaged is named on
+    the page.
+
+    Writes the page to ``runs/RUN/report.html``, the only object of the store that is replaced. Where ``status`` is neither
+    empty nor ``Succeeded``, unfinished builds in Cloud Build are cancelled.
+
+    Repeating: the page is written again only when the run's records, the status or this code changed.
+
+    Raises:
+        SlipwayError: ``InvalidInput`` where the store has no record of the run; ``StoreUnreadable`` and ``StoreBusy`` from
+            the store; what Cloud Build answers to a cancellation.
+    """
     receipts = reported(inputs, context)
     if not receipts and not inputs.status:
         raise SlipwayError(
@@ -44,16 +65,16 @@ def run(inputs: ReportInputs, context: Context) -> ReportOutputs:
     context.store.write(key, html)
     context.published[key] = sha256_bytes(html)
     context.progress.note(f"The report is at {context.store.locate(key)}.")
-    if inputs.status not in ("", "Succeeded"):  # nobody waits any more for what goes on elsewhere
+    if inputs.status not in ("", "Succeeded"):  # nothing waits for these builds any more
         cancel_unfinished(receipts, context)
     return ReportOutputs(report=key)
 
 
 def pin(inputs: ReportInputs, context: Context) -> ReportInputs:
-    """The same inputs with the run's state, so that an unchanged run is not reported twice and a changed one is.
+    """Add the run's state to the inputs, so that an unchanged run is not reported twice and a changed one is.
 
-    The page is the one object that is written over. A run that comes back to a state that was reported before finds another
-    state's page, which the old receipt would call damaged: there, the time makes the state new.
+    The page is the one object that is replaced. When a run returns to a state that was reported before, the page is that of
+    another state, and the old receipt would find it changed: then the time is added to the state.
     """
     state = state_of(inputs, reported(inputs, context))
     pinned = inputs.model_copy(update={"state": state})
@@ -65,17 +86,18 @@ def pin(inputs: ReportInputs, context: Context) -> ReportInputs:
 
 
 def reported(inputs: ReportInputs, context: Context) -> list[Receipt]:
-    """The run's records, without that of an earlier report."""
+    """Read the run's records, without that of an earlier report."""
     return [receipt for receipt in read_records(context, inputs.report_run) if receipt.step != STEP.name]
 
 
 def state_of(inputs: ReportInputs, receipts: list[Receipt]) -> str:
-    """A digest over all that decides what the page says, this code included."""
+    """Return a digest over everything that the page depends on, this code included."""
     dumps = [receipt.model_dump(mode="json") for receipt in receipts]
     return sha256_bytes(canonical_json([code_digest(), inputs.status, dumps]))
 
 
 def report_key(inputs: ReportInputs) -> str:
+    """Return the page's key in the store."""
     return f"runs/{inputs.report_run}/report.html"
 
 

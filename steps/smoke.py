@@ -1,4 +1,4 @@
-"""smoke: boot the packaged service, ask it the golden request, and compare with what the model itself answered."""
+"""The step smoke: start the packaged service, send it the golden request, and compare with the model's own answer."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import base64
 import io
 import math
 import wave
-from typing import Any
+from typing import Any, TypeGuard
 
 from pydantic import Field
 
@@ -27,31 +27,53 @@ TOLERANCE = 1e-4
 
 
 class SmokeInputs(Inputs):
-    service: str = Field(description="the task that the package serves")
+    """Which package to test, and where the expected answer is."""
+
+    service: str = Field(description="task that the package serves")
     archive: str = Field(description="store key of the archive")
-    archive_digest: Sha256 = Field(description="its sha256")
-    facts: str = Field(description="store key of the facts that load wrote")
+    archive_digest: Sha256 = Field(description="SHA-256 that the archive must have")
+    facts: str = Field(description="store key of the facts that the step load wrote")
 
 
 class SmokeOutputs(Outputs):
-    smoke: str = Field(description="store key of what was seen")
-    latency_ms: int = Field(description="median of the warm requests, in milliseconds")
-    rss_bytes: int = Field(description="memory of the service")
+    """How the service behaved."""
+
+    smoke: str = Field(description="store key of the measurements and the answer")
+    latency_ms: int = Field(description="median latency of the warm requests, in milliseconds")
+    rss_bytes: int = Field(description="resident memory of the service's processes after the requests, in bytes")
 
 
 def run(inputs: SmokeInputs, context: Context) -> SmokeOutputs:
+    """Start the packaged service, send it the golden request several times, and compare its answers with the model's own.
+
+    Reads the archive, which is unpacked and checked against its digest and its lock, and the golden answer in the facts. The
+    service runs in a process of its own on a free port of loopback. Numbers may differ by one part in ten thousand, media by
+    as much of their range on average; everything else must be equal. Needs the extra ``ml``.
+
+    Publishes latencies, memory, the answer and the OpenAPI document under ``smokes/``.
+
+    Repeating: with a receipt, the service is not started again.
+
+    Raises:
+        SlipwayError: ``UnknownTask`` and ``InvalidInput`` for wrong inputs; ``StoreUnreadable`` without archive or facts;
+            ``DigestMismatch``, ``LockMismatch`` and ``UnsafePath`` for an archive that changed; ``BootFailed`` when the
+            service does not start; ``SmokeMismatch`` for another answer; ``DiskFull``; ``MissingDependency`` without the
+            extra ``ml``.
+    """
     task = resolve(inputs.service)
     require_libraries()
     expected = context.read_document(inputs.facts, ModelFacts).expected.get(task.name)
     if expected is None:
         raise SlipwayError(
-            Reason.INVALID_INPUT, f"{inputs.facts} has no golden answer for {task.name}.", hint="Run load for it."
+            Reason.INVALID_INPUT,
+            f"{inputs.facts} has no golden answer for {task.name}.",
+            hint="Run the step load for this task.",
         )
     with context.private_folder() as scratch:
         package = scratch / "package"
         where = context.store.locate(inputs.archive)
         unpack_archive(context.store.read(inputs.archive), package, sha256=inputs.archive_digest, what=where)
-        context.progress.note("Booting the packaged service.")
+        context.progress.note("Starting the packaged service.")
         with serve(package, scratch / "home") as served:
             answers = [send_golden_request(served.url, expected.golden, package) for _ in range(REQUESTS)]
             smoke = SmokeResult(
@@ -70,8 +92,8 @@ def run(inputs: SmokeInputs, context: Context) -> SmokeOutputs:
     return SmokeOutputs(smoke=context.publish_document("smokes", smoke), latency_ms=median, rss_bytes=smoke.rss_bytes)
 
 
-def difference(expected: Any, found: Any, where: str = "answer") -> float:
-    """The largest difference between numbers at the same place; everything else must be equal.
+def difference(expected: object, found: object, where: str = "answer") -> float:
+    """Return the largest difference between numbers at the same place; everything else must be equal.
 
     Raises ``SmokeMismatch`` naming the place, for another shape, another text, or a number beyond the tolerance.
     """
@@ -93,15 +115,15 @@ def difference(expected: Any, found: Any, where: str = "answer") -> float:
     )
 
 
-def is_media(value: Any) -> bool:
-    """Whether this is a file inside an answer, ``steps.serving.fields.Media`` as JSON."""
+def is_media(value: object) -> TypeGuard[dict[str, str]]:
+    """Return whether this is a file inside an answer, ``steps.serving.fields.Media`` as JSON."""
     return isinstance(value, dict) and value.keys() == {"media_type", "data"}
 
 
 def media_difference(expected: dict[str, str], found: dict[str, str], where: str) -> float:
-    """How far a picture or a sound is from the one expected, as the mean over its samples; 1 is from black to white.
+    """Return the mean difference of the samples of two images or two sounds; 1 is the difference of black and white.
 
-    Whether a sum falls to this or that side of a rounding is a matter of threads, so single samples may differ.
+    Sums differ in their last bit with the number of threads, so single samples may be rounded differently.
     """
     if expected["data"] == found["data"]:
         return 0.0
@@ -116,7 +138,7 @@ def media_difference(expected: dict[str, str], found: dict[str, str], where: str
 
 
 def samples(media_type: str, data: bytes) -> Any:
-    """The numbers in a PNG or WAV file, from -1 to 1; None for anything else."""
+    """Return the samples of a PNG or WAV file as float64 from -1 to 1; None for anything else."""
     import numpy
 
     match media_type:
@@ -134,7 +156,8 @@ def samples(media_type: str, data: bytes) -> Any:
     return values.astype("float64") / numpy.iinfo(values.dtype).max if values.dtype.kind in "iu" else values.astype("float64")
 
 
-def is_number(value: Any) -> bool:
+def is_number(value: object) -> TypeGuard[int | float]:
+    """Return whether this is a number of JSON; true and false are not."""
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 

@@ -20,7 +20,7 @@ from crd.status import ConditionType
 from crd.workflow import workflow_name
 from crd.workflow_nodes import read_run
 from pipelines.cluster.steps import StepState, safe, steps_of
-from steps.command.main import split_list
+from steps.command.flags import split_list
 from steps.core.errors import Reason, SlipwayError
 from steps.core.receipts import Failure
 from steps.tasks.table import AUTO

@@ -19,7 +19,7 @@ from pipelines.demo.digits import REPOSITORY, held_out_pictures, prepare
 from pipelines.demo.forge import Forge
 from pipelines.display import run as display
 from pipelines.local import run_model
-from steps.command.main import run_to_exit_code
+from steps.command.process import run_to_exit_code
 from steps.core.errors import ExitCode, Reason, SlipwayError
 from steps.core.text import format_seconds
 from steps.package.local_service import ANSWER_TIMEOUT

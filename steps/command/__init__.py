@@ -1,4 +1,4 @@
 """A step as a process: flags, signals, exit code and termination log.
 
-``python -m steps.NAME`` and the ``slipway`` command both run in it.
+``python -m steps.NAME`` and the ``slipway`` command both use it.
 """

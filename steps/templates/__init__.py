@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 FOLDER = Path(__file__).parent
 
 
-def fill(template: str, *, escape: bool = False, **values: Any) -> str:
-    """The template's text with these values; ``escape`` is for HTML. A name that the template lacks is an error."""
+def fill(template: str, *, escape: bool = False, **values: object) -> str:
+    """Fill a template of this folder with values and return the text.
+
+    ``escape`` escapes HTML in the values. A name that the template uses and ``values`` does not have is an error (jinja2's
+    ``UndefinedError``).
+    """
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     environment = Environment(

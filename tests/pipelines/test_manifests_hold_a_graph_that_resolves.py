@@ -17,7 +17,7 @@ import yaml
 from crd.workflow import SPEC_PARAMETERS, TEMPLATE
 from pipelines.manifests import FOLDER
 from pipelines.step_table import STEPS
-from steps.command.main import make_parser
+from steps.command.flags import make_parser
 from steps.core.errors import Reason
 
 REFERENCE = re.compile(r"\{\{(.*?)\}\}")

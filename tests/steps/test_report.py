@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from steps.command.main import main, parse_inputs
+from steps.command.flags import parse_inputs
+from steps.command.main import main
 from steps.core.contract import Context
 from steps.core.digest import sha256_bytes
 from steps.core.errors import Reason, SlipwayError

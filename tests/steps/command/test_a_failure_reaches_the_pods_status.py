@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from crd.pod_failures import read_failure
 from crd.workflow_nodes import Attempt
-from steps.command.main import MAX_TERMINATION_LOG, termination_line
+from steps.command.termination_log import MAX_TERMINATION_LOG, termination_line
 from steps.core.errors import Reason
 from steps.core.receipts import Failure
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from steps.build import BuildInputs
-from steps.command.main import make_parser, parse_inputs
+from steps.command.flags import make_parser, parse_inputs
 from steps.core.errors import Reason, SlipwayError
 from steps.core.settings import Settings, read_settings, variable
 from steps.images.builders.supported import BuilderKind
@@ -78,4 +78,4 @@ def test_help_is_there_beside_a_broken_file(
     monkeypatch.chdir(written(tmp_path, "registry = "))
     with pytest.raises(SystemExit, match="0"):
         make_parser(STEP).parse_args(["--help"])
-    assert "what the settings say" in capsys.readouterr().out
+    assert "from the settings" in capsys.readouterr().out

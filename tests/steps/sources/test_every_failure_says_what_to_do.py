@@ -19,7 +19,7 @@ import pytest
 
 from pipelines.demo.forge import Forge, ForgeHandler, Reply
 from pipelines.demo.repository import GIT_ENVIRONMENT, LFS_PATTERNS, publish
-from steps.command.main import run_to_exit_code
+from steps.command.process import run_to_exit_code
 from steps.core.contract import Context
 from steps.core.errors import REASONS, Reason
 from steps.core.receipts import execute
@@ -106,7 +106,7 @@ SCENES = {
     "a revision like an option": Scene(
         R.REVISION_NOT_FOUND, ["'--upload-pack=x'", "cannot be the name"], flags=["--revision=--upload-pack=x"]
     ),
-    "no Git LFS server": Scene(R.LFS_UNAVAILABLE, ["/bert.git/info/lfs"], "Switch Git LFS on", handler=NoLfs),
+    "no Git LFS server": Scene(R.LFS_UNAVAILABLE, ["/bert.git/info/lfs"], "Enable Git LFS", handler=NoLfs),
     "a server that takes no POST": Scene(R.LFS_UNAVAILABLE, ["/bert.git/info/lfs"], handler=NoPosts),
     "weights in Git itself": Scene(
         R.NOT_LFS, ["model.safetensors", "does not keep it in Git LFS"], "git lfs migrate import", lfs=("*.bin",)

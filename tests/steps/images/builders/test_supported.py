@@ -9,7 +9,8 @@ import pytest
 from crd.schema import definition
 from pipelines.local import branch
 from steps.build import STEP
-from steps.command.main import make_parser, open_context
+from steps.command.context import open_context
+from steps.command.flags import make_parser
 from steps.core.errors import Reason, SlipwayError
 from steps.core.graph import SERVICE_NODES
 from steps.core.progress import Progress

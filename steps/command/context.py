@@ -1,0 +1,33 @@
+"""The context of a real run: the store of an address or of the settings, and a scratch folder beside it."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+from steps.core.contract import Context
+from steps.core.progress import Progress
+from steps.core.settings import read_settings
+from steps.store.local import LocalStore
+from steps.store.supported import open_store
+
+
+def open_context(store_uri: str, scratch: str, progress: Progress) -> Context:
+    """Open the store and make the context that a step runs in.
+
+    Args:
+        store_uri: Address of the store; empty: that of the settings.
+        scratch: Folder for unfinished work; empty: inside a local store, else below the system's temporary folder.
+        progress: Gets the step's notes and meters.
+
+    Raises:
+        SlipwayError: ``UnsupportedStore`` for an address of another kind, ``InvalidInput`` for wrong settings.
+    """
+    store = open_store(store_uri or read_settings().store)
+    if scratch:
+        folder = Path(scratch)
+    elif isinstance(store, LocalStore):
+        folder = store.scratch
+    else:
+        folder = Path(tempfile.gettempdir()) / "slipway"
+    return Context(store=store, scratch=folder, progress=progress)

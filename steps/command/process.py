@@ -1,0 +1,53 @@
+"""A command as a process: signals and errors become an exit code, a message for a person, and a line for programs."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import traceback
+from collections.abc import Callable
+from typing import NoReturn
+
+from steps.command.termination_log import write_termination_log
+from steps.core.errors import Reason, SlipwayError, Terminated, to_slipway_error
+from steps.core.receipts import Failure
+
+
+def run_to_exit_code(work: Callable[[], int], *, as_json: bool = False) -> int:
+    """Call ``work`` and return its exit code, or that of the reason of what it raises.
+
+    SIGTERM raises ``Terminated`` and SIGINT ``KeyboardInterrupt`` inside of it, the latter also where a shell's ``&`` has made
+    the process ignore SIGINT. A failure is reported as ``report_failure`` says.
+    """
+    handlers = {signal.SIGTERM: _terminate, signal.SIGINT: signal.default_int_handler}
+    previous = {number: signal.signal(number, handler) for number, handler in handlers.items()}
+    try:
+        return work()
+    except (Exception, KeyboardInterrupt, Terminated) as error:
+        failure = to_slipway_error(error)
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+    report_failure(failure, as_json=as_json)
+    return failure.reason.exit_code
+
+
+def report_failure(failure: SlipwayError, *, as_json: bool = False) -> None:
+    """Write a failure to the termination log, where there is one, and to standard error.
+
+    On standard error it is two lines, ``error:`` and ``hint:``, or with ``as_json`` one JSON object. A bug of Slipway comes
+    with its traceback, in front of them.
+    """
+    if failure.reason is Reason.INTERNAL_ERROR and failure.__cause__:
+        traceback.print_exception(failure.__cause__)
+    recorded = Failure.from_error(failure)
+    write_termination_log(recorded)
+    if as_json:
+        print(recorded.model_dump_json(), file=sys.stderr, flush=True)
+    else:
+        print(f"error: {failure}\n hint: {failure.hint}", file=sys.stderr, flush=True)
+
+
+def _terminate(signum: int, frame: object) -> NoReturn:
+    del signum, frame
+    raise Terminated
