@@ -36,6 +36,8 @@ _PERMISSIONS = {
 
 # The responses of https://docs.aws.amazon.com/AmazonS3/latest/API/API_Operations.html, as far as they are used.
 class HeadObject(TypedDict):
+    """The metadata of an object."""
+
     ContentLength: int
     ETag: str
     Metadata: dict[str, str]
@@ -46,23 +48,31 @@ class HeadObject(TypedDict):
 
 
 class ListedObject(TypedDict):
+    """One object of a listing."""
+
     Key: str
     Size: int
     ETag: str
 
 
 class ListObjects(TypedDict):
+    """A page of a listing."""
+
     Contents: NotRequired[list[ListedObject]]
     IsTruncated: bool
     NextContinuationToken: NotRequired[str]
 
 
 class CreateMultipartUpload(TypedDict):
+    """An upload that has begun."""
+
     UploadId: str
     ChecksumType: NotRequired[str]
 
 
 class UploadPart(TypedDict):
+    """A part that the server has."""
+
     ETag: str
 
 
@@ -77,6 +87,8 @@ class Body(Protocol):
 
 
 class GetObject(TypedDict):
+    """An object or a range of it."""
+
     Body: Body
 
 

@@ -172,8 +172,8 @@ def remote_in(kind: str, request: pytest.FixtureRequest) -> Remote:
     params=[
         "local",
         "gcs",
-        "s3",
-        "moto",
+        pytest.param("s3", marks=pytest.mark.slow),  # making a client takes botocore a quarter of a second
+        pytest.param("moto", marks=pytest.mark.slow),
         pytest.param("fake-gcs-server", marks=(pytest.mark.cluster, pytest.mark.enable_socket)),
     ]
 )

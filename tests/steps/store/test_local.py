@@ -58,7 +58,7 @@ def files(folder: Path) -> list[str]:
     return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
 
 
-def test_a_full_disk_is_named_and_nothing_is_left(store: LocalStore, elsewhere: Path) -> None:
+def test_a_full_disk_leaves_nothing(store: LocalStore, elsewhere: Path) -> None:
     store.put("big", [bytes(2_000_000)])
     (elsewhere / "big").write_bytes(bytes(2_000_000))
     command = [sys.executable, "-c", FULL, str(store.root), str(elsewhere)]
@@ -77,7 +77,7 @@ def test_a_file_of_another_file_system_is_copied(store: LocalStore, elsewhere: P
     assert files(store.root) == ["a/key"]
 
 
-def test_a_file_of_this_file_system_is_taken_over_without_a_copy(store: LocalStore) -> None:
+def test_a_file_is_linked_within_a_file_system(store: LocalStore) -> None:
     store.scratch.mkdir(parents=True)
     file = store.scratch / "download"
     file.write_bytes(b"bytes")
@@ -98,7 +98,7 @@ def test_unfinished_work_is_not_listed(store: LocalStore) -> None:
     assert list(store.list("")) == ["a/key"]
 
 
-def test_a_key_below_an_object_or_above_objects_cannot_be_made(store: LocalStore) -> None:
+def test_a_key_below_an_object_is_refused(store: LocalStore) -> None:
     store.put("a/key", [b"x"])
     for key in ("a", "a/key/below"):
         with pytest.raises(SlipwayError):
@@ -106,7 +106,7 @@ def test_a_key_below_an_object_or_above_objects_cannot_be_made(store: LocalStore
     assert files(store.root) == ["a/key"]
 
 
-def test_a_place_that_cannot_be_a_folder_is_unreadable(tmp_path: Path) -> None:
+def test_a_file_cannot_hold_a_store(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"x")
     store = LocalStore(tmp_path / "file" / "store")
     for use in (lambda: store.put("a/key", [b"x"]), lambda: store.write("a/key", b"x")):

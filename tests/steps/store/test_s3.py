@@ -22,6 +22,7 @@ from steps.store.s3_upload import part_size
 from tests.servers.faulty_server import Effect, Fault
 from tests.servers.s3_server import S3Server, Stored
 
+pytestmark = pytest.mark.slow  # making a client takes botocore a quarter of a second
 KEY = "files/model.safetensors"
 DATA = Random(1).randbytes(2 * PART + 4321)
 ROOT = Path(__file__).parents[3]
@@ -54,13 +55,13 @@ def uses(store: S3Store) -> dict[str, object]:
     }
 
 
-def test_a_conflict_with_another_writer_passes(s3: S3Server, store: S3Store) -> None:
+def test_a_conflict_of_one_request_is_transient(s3: S3Server, store: S3Store) -> None:
     s3.faults.append(conflict := Fault(*ONE, status=409, code="ConditionalRequestConflict"))
     assert store.put(KEY, [b"one part"]) is True
     assert conflict.times == 0
 
 
-def test_a_conflict_at_the_end_of_a_big_upload_is_decided_by_what_is_there(s3: S3Server, store: S3Store) -> None:
+def test_a_conflict_of_parts_looks_at_the_object(s3: S3Server, store: S3Store) -> None:
     conflict = Fault(*COMPLETE, status=409, code="ConditionalRequestConflict")
     s3.faults.append(conflict)
     with pytest.raises(SlipwayError) as caught:
@@ -72,7 +73,7 @@ def test_a_conflict_at_the_end_of_a_big_upload_is_decided_by_what_is_there(s3: S
     assert s3.uploads == {}
 
 
-def test_an_upload_that_the_server_has_forgotten_is_tried_again_later(s3: S3Server, store: S3Store) -> None:
+def test_a_dropped_upload_is_busy(s3: S3Server, store: S3Store) -> None:
     s3.faults.append(Fault(*COMPLETE, status=404, code="NoSuchUpload", before=s3.uploads.clear))
     with pytest.raises(SlipwayError) as caught:
         store.put(KEY, stream())
@@ -80,7 +81,7 @@ def test_an_upload_that_the_server_has_forgotten_is_tried_again_later(s3: S3Serv
     assert found(s3) is None
 
 
-def test_taking_back_an_upload_outlasts_a_failure(s3: S3Server, store: S3Store) -> None:
+def test_aborting_an_upload_is_tried_again(s3: S3Server, store: S3Store) -> None:
     def breaks() -> Iterator[bytes]:
         yield from stream()
         raise RuntimeError("mine")
@@ -92,7 +93,7 @@ def test_taking_back_an_upload_outlasts_a_failure(s3: S3Server, store: S3Store) 
     assert s3.uploads == {}
 
 
-def test_a_server_that_stays_out_of_reach_is_busy(s3: S3Server) -> None:
+def test_a_server_out_of_reach_is_busy(s3: S3Server) -> None:
     hasty = S3Store(S3Prefix("models", "store", policy=BRIEF))
     for request in (("HEAD", "."), ("POST", r"\?uploads"), ("PUT", "partNumber"), COMPLETE):
         for effect in (Effect.ANSWER, Effect.DROP):
@@ -113,7 +114,7 @@ def test_a_server_that_is_not_there_is_busy(aws: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("permission", ["s3:GetObject", "s3:PutObject", "s3:ListBucket"])
-def test_a_denied_request_names_the_permission_and_the_bucket(s3: S3Server, store: S3Store, permission: str) -> None:
+def test_a_denied_request_names_permission_and_bucket(s3: S3Server, store: S3Store, permission: str) -> None:
     s3.faults += [Fault(method, ".", status=403, code="AccessDenied", times=99) for method in ("GET", "HEAD", "PUT")]
     with pytest.raises(SlipwayError) as caught:
         uses(store)[permission]()  # type: ignore[operator]
@@ -122,7 +123,7 @@ def test_a_denied_request_names_the_permission_and_the_bucket(s3: S3Server, stor
     assert "models" in caught.value.hint
 
 
-def test_credentials_that_are_no_longer_taken_are_told_from_missing_rights(s3: S3Server, store: S3Store) -> None:
+def test_expired_credentials_ask_for_a_login(s3: S3Server, store: S3Store) -> None:
     s3.faults.append(Fault("PUT", ".", status=400, code="ExpiredToken"))
     with pytest.raises(SlipwayError) as caught:
         store.write(KEY, b"x")
@@ -130,7 +131,7 @@ def test_credentials_that_are_no_longer_taken_are_told_from_missing_rights(s3: S
     assert "AWS_PROFILE" in caught.value.hint
 
 
-def test_a_missing_bucket_is_named_with_the_way_to_make_it(s3: S3Server) -> None:
+def test_a_missing_bucket_gets_a_command(s3: S3Server) -> None:
     store = S3Store(S3Prefix("absent", "store"))
     for use in (*uses(store).values(), lambda: b"".join(store.read(KEY)), lambda: store.put(KEY, [b"x"])):
         with pytest.raises(SlipwayError) as caught:
@@ -139,7 +140,7 @@ def test_a_missing_bucket_is_named_with_the_way_to_make_it(s3: S3Server) -> None
         assert "aws s3 mb s3://absent" in caught.value.hint
 
 
-def test_the_checksum_of_the_whole_object_is_kept_by_the_server(s3: S3Server, store: S3Store) -> None:
+def test_the_server_keeps_a_full_object_checksum(s3: S3Server, store: S3Store) -> None:
     store.put(KEY, stream())
     stored = found(s3)
     assert stored is not None
@@ -158,7 +159,7 @@ def test_bytes_that_rot_at_rest_are_noticed(s3: S3Server, store: S3Store, data: 
     assert caught.value.reason is Reason.DIGEST_MISMATCH
 
 
-def test_a_server_that_knows_only_checksums_of_parts_is_taken(aws: pytest.MonkeyPatch) -> None:
+def test_a_server_with_composite_checksums_works(aws: pytest.MonkeyPatch) -> None:
     with S3Server("models", full_objects=False) as server:
         aws.setenv("AWS_ENDPOINT_URL", server.url)
         store = S3Store(S3Prefix("models", "store"))
@@ -173,9 +174,7 @@ def test_a_server_that_knows_only_checksums_of_parts_is_taken(aws: pytest.Monkey
 
 
 @pytest.mark.parametrize("algorithm", ["crc32", "crc64nvme"])
-def test_other_checksums_of_users_objects_are_checked_too(
-    s3: S3Server, monkeypatch: pytest.MonkeyPatch, algorithm: str
-) -> None:
+def test_other_checksums_are_checked_too(s3: S3Server, monkeypatch: pytest.MonkeyPatch, algorithm: str) -> None:
     def written(data: bytes) -> str:
         crc, length = (zlib.crc32(data), 4) if algorithm == "crc32" else (checksums.crc64nvme(data), 8)
         return base64.b64encode(crc.to_bytes(length, "big")).decode()
@@ -190,7 +189,7 @@ def test_other_checksums_of_users_objects_are_checked_too(
     assert caught.value.reason is Reason.DIGEST_MISMATCH
 
 
-def test_users_objects_are_listed_whatever_they_are_called_and_folders_are_not(s3: S3Server) -> None:
+def test_objects_are_listed_and_folders_left_out(s3: S3Server) -> None:
     names = ["a b.txt", "config.json", "ünïcode/日本.txt", "deep/er/x#y?z.bin", "100%.txt", "a+b&c<d>.txt", "empty.txt"]
     for name in names:
         s3.store("models", f"up/loads/{name}", b"" if name == "empty.txt" else name.encode())
@@ -203,7 +202,7 @@ def test_users_objects_are_listed_whatever_they_are_called_and_folders_are_not(s
         assert b"".join(prefix.read(each)) == (b"" if each.name == "empty.txt" else each.name.encode())
 
 
-def test_a_fingerprint_changes_with_the_object_and_reading_is_pinned_to_it(s3: S3Server) -> None:
+def test_reading_is_pinned_to_a_version(s3: S3Server) -> None:
     prefix = S3Prefix.from_uri("s3://models")
     s3.store("models", "weights", b"old")
     [old] = prefix.objects()
@@ -224,7 +223,7 @@ def test_no_credentials_are_explained(s3: S3Server, aws: pytest.MonkeyPatch) -> 
     assert "AWS_ACCESS_KEY_ID" in caught.value.hint
 
 
-def test_a_profile_that_is_none_is_explained(s3: S3Server, aws: pytest.MonkeyPatch) -> None:
+def test_an_unknown_profile_is_explained(s3: S3Server, aws: pytest.MonkeyPatch) -> None:
     aws.setenv("AWS_PROFILE", "nobody")
     with pytest.raises(SlipwayError) as caught:
         S3Store(S3Prefix("models")).size(KEY)
@@ -232,21 +231,21 @@ def test_a_profile_that_is_none_is_explained(s3: S3Server, aws: pytest.MonkeyPat
     assert "nobody" in caught.value.message
 
 
-def test_the_region_of_the_other_sdks_is_heeded(aws: pytest.MonkeyPatch) -> None:
+def test_aws_region_is_read(aws: pytest.MonkeyPatch) -> None:
     aws.setenv("AWS_REGION", "eu-central-1")
     assert S3Prefix("models").client.meta.region_name == "eu-central-1"
     aws.setenv("AWS_DEFAULT_REGION", "eu-west-3")
     assert S3Prefix("models").client.meta.region_name == "eu-west-3"
 
 
-def test_parts_grow_so_that_ten_thousand_of_them_hold_a_very_big_object() -> None:
+def test_parts_grow_for_very_big_objects() -> None:
     assert {part_size(number) for number in range(1, 4001)} == {PART}
     assert part_size(4001) == 2 * PART
     assert sum(part_size(number) for number in range(1, 10_001)) > 1_000_000_000_000
     assert part_size(10_000) == 512 << 20
 
 
-def test_a_missing_package_is_named_with_the_way_to_install_it() -> None:
+def test_a_missing_package_gets_an_install_command() -> None:
     use = (
         "from steps.store.supported import open_store\n"
         "from steps.core.errors import SlipwayError\n"
@@ -259,7 +258,7 @@ def test_a_missing_package_is_named_with_the_way_to_install_it() -> None:
     assert done.stdout == f"MissingDependency {missing_extra('s3').hint}\n"
 
 
-def test_opening_and_addressing_a_store_loads_no_amazon_package() -> None:
+def test_opening_a_store_imports_no_amazon_package() -> None:
     use = (
         "import sys; from steps.store.supported import open_store\n"
         "print(open_store('s3://models/a').locate('key'), any(name.startswith(('botocore', 'awscrt')) for name in sys.modules))"

@@ -1,8 +1,7 @@
-"""What every store promises, checked on each of them; and of those behind a network, whatever happens to it."""
+"""What every store promises, checked on each of them."""
 
 from __future__ import annotations
 
-import re
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -15,25 +14,9 @@ from steps.core.digest import sha256_bytes, verified_chunks
 from steps.core.errors import Reason, SlipwayError
 from steps.core.store import Store
 from steps.store.gcs_upload import PART
-from steps.store.ranged import WINDOW
 from steps.store.supported import open_store
-from tests.servers.faulty_server import Effect
-from tests.steps.store.conftest import Place, Remote
-
-KEY = "files/sha256/ab/model.safetensors"
-
-
-def some_bytes(size: int) -> bytes:
-    return Random(size).randbytes(size)
-
-
-def in_chunks(data: bytes, size: int = 1_000_003) -> Iterator[bytes]:
-    for start in range(0, len(data), size):
-        yield data[start : start + size]
-
-
-def content(store: Store, key: str = KEY) -> bytes:
-    return b"".join(store.read(key))
+from tests.steps.store.conftest import Place
+from tests.steps.store.contents import KEY, content, in_chunks, some_bytes
 
 
 @pytest.mark.parametrize("size", [0, 1, PART - 1, PART, PART + 1, 2 * PART, 2 * PART + 54321])
@@ -50,7 +33,7 @@ def test_empty_chunks_in_a_stream_do_no_harm(store: Store) -> None:
     assert content(store) == b"onetwo"
 
 
-def test_the_first_bytes_stay_and_a_second_stream_is_not_read(store: Store) -> None:
+def test_a_second_put_reads_no_stream(store: Store) -> None:
     def untouched() -> Iterator[bytes]:
         raise AssertionError("the stream was read")
         yield b""
@@ -60,7 +43,7 @@ def test_the_first_bytes_stay_and_a_second_stream_is_not_read(store: Store) -> N
     assert content(store) == b"first"
 
 
-def test_of_writers_at_the_same_time_one_is_first(place: Place) -> None:
+def test_one_of_several_writers_publishes(place: Place) -> None:
     writers = 4
     all_have_begun = threading.Barrier(writers)
     data = some_bytes(PART + 1000)
@@ -91,9 +74,7 @@ def test_of_writers_at_the_same_time_one_is_first(place: Place) -> None:
     ],
     ids=lambda error: type(error).__name__,
 )
-def test_an_error_inside_the_stream_comes_out_unchanged_and_leaves_nothing(
-    place: Place, error: BaseException, sent: int
-) -> None:
+def test_an_error_in_the_stream_leaves_nothing(place: Place, error: BaseException, sent: int) -> None:
     def breaks() -> Iterator[bytes]:
         yield from in_chunks(some_bytes(sent))
         raise error
@@ -106,7 +87,7 @@ def test_an_error_inside_the_stream_comes_out_unchanged_and_leaves_nothing(
     assert place.unfinished() == []
 
 
-def test_nothing_is_visible_before_the_stream_has_ended(place: Place) -> None:
+def test_nothing_is_visible_before_the_end(place: Place) -> None:
     seen: list[int | None] = []
 
     def stream() -> Iterator[bytes]:
@@ -120,7 +101,7 @@ def test_nothing_is_visible_before_the_stream_has_ended(place: Place) -> None:
 
 
 @pytest.mark.parametrize("promised", [b"other bytes", b"some", b"some bytes and more"])
-def test_bytes_that_are_not_those_promised_are_not_published(place: Place, promised: bytes) -> None:
+def test_other_bytes_than_promised_stay_unpublished(place: Place, promised: bytes) -> None:
     stream = verified_chunks([b"some ", b"bytes"], sha256=sha256_bytes(promised), size=len(promised), what="a file")
     with pytest.raises(SlipwayError) as caught:
         place.store.put(KEY, stream)
@@ -139,7 +120,7 @@ def test_a_missing_object_is_unreadable_and_named(store: Store, tmp_path: Path) 
     assert not (tmp_path / "copy").exists()
 
 
-def test_a_key_that_is_only_the_beginning_of_others_is_no_object(store: Store) -> None:
+def test_a_beginning_of_keys_is_not_an_object(store: Store) -> None:
     store.put("runs/one/record", [b"x"])
     assert store.size("runs/one") is None
     assert store.size("runs/one/record/more") is None
@@ -156,7 +137,7 @@ def test_write_creates_and_replaces(place: Place) -> None:
     assert place.unfinished() == []
 
 
-def test_list_gives_the_keys_that_begin_with_a_text_in_order(store: Store) -> None:
+def test_list_gives_keys_by_prefix_sorted(store: Store) -> None:
     keys = ["runs/b", "runs/a/1", "runs/a/10", "runs/a/2", "runs/ab", "files/x", "runs-old/a"]
     for key in keys:
         store.put(key, [b"x"])
@@ -167,7 +148,7 @@ def test_list_gives_the_keys_that_begin_with_a_text_in_order(store: Store) -> No
     assert list(store.list("nothing/here")) == []
 
 
-def test_copy_to_brings_the_object_to_a_new_file_and_its_folder(store: Store, tmp_path: Path) -> None:
+def test_copy_to_makes_file_and_folder(store: Store, tmp_path: Path) -> None:
     data = some_bytes(PART + 7)
     store.put(KEY, in_chunks(data))
     target = tmp_path / "new" / "folder" / "model.safetensors"
@@ -185,7 +166,7 @@ def test_put_file_keeps_the_first_file(store: Store, tmp_path: Path) -> None:
     assert content(store) == data
 
 
-def test_put_file_without_a_file_is_an_error_that_names_it(store: Store, tmp_path: Path) -> None:
+def test_put_file_names_a_missing_file(store: Store, tmp_path: Path) -> None:
     with pytest.raises(SlipwayError) as caught:
         store.put_file(KEY, tmp_path / "absent")
     assert caught.value.reason is Reason.STORE_UNREADABLE
@@ -224,7 +205,8 @@ def test_keys_of_all_legal_characters_are_kept_apart(store: Store) -> None:
     assert list(store.list("a+")) == ["a+b"]
 
 
-def test_more_keys_than_a_page_holds_are_listed_in_order(place: Place) -> None:
+@pytest.mark.slow
+def test_more_keys_than_a_page_are_listed(place: Place) -> None:
     keys = [f"runs/{number:04}" for number in Random(7).sample(range(1003), 1003)]
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(lambda key: place.store.write(key, b"x"), keys))
@@ -239,7 +221,7 @@ def test_a_reader_that_stops_early_leaves_nothing_behind(store: Store) -> None:
     assert not [thread.name for thread in threading.enumerate() if thread.name.startswith("read_")]
 
 
-def test_a_record_is_read_whole_while_others_replace_it(place: Place) -> None:
+def test_a_record_is_whole_while_replaced(place: Place) -> None:
     records = [bytes([65 + number]) * (1000 + number) for number in range(8)]
     place.store.write("runs/record", records[0])
     done = threading.Event()
@@ -257,115 +239,3 @@ def test_a_record_is_read_whole_while_others_replace_it(place: Place) -> None:
             seen.append(content(place.store, "runs/record"))
         writing.result()
     assert set(seen) <= set(records)
-
-
-BIG = 2 * PART + 54321
-WAYS = [Effect.ANSWER, Effect.DROP, Effect.LOSE]
-
-
-@pytest.mark.parametrize("effect", WAYS, ids=lambda effect: effect.name)
-@pytest.mark.parametrize("request_", ["look", "begin", "part", "publish_one", "publish_many"])
-def test_put_outlasts_one_failure_of_any_request(remote: Remote, request_: str, effect: Effect) -> None:
-    data = some_bytes(1000 if request_ == "publish_one" else BIG)
-    fault = remote.fails(getattr(remote, request_), effect)
-    assert remote.store.put(KEY, in_chunks(data)) is True
-    assert fault.times == 0
-    assert remote.stored(KEY) == data
-
-
-@pytest.mark.parametrize("size", [1000, BIG])
-def test_put_tells_the_truth_where_another_was_first_and_answers_are_lost(remote: Remote, size: int) -> None:
-    data = some_bytes(size)
-    rival = open_store(remote.uri)
-
-    def stream() -> Iterator[bytes]:
-        yield data[:1000]
-        assert rival.put(KEY, in_chunks(data)) is True
-        remote.fails(remote.publish_one if size == 1000 else remote.publish_many, Effect.LOSE)
-        yield data[1000:]
-
-    assert remote.store.put(KEY, stream()) is False
-    assert remote.stored(KEY) == data
-    assert remote.server.faults[-1].times == 0
-
-
-@pytest.mark.parametrize("size", [1000, BIG])
-def test_of_two_writers_with_different_bytes_one_is_told_of_the_conflict(remote: Remote, size: int) -> None:
-    ours, theirs = some_bytes(size), some_bytes(size)[:-1] + b"\0"
-
-    def stream() -> Iterator[bytes]:
-        yield ours[:500]
-        open_store(remote.uri).put(KEY, in_chunks(theirs))
-        yield ours[500:]
-
-    with pytest.raises(SlipwayError) as caught:
-        remote.store.put(KEY, stream())
-    assert caught.value.reason is Reason.PUBLISH_CONFLICT
-    assert remote.stored(KEY) == theirs
-    assert remote.unfinished() == []
-
-
-@pytest.mark.parametrize("request_", ["look", "begin", "part", "publish_one", "download"])
-def test_a_server_that_asks_for_more_time_than_there_is_is_left_alone(remote: Remote, request_: str) -> None:
-    if request_ == "download":
-        remote.store.put(KEY, [b"data"])
-    busy = remote.fails(getattr(remote, request_), status=503, code="SlowDown", headers={"Retry-After": "7200"}, times=99)
-    with pytest.raises(SlipwayError) as caught:
-        content(remote.store) if request_ == "download" else remote.store.put(
-            KEY, in_chunks(some_bytes(1000 if request_ == "publish_one" else PART + 1))
-        )
-    assert caught.value.reason is Reason.STORE_BUSY
-    assert busy.times >= 97  # the two parts that are on their way at once
-    assert remote.unfinished() == []
-
-
-@pytest.mark.parametrize("effect", WAYS, ids=lambda effect: effect.name)
-@pytest.mark.parametrize("size", [1000, BIG])
-def test_a_read_goes_on_after_a_failure(remote: Remote, effect: Effect, size: int) -> None:
-    remote.store.put(KEY, in_chunks(data := some_bytes(size)))
-    fault = remote.fails(remote.download, effect)
-    assert content(remote.store) == data
-    assert fault.times == 0
-
-
-@pytest.mark.parametrize("size", [1000, BIG])
-def test_a_byte_that_changes_on_its_way_here_is_noticed(remote: Remote, size: int, tmp_path: Path) -> None:
-    remote.store.put(KEY, in_chunks(some_bytes(size)))
-    for use in (lambda: content(remote.store), lambda: remote.store.copy_to(KEY, tmp_path / "copy")):
-        remote.fails(remote.download, Effect.CORRUPT)
-        with pytest.raises(SlipwayError) as caught:
-            use()
-        assert caught.value.reason is Reason.DIGEST_MISMATCH
-        assert remote.store.locate(KEY) in caught.value.message
-    assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.parametrize("request_", ["part", "publish_one"])
-def test_a_byte_that_changes_on_its_way_there_is_not_published(remote: Remote, request_: str) -> None:
-    remote.fails(getattr(remote, request_), Effect.CORRUPT)
-    with pytest.raises(SlipwayError) as caught:
-        remote.store.put(KEY, in_chunks(some_bytes(BIG if request_ == "part" else 1000)))
-    assert caught.value.reason is Reason.DIGEST_MISMATCH
-    assert remote.stored(KEY) is None
-    assert remote.unfinished() == []
-
-
-def test_an_object_that_is_replaced_while_its_parts_are_read_is_not_mixed(remote: Remote) -> None:
-    remote.store.put(KEY, in_chunks(some_bytes(8 * PART)))
-    parts = remote.store.read(KEY)
-    next(parts)
-    remote.store.write(KEY, b"other")
-    with pytest.raises(SlipwayError) as caught:
-        list(parts)
-    assert caught.value.reason is Reason.STORE_UNREADABLE
-
-
-def test_only_so_many_parts_are_asked_for_ahead_of_the_reader(remote: Remote) -> None:
-    remote.store.put(KEY, in_chunks(some_bytes(8 * PART)))
-    remote.server.requests.clear()
-    parts = remote.store.read(KEY)
-    next(parts)
-    parts.close()  # type: ignore[attr-defined]
-    method, path = remote.download
-    asked = [each for each in remote.server.requests if each[0] == method and re.search(path, each[1])]
-    assert len(asked) <= WINDOW + 1

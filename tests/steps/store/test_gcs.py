@@ -68,7 +68,7 @@ def test_put_goes_on_after_a_failure(gcs: GcsServer, store: GcsStore, fault: Fau
     assert stored(gcs) == DATA
 
 
-def test_put_whose_last_answer_was_lost_has_put(gcs: GcsServer, store: GcsStore) -> None:
+def test_put_without_the_last_answer_has_put(gcs: GcsServer, store: GcsStore) -> None:
     gcs.faults.append(fault := Fault("PUT", SEND, Effect.LOSE))
     assert store.put(KEY, [b"one part"]) is True
     assert fault.times == 0
@@ -105,7 +105,7 @@ def test_read_goes_on_after_a_failure(gcs: GcsServer, store: GcsStore, fault: Fa
     ],
     ids=lambda fault: f"{fault.method}-{fault.effect.name}",
 )
-def test_a_server_that_stays_out_of_reach_is_busy(gcs: GcsServer, hasty: GcsStore, fault: Fault) -> None:
+def test_a_server_out_of_reach_is_busy(gcs: GcsServer, hasty: GcsStore, fault: Fault) -> None:
     gcs.faults.append(fault)
     with pytest.raises(SlipwayError) as caught:
         hasty.put(KEY, stream())
@@ -125,7 +125,7 @@ def test_a_server_that_is_not_there_is_busy(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 @pytest.mark.parametrize("status", [401, 403])
-def test_a_denied_request_names_the_bucket_and_the_role(gcs: GcsServer, store: GcsStore, status: int) -> None:
+def test_a_denied_request_names_bucket_and_role(gcs: GcsServer, store: GcsStore, status: int) -> None:
     gcs.store("models", f"store/{KEY}", DATA)
     gcs.faults += [Fault(method, ".", status=status, times=99) for method in ("GET", "POST")]
     for use in (
@@ -142,7 +142,7 @@ def test_a_denied_request_names_the_bucket_and_the_role(gcs: GcsServer, store: G
         assert "models" in caught.value.hint
 
 
-def test_a_missing_bucket_is_named_with_the_way_to_make_it(gcs: GcsServer) -> None:
+def test_a_missing_bucket_gets_a_command(gcs: GcsServer) -> None:
     store = GcsStore(GcsPrefix("absent", "store"))
     for use in (
         lambda: store.size(KEY),
@@ -157,7 +157,7 @@ def test_a_missing_bucket_is_named_with_the_way_to_make_it(gcs: GcsServer) -> No
         assert "buckets create gs://absent" in caught.value.hint
 
 
-def test_bytes_that_changed_on_their_way_here_are_refused(gcs: GcsServer, store: GcsStore, tmp_path: Path) -> None:
+def test_a_damaged_download_is_refused(gcs: GcsServer, store: GcsStore, tmp_path: Path) -> None:
     gcs.store("models", f"store/{KEY}", DATA)
     for use in (lambda: list(store.read(KEY)), lambda: store.copy_to(KEY, tmp_path / "copy")):
         gcs.faults.append(Fault("GET", MEDIA, Effect.CORRUPT))
@@ -169,7 +169,7 @@ def test_bytes_that_changed_on_their_way_here_are_refused(gcs: GcsServer, store:
 
 
 @pytest.mark.parametrize("effect", [Effect.CORRUPT, Effect.ROT], ids=lambda effect: effect.name)
-def test_bytes_that_changed_on_their_way_there_are_not_left(gcs: GcsServer, store: GcsStore, effect: Effect) -> None:
+def test_a_damaged_upload_leaves_nothing(gcs: GcsServer, store: GcsStore, effect: Effect) -> None:
     gcs.faults.append(Fault("PUT", SEND, effect))
     with pytest.raises(SlipwayError) as caught:
         store.put(KEY, [b"some bytes"])
@@ -188,21 +188,21 @@ def made_meanwhile(gcs: GcsServer, theirs: bytes) -> Iterator[bytes]:
     yield DATA[PART:]
 
 
-def test_the_same_bytes_made_meanwhile_are_well(gcs: GcsServer, store: GcsStore) -> None:
+def test_another_writer_of_equal_bytes_is_accepted(gcs: GcsServer, store: GcsStore) -> None:
     assert store.put(KEY, made_meanwhile(gcs, DATA)) is False
     assert stored(gcs) == DATA
     assert gcs.unfinished == []
 
 
 @pytest.mark.parametrize("theirs", [DATA[:-1], DATA[:-1] + b"\0"], ids=["other size", "other bytes"])
-def test_other_bytes_made_meanwhile_are_a_conflict_and_stay(gcs: GcsServer, store: GcsStore, theirs: bytes) -> None:
+def test_another_writer_of_other_bytes_conflicts(gcs: GcsServer, store: GcsStore, theirs: bytes) -> None:
     with pytest.raises(SlipwayError) as caught:
         store.put(KEY, made_meanwhile(gcs, theirs))
     assert caught.value.reason is Reason.PUBLISH_CONFLICT
     assert stored(gcs) == theirs
 
 
-def test_an_upload_that_the_server_has_forgotten_is_tried_again_later(gcs: GcsServer, store: GcsStore) -> None:
+def test_a_dropped_upload_is_busy(gcs: GcsServer, store: GcsStore) -> None:
     def forgotten() -> Iterator[bytes]:
         yield DATA[: PART + 1]
         gcs.sessions.clear()
@@ -223,7 +223,7 @@ class ReplacingServer(GcsServer):
         return super().fault(method, path, size)
 
 
-def test_a_record_that_is_replaced_while_it_is_read_is_read_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_replaced_record_is_read_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     with ReplacingServer("models") as server:
         monkeypatch.setenv("STORAGE_EMULATOR_HOST", server.url)
         server.store("models", "store/record", b"the old")
@@ -239,7 +239,7 @@ def test_no_credentials_are_explained(monkeypatch: pytest.MonkeyPatch, tmp_path:
     assert "gcloud auth application-default login" in caught.value.hint
 
 
-def test_a_missing_package_is_named_with_the_way_to_install_it() -> None:
+def test_a_missing_package_gets_an_install_command() -> None:
     use = (
         "from steps.store.supported import open_store\n"
         "from steps.core.errors import SlipwayError\n"
@@ -258,7 +258,7 @@ def test_a_missing_package_is_named_with_the_way_to_install_it() -> None:
     assert done.stdout == f"MissingDependency {missing_extra('gcp').hint}\n"
 
 
-def test_opening_and_addressing_a_store_loads_no_google_package() -> None:
+def test_opening_a_store_imports_no_google_package() -> None:
     use = (
         "import sys; from steps.store.supported import open_store\n"
         "print(open_store('gs://models/a').locate('key'), any(name.startswith('google.cloud') for name in sys.modules))"
@@ -267,7 +267,7 @@ def test_opening_and_addressing_a_store_loads_no_google_package() -> None:
     assert done.stdout == "gs://models/a/key False\n"
 
 
-def test_users_objects_are_listed_whatever_they_are_called_and_folders_are_not(gcs: GcsServer) -> None:
+def test_objects_are_listed_and_folders_left_out(gcs: GcsServer) -> None:
     names = ["a b.txt", "config.json", "ünïcode/日本.txt", "deep/er/x#y?z.bin", "100%.txt", "model.safetensors"]
     for name in names:
         gcs.store("models", f"up/loads/{name}", name.encode())
@@ -281,7 +281,7 @@ def test_users_objects_are_listed_whatever_they_are_called_and_folders_are_not(g
         assert each.size == len(each.name.encode())
 
 
-def test_a_fingerprint_changes_with_the_object_and_reading_is_pinned_to_it(gcs: GcsServer) -> None:
+def test_reading_is_pinned_to_a_version(gcs: GcsServer) -> None:
     prefix = GcsPrefix.from_uri("gs://models")
     gcs.store("models", "weights", b"old")
     old = prefix.find("weights")
