@@ -14,8 +14,6 @@ from pydantic_core import ErrorDetails
 
 from crd.types import Model
 from steps.core.errors import Reason, SlipwayError
-from steps.net.urls import check_source
-from steps.sources.base import SourceKind
 
 MAX_MANIFEST = 1 << 20  # bytes
 MAX_NODES = 10_000  # with each alias counted as often as it is used: a few lines can stand for billions of nodes
@@ -57,9 +55,9 @@ def parse_manifest(text: str, name: str) -> Model:
         model = Model.model_validate(value)
     except ValidationError as error:
         raise _explain(error.errors(), lines, name) from None
-    if model.spec.source_kind is not SourceKind.UPLOAD:
+    if model.spec.source:
         try:
-            check_source(model.spec.source)
+            model.spec.source_kind.source.check_address(model.spec.source)
         except SlipwayError as error:
             raise _invalid(
                 f"{name}, line {_line(('spec', 'source'), lines)}: spec.source: {error.message} {error.hint}"

@@ -7,7 +7,7 @@ concerns two fields, or a field and its past, is a rule in CEL, built from the s
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TypedDict, cast
 
@@ -21,13 +21,11 @@ from crd.types import (
     KIND,
     PLURAL,
     SOURCE_MISSING,
-    SOURCE_URL,
-    SOURCE_URL_RULE,
-    UPLOAD_PATH,
-    UPLOAD_PATH_RULE,
     Metadata,
     ModelSpec,
 )
+from steps.sources.base import ModelSource
+from steps.sources.supported import SourceKind
 from steps.tasks.table import ALIASES, AUTO, TASKS
 
 GROUP, VERSION = API_VERSION.split("/")
@@ -223,25 +221,21 @@ def _spec() -> Schema:
         if len(names) > 1
     ]
     fields["services"]["x-kubernetes-validations"].append(_rule(f"!({_literal(AUTO)} in self) || self.size() == 1", AUTO_ALONE))
-    schema["x-kubernetes-validations"] = [
-        _rule(
-            "self.sourceKind == 'upload' || self.source != ''",
-            f"{SOURCE_MISSING}: {SOURCE_URL_RULE}",
-            reason="FieldValueRequired",
-            field=".source",
-        ),
-        _rule(
-            f"self.sourceKind == 'upload' || self.source == '' || self.source.matches({_literal(SOURCE_URL)})",
-            SOURCE_URL_RULE,
-            field=".source",
-        ),
-        _rule(
-            f"self.sourceKind != 'upload' || self.source.matches({_literal(UPLOAD_PATH)})",
-            UPLOAD_PATH_RULE,
-            field=".source",
-        ),
-    ]
+    schema["x-kubernetes-validations"] = source_rules([kind.source for kind in SourceKind])
     return schema
+
+
+def source_rules(sources: Iterable[type[ModelSource]]) -> list[Rule]:
+    """The validations of ``source`` by ``sourceKind``: an address is there where the kind needs one, and follows its rule."""
+    rules: list[Rule] = []
+    for source in sources:
+        other = f"self.sourceKind != '{source.name}'"
+        if source.address_required:
+            missing = f"{SOURCE_MISSING.format(kind=source.name)}: {source.address_rule}"
+            rules.append(_rule(f"{other} || self.source != ''", missing, reason="FieldValueRequired", field=".source"))
+        matches = f"self.source.matches({_literal(source.address_pattern)})"
+        rules.append(_rule(f"{other} || self.source == '' || {matches}", source.address_rule, field=".source"))
+    return rules
 
 
 def _status() -> Schema:

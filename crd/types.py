@@ -17,9 +17,8 @@ from steps.core.errors import SlipwayError
 from steps.core.names import ModelName
 from steps.frameworks.supported import DEFAULT_FRAMEWORK, Framework
 from steps.images.builders.supported import BuilderKind
-from steps.net.urls import check_source
-from steps.sources.base import SourceKind
-from steps.store.supported import bucket_addresses
+from steps.sources.base import ModelSource
+from steps.sources.supported import SourceKind
 from steps.tasks.table import AUTO, MAX_SERVICES, resolve
 
 API_VERSION = "slipway.dev/v1alpha1"
@@ -27,24 +26,10 @@ KIND = "Model"
 PLURAL = "models"
 MAX_PATTERNS = 32
 
-# Read alike by Python, by Rust (pydantic) and by RE2 (the API server). No text that travels to a Workflow holds a brace:
-# Argo replaces {{…}} in it. The address is what `steps.net.urls` parses, without what depends on where it is used, such as
-# whether plain http is allowed.
-_CHARACTER = r"[A-Za-z0-9._~!&'()*+,;=:@-]"
-_ESCAPE = r"%[0-9A-Fa-f]{2}"
-SOURCE_URL = (
-    r"^https?://"
-    r"([A-Za-z0-9]+((\.|-+)[A-Za-z0-9]+)*|\[[0-9A-Fa-f:.]+\])"
-    r"(:[0-9]{1,5})?"
-    rf"/+({_CHARACTER}|{_ESCAPE})({_CHARACTER}|{_ESCAPE}|/)*$"
-)
-SOURCE_URL_RULE = (
-    "write the address of a repository as https://HOST/PATH, with no user name, password, query, white space or brace"
-)
-UPLOAD_PATH = r"^([^\x00-\x1f\x7f-\x9f{}-][^\x00-\x1f\x7f-\x9f{}]*)?$"
-UPLOAD_PATH_RULE = f"write a folder, {bucket_addresses()}, with no control character, no brace and no dash in front"
+# Patterns are read alike by Python, by Rust (pydantic) and by RE2 (the API server). No text that travels to a Workflow holds a
+# brace: Argo replaces {{…}} in it.
 AUTO_ALONE = "write auto alone: it stands for all tasks that the model was trained for"
-SOURCE_MISSING = "source is required with sourceKind git_lfs"
+SOURCE_MISSING = "source is required with sourceKind {kind}"
 
 Pattern = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=r"^[A-Za-z0-9._*?\[\]!/=+@-]+$")]
 
@@ -128,26 +113,24 @@ class ModelSpec(_Resource):
     @classmethod
     def _source_is_an_address(cls, source: str, info: ValidationInfo) -> str:
         kind = info.data.get("source_kind")  # none where it is wrong itself
-        if kind is SourceKind.UPLOAD and not re.fullmatch(UPLOAD_PATH, source):
-            raise ValueError(UPLOAD_PATH_RULE)
-        if kind is SourceKind.GIT_LFS and source and not re.fullmatch(SOURCE_URL, source):
-            raise ValueError(_what_is_wrong(source))
+        if kind is not None and source and not re.fullmatch(kind.source.address_pattern, source):
+            raise ValueError(_what_is_wrong(kind.source, source))
         return source
 
     @model_validator(mode="after")
     def _source_is_there(self) -> ModelSpec:
-        if not self.source and self.source_kind is not SourceKind.UPLOAD:
-            raise ValueError(SOURCE_MISSING)
+        if not self.source and self.source_kind.source.address_required:
+            raise ValueError(SOURCE_MISSING.format(kind=self.source_kind))
         return self
 
 
-def _what_is_wrong(source: str) -> str:
-    """What is wrong with an address, from the strict parser: it refuses all that the expression refuses, and knows why."""
+def _what_is_wrong(kind: type[ModelSource], source: str) -> str:
+    """What is wrong with an address, from the kind's strict parser: it refuses all that the pattern refuses, and knows why."""
     try:
-        check_source(source)
+        kind.check_address(source)
     except SlipwayError as error:
         return f"{error.message} {error.hint}"
-    return SOURCE_URL_RULE
+    return kind.address_rule
 
 
 class Model(_Resource):

@@ -45,7 +45,7 @@ from steps import __version__
 from steps.core.graph import BUILD, MODEL_NODES, REPORT, SERVICE_NODES, InputSource, Node, Output, Param, Service
 from steps.frameworks.supported import DEFAULT_FRAMEWORK, Framework
 from steps.images.builders.supported import IN_CLUSTER
-from steps.sources.base import SourceKind
+from steps.sources.supported import DEFAULT_SOURCE, SourceKind
 
 NAME = "slipway-ingest"
 SETTINGS = "slipway-settings"
@@ -87,7 +87,7 @@ DEADLINE = 1800
 # name: (description, default or None when required, choices)
 PARAMETERS: Mapping[str, tuple[str, str | None, tuple[str, ...]]] = {
     "name": ("Name of the model: a DNS label of at most 40 characters", None, ()),
-    "source_kind": ("Where the model comes from", SourceKind.GIT_LFS, tuple(SourceKind)),
+    "source_kind": ("Where the model comes from", DEFAULT_SOURCE, tuple(SourceKind)),
     "source": ("Address of the repository, or for upload the bucket prefix", "", ()),
     "services": ('Tasks to serve, as a JSON list: ["image-classification"], or ["auto"]', None, ()),
     "framework": ("Library that the model is made with", DEFAULT_FRAMEWORK, tuple(Framework)),

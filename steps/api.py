@@ -25,14 +25,14 @@ from steps.load import STEP as LOAD
 from steps.load import LoadInputs
 from steps.render import STEP as RENDER
 from steps.render import RenderInputs
-from steps.sources.base import SourceKind
+from steps.sources.supported import DEFAULT_SOURCE, find_source
 from steps.tasks.table import resolve
 
 
 def fetch(
     source: str,
     *,
-    source_kind: str = SourceKind.GIT_LFS,
+    source_kind: str = DEFAULT_SOURCE,
     revision: str = "",
     include: tuple[str, ...] = (),
     exclude: tuple[str, ...] = (),
@@ -54,7 +54,7 @@ def fetch(
         SlipwayError: With the reasons of ``steps.fetch.run``.
     """
     inputs = FetchInputs(
-        source_kind=SourceKind(source_kind), source=source, revision=revision, include=include, exclude=exclude
+        source_kind=find_source(source_kind), source=source, revision=revision, include=include, exclude=exclude
     )
     context = _context(store, progress)
     return context.read_document(execute(FETCH, inputs, context).outputs.lock, Lock)

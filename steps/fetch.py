@@ -12,7 +12,8 @@ from steps.core.contract import Context, Inputs, Outputs, Step
 from steps.core.errors import Reason, SlipwayError
 from steps.core.text import format_bytes
 from steps.gate.json_files import architectures, check_json
-from steps.sources.base import ModelSource, Request, SourceKind, Survey, open_source
+from steps.sources.base import ModelSource, SourceRequest, Survey
+from steps.sources.supported import SourceKind, open_source
 from steps.tasks.base import Task
 from steps.tasks.table import AUTO, check_task, resolve, tasks_for_auto
 
@@ -97,7 +98,7 @@ def run(inputs: FetchInputs, context: Context) -> FetchOutputs:
 
 def source_of(inputs: FetchInputs, context: Context) -> ModelSource:
     """Open the source that the inputs name."""
-    request = Request(inputs.source, inputs.revision, inputs.include, inputs.exclude)
+    request = SourceRequest(inputs.source, inputs.revision, inputs.include, inputs.exclude)
     return open_source(inputs.source_kind, request, context)
 
 

@@ -12,8 +12,7 @@ from crd.resource_kinds import MODEL, WORKFLOW, WORKFLOW_TEMPLATE
 from crd.types import Model
 from crd.workflow import TEMPLATE, workflow_parameters
 from steps.core.errors import Reason, SlipwayError
-from steps.sources.base import SourceKind
-from steps.store.supported import bucket_addresses, is_bucket
+from steps.store.supported import bucket_addresses
 
 
 @dataclass(frozen=True)
@@ -79,7 +78,7 @@ def submit_workflow(cluster: KubernetesClient, model: Model) -> Submitted:
 def check_reachable(model: Model) -> None:
     """Raise ``InvalidSource`` for a folder of this machine, which no pod can see."""
     source = model.spec.source
-    if model.spec.source_kind is SourceKind.UPLOAD and source and not is_bucket(source):
+    if source and not model.spec.source_kind.source.is_shared(source):
         raise SlipwayError(
             Reason.INVALID_SOURCE,
             f"The source {source} is a folder of this machine; the cluster's steps cannot read it.",

@@ -25,6 +25,18 @@ _URL = re.compile(
     rf"(?P<path>/(?:{_CHARACTER})*)?"
     rf"(?:\?(?P<query>(?:{_CHARACTER}|[$?])*))?"
 )
+# The addresses of repositories that ``check_source`` accepts, less what only a place can decide, such as whether plain http may
+# be used. Read alike by Python, by Rust (pydantic) and by RE2 (the API server), so the CRD's schema can hold it.
+_PATH_CHARACTER = r"([A-Za-z0-9._~!&'()*+,;=:@-]|%[0-9A-Fa-f]{2})"
+REPOSITORY_PATTERN = (
+    r"^https?://"
+    r"([A-Za-z0-9]+((\.|-+)[A-Za-z0-9]+)*|\[[0-9A-Fa-f:.]+\])"
+    r"(:[0-9]{1,5})?"
+    rf"/+{_PATH_CHARACTER}({_PATH_CHARACTER}|/)*$"
+)
+REPOSITORY_RULE = (
+    "write the address of a repository as https://HOST/PATH, with no user name, password, query, white space or brace"
+)
 HTTP_HOSTS = "SLIPWAY_HTTP_HOSTS"
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 

@@ -12,9 +12,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 from types import TracebackType
+from typing import ClassVar
 
 from steps.core.contract import Context
 from steps.core.errors import Reason, SlipwayError
@@ -25,15 +25,8 @@ from steps.gate.admit import INDEX_SUFFIX, admit, admit_together
 from steps.sources.choose import Choice, SourceFile, choose
 
 
-class SourceKind(StrEnum):
-    """The values of ``sourceKind``."""
-
-    GIT_LFS = "git_lfs"
-    UPLOAD = "upload"
-
-
 @dataclass(frozen=True)
-class Request:
+class SourceRequest:
     """What to fetch: an address, what it means by a name that may move, and changes to the choice of files."""
 
     source: str
@@ -54,10 +47,28 @@ class Survey:
 class ModelSource(AbstractContextManager["ModelSource"], ABC):
     """One model at its source. Use as a context manager: it may hold connections and unfinished files."""
 
-    kind: SourceKind
+    name: ClassVar[str]
+    """The value of ``sourceKind``."""
+    title: ClassVar[str]
+    """What it is, for help texts: a noun with its article."""
+    address_required: ClassVar[bool]
+    """Whether ``source`` must be there."""
+    address_pattern: ClassVar[str]
+    """What an address must match as a whole: a regular expression with ``^`` and ``$``, read alike by Python, Rust and RE2."""
+    address_rule: ClassVar[str]
+    """The same in a sentence without its subject, for the person who wrote the address."""
 
-    def __init__(self, request: Request, context: Context) -> None:
+    def __init__(self, request: SourceRequest, context: Context) -> None:
         self.request, self.context = request, context
+
+    @classmethod
+    def check_address(cls, address: str) -> None:
+        """Raise ``InvalidSource`` for an address that matches ``address_pattern`` and cannot be used all the same."""
+
+    @classmethod
+    @abstractmethod
+    def is_shared(cls, address: str) -> bool:
+        """Whether other machines find the same files at the address; a folder of this one they do not."""
 
     @abstractmethod
     def pin(self) -> str:
@@ -102,11 +113,15 @@ class ModelSource(AbstractContextManager["ModelSource"], ABC):
         files = self.bring(choice.files, meter)
         late = [file for file in files if file.path.endswith(INDEX_SUFFIX) and file.path not in survey.texts]
         admit_together(names, {file.path: b"".join(self.context.store.read(file.key)) for file in late})
-        lock = Lock.from_files(files, source_kind=self.kind, source=self.request.source, revision=survey.revision)
+        lock = Lock.from_files(files, source_kind=self.name, source=self.request.source, revision=survey.revision)
         return lock, survey
 
     def publish(self, file: SourceFile, path: Path, sha256: str) -> LockedFile:
-        """Let a file that arrived at ``path`` through the gate and into the store; what is refused is removed."""
+        """Check a file that arrived at ``path`` by the gate, put it into the store, and return its entry of the lock.
+
+        ``path`` is gone afterwards, also where the gate refuses the file; it is kept where the store fails, so that a large
+        object need not be fetched again.
+        """
         try:
             admit(file.path, path)
         except SlipwayError:
@@ -114,6 +129,7 @@ class ModelSource(AbstractContextManager["ModelSource"], ABC):
             raise
         size = path.stat().st_size
         self.context.publish_file(blob_key(sha256), path, sha256=sha256)
+        path.unlink(missing_ok=True)  # the store may hold it by a link: whoever wrote to it again would change the store
         return LockedFile(path=file.path, size=size, sha256=sha256)
 
     def require_space(self, size: int) -> None:
@@ -128,14 +144,3 @@ class ModelSource(AbstractContextManager["ModelSource"], ABC):
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         """Let go of connections and unfinished files; nothing to do for most kinds."""
-
-
-def open_source(kind: SourceKind, request: Request, context: Context) -> ModelSource:
-    """The source of this kind. Raises ``InvalidSource`` for an address that its kind does not take."""
-    if kind is SourceKind.GIT_LFS:
-        from steps.sources.git_lfs import GitLfsSource
-
-        return GitLfsSource(request, context)
-    from steps.sources.upload import UploadSource
-
-    return UploadSource(request, context)

@@ -20,8 +20,8 @@ from steps.core.progress import Meter
 from steps.gate.admit import admit
 from steps.net.http import HTTP_RETRIES
 from steps.net.retry import retry_messages
-from steps.net.urls import check_source
-from steps.sources.base import ModelSource, Request, SourceKind
+from steps.net.urls import REPOSITORY_PATTERN, REPOSITORY_RULE, check_source
+from steps.sources.base import ModelSource, SourceRequest
 from steps.sources.choose import SourceFile
 from steps.sources.client import SourceClient
 from steps.sources.download import Transfer, exclusive
@@ -34,9 +34,23 @@ T = TypeVar("T")
 class GitLfsSource(ModelSource):
     """``sourceKind: git_lfs``."""
 
-    kind = SourceKind.GIT_LFS
+    name = "git_lfs"
+    title = "a Git repository that keeps its weights in Git LFS"
+    address_required = True
+    address_pattern = REPOSITORY_PATTERN
+    address_rule = REPOSITORY_RULE
 
-    def __init__(self, request: Request, context: Context) -> None:
+    @classmethod
+    def check_address(cls, address: str) -> None:
+        """Raise ``InvalidSource`` for what is not the address of a repository, by the strict parser of ``steps.net.urls``."""
+        check_source(address)
+
+    @classmethod
+    def is_shared(cls, address: str) -> bool:
+        """Whether other machines reach the same files: every address is a server's."""
+        return True
+
+    def __init__(self, request: SourceRequest, context: Context) -> None:
         super().__init__(request, context)
         self._url = check_source(request.source)
         self._http = SourceClient(self._url, context.clock)
@@ -96,7 +110,6 @@ class GitLfsSource(ModelSource):
         except OSError as error:
             raise from_os_error(error, f"Cannot write {file.path} ({file.size} bytes) to {path}") from error
         locked = self.publish(file, path, sha256_bytes(content))
-        path.unlink(missing_ok=True)
         meter.advance(len(content))
         return locked
 
@@ -122,7 +135,6 @@ class GitLfsSource(ModelSource):
                     else:
                         transfer.fetch(remotes[file.path], path)
                         self.publish(file, path, file.ref)
-                        path.unlink(missing_ok=True)
                 locked.append(LockedFile(path=file.path, size=file.size, sha256=file.ref))
         return locked
 

@@ -17,10 +17,10 @@ from steps.core.digest import canonical_json, read_chunks, sha256_bytes
 from steps.core.errors import Reason, SlipwayError, from_os_error
 from steps.core.lock import LockedFile
 from steps.core.progress import Meter
-from steps.sources.base import ModelSource, Request, SourceKind
+from steps.sources.base import ModelSource, SourceRequest
 from steps.sources.choose import SourceFile, printable
 from steps.store.bucket import BucketObject
-from steps.store.supported import addresses, is_bucket, open_prefix
+from steps.store.supported import addresses, bucket_addresses, is_bucket, open_prefix
 
 MAX_TEXT = 16 << 20  # bytes; larger texts are only looked at on their way through the gate
 PIN = "listing:"
@@ -29,11 +29,20 @@ PIN = "listing:"
 class UploadSource(ModelSource):
     """``sourceKind: upload``. ``source`` is a folder, ``file:///folder``, ``gs://bucket/prefix`` or ``s3://…``."""
 
-    kind = SourceKind.UPLOAD
+    name = "upload"
+    title = "a folder, or a prefix in a bucket, where the files are already"
+    address_required = False
+    address_pattern = r"^([^\x00-\x1f\x7f-\x9f{}-][^\x00-\x1f\x7f-\x9f{}]*)?$"
+    address_rule = f"write a folder, {bucket_addresses()}, with no control character, no brace and no dash in front"
 
-    def __init__(self, request: Request, context: Context) -> None:
+    def __init__(self, request: SourceRequest, context: Context) -> None:
         super().__init__(request, context)
         self._place: Folder | Bucket = Bucket(request.source) if is_bucket(request.source) else Folder(request.source)
+
+    @classmethod
+    def is_shared(cls, address: str) -> bool:
+        """Whether it is the address of a bucket: a folder is this machine's own."""
+        return is_bucket(address)
 
     def pin(self) -> str:
         return _pin(self._place.files())
@@ -56,7 +65,6 @@ class UploadSource(ModelSource):
     def _bring(self, file: SourceFile, path: Path, meter: Meter) -> LockedFile:
         # A copy, never a link: whoever owns the folder may write to it again.
         digest = hashlib.sha256()
-        path.unlink(missing_ok=True)
         try:
             with path.open("wb") as target:
                 for chunk in self._place.read(file):

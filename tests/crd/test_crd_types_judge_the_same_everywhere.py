@@ -11,9 +11,11 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from crd.manifest import parse_manifest
-from crd.types import SOURCE_URL, UPLOAD_PATH, ModelSpec
+from crd.types import ModelSpec
 from steps.core.errors import Reason, SlipwayError
 from steps.net.urls import HTTP_HOSTS, check_source
+from steps.sources.git_lfs import GitLfsSource
+from steps.sources.upload import UploadSource
 from tests.model_objects import INSERTED, RIGHT, changed_once, right
 
 SOURCES = [value for value in RIGHT["spec", "source"] if value.startswith("https")]
@@ -41,7 +43,7 @@ def test_what_fetch_takes_the_types_take(source: str) -> None:
         check_source(source)
     except SlipwayError:
         return
-    assert re.fullmatch(SOURCE_URL, source)
+    assert re.fullmatch(GitLfsSource.address_pattern, source)
 
 
 @pytest.mark.parametrize(
@@ -116,5 +118,5 @@ def test_nothing_that_travels_to_a_workflow_holds_what_argo_replaces() -> None:
 @given(st.text())
 def test_expressions_match_whole_texts(text: str) -> None:
     """``$`` matches before a last line break in Python, and nowhere but at the end in RE2."""
-    assert not re.fullmatch(UPLOAD_PATH, text + "\n")
-    assert not re.fullmatch(SOURCE_URL, f"https://example.org/{text}\n")
+    assert not re.fullmatch(UploadSource.address_pattern, text + "\n")
+    assert not re.fullmatch(GitLfsSource.address_pattern, f"https://example.org/{text}\n")

@@ -8,7 +8,7 @@ from steps.core.contract import Context
 from steps.core.errors import Reason, SlipwayError
 from steps.core.receipts import execute, read_records
 from steps.fetch import STEP, FetchInputs
-from steps.sources.base import SourceKind
+from steps.sources.supported import SourceKind
 
 
 def test_a_password_in_a_refused_address_is_not_recorded(context: Context) -> None:

@@ -16,7 +16,7 @@ from steps.fetch import STEP as FETCH
 from steps.fetch import FetchInputs
 from steps.load import STEP as LOAD
 from steps.load import LoadInputs
-from steps.sources.base import SourceKind
+from steps.sources.supported import SourceKind
 from steps.store.local import LocalStore
 from tests.tiny_models import classifier_folder, encoder_folder, tagger_folder, vit_folder
 

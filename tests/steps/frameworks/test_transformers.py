@@ -15,7 +15,7 @@ from steps.fetch import STEP as FETCH
 from steps.fetch import FetchInputs
 from steps.load import STEP as LOAD
 from steps.load import LoadInputs
-from steps.sources.base import SourceKind
+from steps.sources.supported import SourceKind
 from steps.tasks.text import SENTENCE
 from tests.steps.frameworks.conftest import Loaded, load
 from tests.tiny_models import LABELS, save_text_model

@@ -20,7 +20,7 @@ from steps.load import STEP as LOAD
 from steps.load import LoadInputs
 from steps.render import STEP as RENDER
 from steps.render import RenderInputs
-from steps.sources.base import SourceKind
+from steps.sources.supported import SourceKind
 from steps.store.local import LocalStore
 from tests.tiny_models import classifier_folder, encoder_folder, tagger_folder, vit_folder
 

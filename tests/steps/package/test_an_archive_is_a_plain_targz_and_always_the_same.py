@@ -30,7 +30,7 @@ from steps.fetch import FetchInputs
 from steps.package.tar_writer import STORED_MAX, Entry, tar_gz
 from steps.render import STEP as RENDER
 from steps.render import RenderInputs
-from steps.sources.base import SourceKind
+from steps.sources.supported import SourceKind
 from steps.store.local import LocalStore
 from tests.steps.package.conftest import Made
 
