@@ -1,9 +1,8 @@
-"""What each task gains by answering several requests in one go of the model: ``python -m tests.benchmarks.batching [TASK…]``.
+"""Measures what each task gains from batches: ``python -m tests.benchmarks.batching [TASK…]`` prints a table.
 
-``Task.max_batch_size`` rests on these figures. Time depends on a model's sizes and not on what it learned, so models have the
-sizes of real ones and random weights. CPU seconds of one thread (``OMP_NUM_THREADS=1``) are stable on a busy machine, too.
-A task whose runner takes requests one by one is asked what it would gain: what it hands its model for one request is handed
-to the model once for several.
+``Task.max_batch_size`` rests on these figures. Time depends on a model's sizes and not on its weights, so models have the sizes
+of real ones and random weights. CPU seconds of one thread (``OMP_NUM_THREADS=1``) are stable on a busy machine, too.
+For a task whose runner has no batches, the inputs of the model for one request are repeated to measure what a batch would gain.
 """
 
 from __future__ import annotations
@@ -230,7 +229,7 @@ def measure(work: Callable[[int], object]) -> dict[int, tuple[float, float]]:
 
 
 def main(names: Sequence[str]) -> None:
-    heads = ["task", "model", "request", "asked", *(f"CPU ms {'alone' if n == 1 else f'by {n}'}" for n in SIZES)]
+    heads = ["task", "model", "request", "measured", *(f"CPU ms {'alone' if n == 1 else f'by {n}'}" for n in SIZES)]
     heads += ["gain by 8", "wall ms alone", "wall ms by 8"]
     threads = os.environ.get("OMP_NUM_THREADS", "not set")
     print(f"{REQUESTS} requests, medians of {ROUNDS} rounds, {os.cpu_count()} cores, OMP_NUM_THREADS {threads}\n")
