@@ -34,19 +34,20 @@ class _ServingModule(Protocol):
     Runner: Callable[[Path], _Runner]
 
 
-def golden_answer(task: Task, folder: Path, progress: Progress) -> GoldenAnswer:
+def golden_answer(task: Task, folder: Path, progress: Progress, *, library: str = "transformers") -> GoldenAnswer:
     """Load the model for a task and ask it the task's golden request.
 
     Args:
         task: The task.
         folder: The model's files.
         progress: Gets a note before the model is loaded.
+        library: What loads the model, for messages.
 
     Returns:
         The answer as JSON, and the seconds that the model needed for it.
 
     Raises:
-        SlipwayError: ``LoadFailed`` where the library can not load the model or not answer, ``OutOfMemory``.
+        SlipwayError: ``LoadFailed`` where the library cannot load the model, or the model does not answer, ``OutOfMemory``.
     """
     progress.note(f"Loading the model for {task.name}.")
     module = cast(_ServingModule, importlib.import_module(f"steps.serving.tasks.{task.module}"))
@@ -62,6 +63,6 @@ def golden_answer(task: Task, folder: Path, progress: Progress) -> GoldenAnswer:
     except Exception as error:  # whatever a library raises on a model it cannot load is the model's failure, not a bug here
         message = " ".join(str(error).split())[:MAX_ERROR]
         raise SlipwayError(
-            Reason.LOAD_FAILED, f"transformers cannot run {task.name} on this model: {type(error).__name__}: {message}"
+            Reason.LOAD_FAILED, f"{library} cannot run {task.name} on this model: {type(error).__name__}: {message}"
         ) from error
     return GoldenAnswer(task=task.name, golden=task.golden, answer=answer.model_dump(mode="json"), seconds=round(seconds, 4))
