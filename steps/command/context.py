@@ -8,6 +8,7 @@ from pathlib import Path
 from steps.core.contract import Context
 from steps.core.progress import Progress
 from steps.core.settings import read_settings
+from steps.images.builders.supported import configured_builder
 from steps.store.local import LocalStore
 from steps.store.supported import open_store
 
@@ -23,7 +24,11 @@ def open_context(store_uri: str, scratch: str, progress: Progress) -> Context:
     Raises:
         SlipwayError: ``UnsupportedStore`` for an address of another kind, ``InvalidInput`` for wrong settings.
     """
-    store = open_store(store_uri or read_settings().store)
+    if not store_uri:
+        settings = read_settings()
+        configured_builder(settings)  # a wrong name fails the first step, not the one that builds
+        store_uri = settings.store
+    store = open_store(store_uri)
     if scratch:
         folder = Path(scratch)
     elif isinstance(store, LocalStore):

@@ -12,8 +12,8 @@ import pytest
 from tests.servers.gcs_server import GcsServer
 from tests.servers.oci_registry import OciRegistry
 from tests.servers.trust import Trust
-from tests.steps.images.assembly import Workshop, put_base, wheels
-from tests.steps.images.cloud_build import PROJECT, Recorder, Site, launch
+from tests.steps.images.cloud_build_site import PROJECT, Recorder, Site, launch
+from tests.steps.images.oci_build import Workshop, put_base, wheels
 
 
 @pytest.fixture(scope="session")

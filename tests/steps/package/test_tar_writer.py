@@ -12,8 +12,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from steps.core.lock import SAFE_PATH
 from steps.package.tar_writer import FOLDER_MODE, PROGRAM_MODE, STORED_MAX, Entry, Part, gzip_member, tar_gz, tar_parts
 
+PATHS = st.from_regex(SAFE_PATH, fullmatch=True).filter(lambda path: len(path) < 240)
 LONG = "a" * 90 + "/" + "b" * 90 + "/Ünïcode.txt"
 
 
@@ -29,7 +31,8 @@ def test_a_gzip_member_is_read_by_everybody(parts: list[tuple[bytes, bool]]) -> 
 
 @given(
     st.dictionaries(
-        st.from_regex(r"[a-z]{1,8}(/[a-zäß]{1,60}){0,3}", fullmatch=True), st.lists(st.binary(max_size=2000), max_size=4)
+        st.from_regex(SAFE_PATH, fullmatch=True).filter(lambda path: len(path) < 240),
+        st.lists(st.binary(max_size=2000), max_size=4),
     ),
     st.booleans(),
     st.randoms(use_true_random=False),

@@ -12,7 +12,7 @@ from starlette.testclient import TestClient
 
 from steps.package.local_service import form_value
 from steps.package.unpack import unpack_archive
-from tests.steps.package.conftest import Made
+from tests.steps.packages import Made
 
 
 @contextlib.contextmanager

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from tests.steps.package.conftest import make
+from tests.steps.packages import make
 from tests.steps.tasks.generation_cases import save_writer
 from tests.steps.tasks.served import served
 

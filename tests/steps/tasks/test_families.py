@@ -17,7 +17,7 @@ from steps.smoke import difference
 from steps.tasks.table import TASKS
 from tests.environment import environment, link
 from tests.servers.network_namespace import without_network
-from tests.steps.package.conftest import make
+from tests.steps.packages import make
 from tests.steps.tasks.all_cases import CASES
 
 pytestmark = pytest.mark.slow

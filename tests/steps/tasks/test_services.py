@@ -18,7 +18,7 @@ from steps.core.documents import ModelFacts
 from steps.core.lock import set_digest
 from steps.smoke import difference
 from steps.tasks.table import TASKS
-from tests.steps.package.conftest import Made, make
+from tests.steps.packages import Made, make
 from tests.steps.tasks.all_cases import CASES
 from tests.steps.tasks.cases import Case, golden
 from tests.steps.tasks.page import DESCRIPTIONS, PAGE, Description, page

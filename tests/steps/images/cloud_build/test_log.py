@@ -8,7 +8,7 @@ from steps.core.errors import ExitCode, Reason
 from steps.images.cloud_build.log import MAX_LINE, MAX_LINES
 from tests.servers.cloud_build_server import Effect, Fault, Outcome, Status
 from tests.servers.faulty_server import Fault as StorageFault
-from tests.steps.images.cloud_build import IMAGE, Site
+from tests.steps.images.cloud_build_site import IMAGE, Site
 
 
 def failed(site: Site, status: int, detail: str = "", lines: tuple[str, ...] = ()) -> None:
@@ -21,7 +21,7 @@ def failed(site: Site, status: int, detail: str = "", lines: tuple[str, ...] = (
 @pytest.mark.parametrize(
     ("status", "hint"), [(Status.FAILURE, "log"), (Status.TIMEOUT, "build_timeout"), (Status.CANCELLED, "cancelled")]
 )
-def test_a_failure_is_told_with_its_log_and_the_next_run_builds_anew(site: Site, status: int, hint: str) -> None:
+def test_a_failure_is_reported_once_with_log(site: Site, status: int, hint: str) -> None:
     failed(site, status, "it would not", tuple(f"line {number}" for number in range(100)))
     failure = site.fails()
     (build,) = site.server.builds.values()
@@ -40,7 +40,7 @@ def test_a_failure_is_told_with_its_log_and_the_next_run_builds_anew(site: Site,
 
 
 @pytest.mark.parametrize("status", [Status.INTERNAL_ERROR, Status.EXPIRED])
-def test_a_fault_of_the_service_is_tried_again_by_itself(site: Site, status: int) -> None:
+def test_a_failure_of_the_service_is_transient(site: Site, status: int) -> None:
     failed(site, status)
     failure = site.fails()
     assert failure.reason is Reason.BUILDER_BUSY
@@ -52,7 +52,7 @@ def test_a_fault_of_the_service_is_tried_again_by_itself(site: Site, status: int
     assert len(site.server.builds) == 2
 
 
-def test_whoever_watched_a_build_hears_of_its_failure_even_if_another_was_told(site: Site) -> None:
+def test_each_watcher_reports_the_failure(site: Site) -> None:
     site.server.outcomes.append(Outcome(Status.FAILURE, "it would not"))
 
     def other() -> None:
@@ -67,7 +67,7 @@ def test_whoever_watched_a_build_hears_of_its_failure_even_if_another_was_told(s
     assert len(site.server.builds) == 1
 
 
-def test_a_failed_duplicate_is_not_told_where_the_other_succeeds(site: Site) -> None:
+def test_a_failed_duplicate_is_not_reported(site: Site) -> None:
     site.server.faults.append(Fault("CreateBuild", Effect.TWICE))
     site.server.list_delay = 30
     site.server.outcomes = [Outcome(Status.FAILURE, "the first one")]
@@ -77,7 +77,7 @@ def test_a_failed_duplicate_is_not_told_where_the_other_succeeds(site: Site) -> 
     assert site.run().image_digest == site.runner.pushed[IMAGE]
 
 
-def test_the_log_says_nothing_that_a_terminal_obeys_and_no_line_is_endless(site: Site) -> None:
+def test_log_lines_are_cleaned_and_short(site: Site) -> None:
     failed(site, Status.FAILURE, "no \x1b[2J", ("\x1b]0;pwned\x07", "x" * 10_000, "caf\u00e9 \u202e"))
     message = site.fails().message
     assert "\x1b" not in message
@@ -86,7 +86,7 @@ def test_the_log_says_nothing_that_a_terminal_obeys_and_no_line_is_endless(site:
     assert max(len(line) for line in message.splitlines()[1:]) == MAX_LINE
 
 
-def test_of_a_large_log_only_the_end_is_read(site: Site) -> None:
+def test_only_the_end_of_logs_is_read(site: Site) -> None:
     failed(site, Status.FAILURE, "no", tuple("y" * 1000 for _ in range(1000)))
     before = len(site.gcs.requests)
     assert "ERROR: no" in site.fails().message
@@ -94,7 +94,7 @@ def test_of_a_large_log_only_the_end_is_read(site: Site) -> None:
     assert len(read) == 2  # where it ends, and the end
 
 
-def test_a_log_that_is_gone_hides_no_failure(site: Site) -> None:
+def test_a_missing_log_hides_no_failure(site: Site) -> None:
     failed(site, Status.FAILURE, "it would not")
     site.gcs.buckets["logs"].clear()
     failure = site.fails()
@@ -103,7 +103,7 @@ def test_a_log_that_is_gone_hides_no_failure(site: Site) -> None:
     assert "There is no log at gs://logs/of/builds/log-" in failure.message
 
 
-def test_a_log_that_may_not_be_read_hides_no_failure(site: Site) -> None:
+def test_a_denied_log_hides_no_failure(site: Site) -> None:
     failed(site, Status.FAILURE, "it would not")
     site.gcs.faults.append(StorageFault("GET", "/b/logs/", status=403, times=9))
     failure = site.fails()
@@ -112,7 +112,7 @@ def test_a_log_that_may_not_be_read_hides_no_failure(site: Site) -> None:
     assert "cannot be read" in failure.message
 
 
-def test_without_a_bucket_for_logs_the_page_is_named(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_log_bucket_the_page_is_named(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("SLIPWAY_BUILD_LOGS")
     failed(site, Status.FAILURE, "it would not")
     failure = site.fails()
@@ -120,7 +120,7 @@ def test_without_a_bucket_for_logs_the_page_is_named(site: Site, monkeypatch: py
     assert "https://console.cloud.google.com/" in failure.hint
 
 
-def test_a_source_that_cannot_be_fetched_is_a_failure_of_the_build(site: Site) -> None:
+def test_a_missing_source_fails_the_build(site: Site) -> None:
     site.fails()
     del site.gcs.buckets["models"][f"some/prefix/{site.inputs.archive}"]
     site.server.work()

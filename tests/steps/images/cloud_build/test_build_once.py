@@ -17,9 +17,9 @@ from steps.core.receipts import Receipt
 from steps.images.cloud_build.build_once import CREATIONS, cancel_builds
 from steps.images.cloud_build.unfinished import cancel_unfinished
 from tests.servers.cloud_build_server import Effect, Fault, Status
-from tests.steps.images.cloud_build import IMAGE, STORE, Site
+from tests.steps.images.cloud_build_site import IMAGE, STORE, Site
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[4]
 
 
 def ends_well(site: Site, *, created: int, cancelled: int = 0) -> CloudBuildOutputs:
@@ -40,7 +40,7 @@ def ends_well(site: Site, *, created: int, cancelled: int = 0) -> CloudBuildOutp
 
 
 @pytest.mark.parametrize("code", ["UNAVAILABLE", "DEADLINE_EXCEEDED", "INTERNAL", "UNKNOWN", "CANCELLED", "ABORTED"])
-def test_an_answer_that_is_lost_makes_no_second_build(site: Site, code: str) -> None:
+def test_a_lost_response_makes_no_second_build(site: Site, code: str) -> None:
     site.server.faults.append(Fault("CreateBuild", Effect.LOSE, code=code))
     assert site.fails().reason is Reason.BUILD_RUNNING
     assert any("response of Cloud Build was lost" in note for note in site.notes)
@@ -48,7 +48,7 @@ def test_an_answer_that_is_lost_makes_no_second_build(site: Site, code: str) -> 
     assert site.server.calls.count("CreateBuild") == 1
 
 
-def test_an_answer_that_is_lost_is_looked_for_until_the_list_has_it(site: Site) -> None:
+def test_a_lost_response_is_searched_for(site: Site) -> None:
     site.server.faults.append(Fault("CreateBuild", Effect.LOSE))
     site.server.list_delay = 25
     assert site.fails().reason is Reason.BUILD_RUNNING
@@ -56,7 +56,7 @@ def test_an_answer_that_is_lost_is_looked_for_until_the_list_has_it(site: Site) 
     ends_well(site, created=1)
 
 
-def test_a_call_that_never_arrived_is_made_again(site: Site) -> None:
+def test_a_call_that_never_arrived_is_repeated(site: Site) -> None:
     site.server.faults.append(Fault("CreateBuild", Effect.ANSWER))
     assert site.fails().reason is Reason.BUILD_RUNNING
     assert site.clock.slept == pytest.approx([2.0, 4.0, 8.0, 16.0, 30.0], rel=0.2)
@@ -64,7 +64,7 @@ def test_a_call_that_never_arrived_is_made_again(site: Site) -> None:
     assert site.server.calls.count("CreateBuild") == 2
 
 
-def test_a_list_that_is_too_late_leads_to_a_second_build_that_is_cancelled(site: Site) -> None:
+def test_a_late_list_cancels_the_second_build(site: Site) -> None:
     site.server.faults.append(Fault("CreateBuild", Effect.LOSE))
     site.server.list_delay = 100
     assert site.fails().reason is Reason.BUILD_RUNNING
@@ -76,14 +76,14 @@ def test_a_list_that_is_too_late_leads_to_a_second_build_that_is_cancelled(site:
     assert done.build == first
 
 
-def test_a_call_that_is_done_twice_leaves_one_build(site: Site) -> None:
+def test_a_duplicated_call_leaves_one_build(site: Site) -> None:
     site.server.faults.append(Fault("CreateBuild", Effect.TWICE))
     site.fails()
     assert len(site.server.active) == 1
     ends_well(site, created=2, cancelled=1)
 
 
-def test_a_late_duplicate_is_cancelled_when_it_shows(site: Site) -> None:
+def test_a_late_duplicate_is_cancelled(site: Site) -> None:
     site.server.faults.append(Fault("CreateBuild", Effect.TWICE))
     site.server.list_delay = 30
     first = site.fails().message
@@ -94,7 +94,8 @@ def test_a_late_duplicate_is_cancelled_when_it_shows(site: Site) -> None:
     ends_well(site, created=2, cancelled=1)
 
 
-def test_a_build_is_found_among_many_where_the_store_has_forgotten_it(site: Site) -> None:
+@pytest.mark.slow
+def test_a_build_is_found_without_its_record(site: Site) -> None:
     site.fails()
     site.server.work()
     first, archived = site.run(), site.inputs
@@ -109,7 +110,7 @@ def test_a_build_is_found_among_many_where_the_store_has_forgotten_it(site: Site
     assert len(site.server.builds) == 5
 
 
-def test_quota_ends_with_try_again_and_no_search_for_a_build(site: Site) -> None:
+def test_an_exhausted_quota_starts_no_search(site: Site) -> None:
     site.server.faults.append(Fault("CreateBuild", code="RESOURCE_EXHAUSTED", message="Quota exceeded.", times=2))
     for _ in range(2):
         failure = site.fails()
@@ -121,7 +122,7 @@ def test_quota_ends_with_try_again_and_no_search_for_a_build(site: Site) -> None
     ends_well(site, created=1)
 
 
-def test_a_service_that_loses_every_answer_is_given_up_for_now(site: Site) -> None:
+def test_losing_every_response_is_transient(site: Site) -> None:
     site.server.faults.append(Fault("CreateBuild", times=CREATIONS))
     failure = site.fails()
     assert failure.reason is Reason.BUILDER_BUSY
@@ -130,7 +131,7 @@ def test_a_service_that_loses_every_answer_is_given_up_for_now(site: Site) -> No
     ends_well(site, created=1)
 
 
-def test_a_service_out_of_reach_is_tried_a_few_times(site: Site) -> None:
+def test_an_unreachable_service_is_retried(site: Site) -> None:
     site.server.faults.append(Fault("ListBuilds", times=3))
     assert site.fails().reason is Reason.BUILD_RUNNING
     assert site.clock.slept == pytest.approx([1.0, 2.0, 4.0], rel=0.2)
@@ -149,8 +150,9 @@ def command(site: Site, **changed: object) -> list[str]:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("method", "created"), [("ListBuilds", 0), ("CreateBuild", 1), ("GetBuild", 1)])
-def test_a_step_that_is_killed_before_it_hears_an_answer_goes_on(site: Site, method: str, created: int) -> None:
+def test_a_killed_step_takes_its_build_over(site: Site, method: str, created: int) -> None:
     """Killed when a call is done and not answered yet. The list is late: only the store knows that a build was asked for."""
     site.server.list_delay = 45
     with subprocess.Popen(command(site), cwd=ROOT, stderr=subprocess.PIPE) as process:
@@ -168,11 +170,12 @@ def test_a_step_that_is_killed_before_it_hears_an_answer_goes_on(site: Site, met
     ends_well(site, created=1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("sent", "code", "left"),
     [(signal.SIGINT, ExitCode.INTERRUPTED, Status.CANCELLED), (signal.SIGTERM, ExitCode.TERMINATED, Status.QUEUED)],
 )
-def test_a_signal_in_the_middle_of_a_call_is_heard(site: Site, sent: signal.Signals, code: ExitCode, left: int) -> None:
+def test_a_signal_during_a_call_is_obeyed(site: Site, sent: signal.Signals, code: ExitCode, left: int) -> None:
     with subprocess.Popen(command(site, wait=600), cwd=ROOT, stderr=subprocess.PIPE) as process:
 
         def send(method: str) -> None:
@@ -208,7 +211,7 @@ def stopped(site: Site, by: BaseException) -> None:
     assert caught.value.reason.exit_code in (ExitCode.INTERRUPTED, ExitCode.TERMINATED)
 
 
-def test_ctrl_c_cancels_the_build_and_the_next_run_makes_a_new_one(site: Site) -> None:
+def test_ctrl_c_cancels_the_build(site: Site) -> None:
     stopped(site, KeyboardInterrupt())
     (build,) = site.server.builds.values()
     assert build.status == Status.CANCELLED
@@ -217,7 +220,7 @@ def test_ctrl_c_cancels_the_build_and_the_next_run_makes_a_new_one(site: Site) -
     ends_well(site, created=2, cancelled=1)
 
 
-def test_ctrl_c_while_nobody_answers_says_that_the_build_may_go_on(site: Site) -> None:
+def test_ctrl_c_reports_an_uncancelled_build(site: Site) -> None:
     def stop() -> None:
         site.server.faults.append(Fault("ListBuilds", code="PERMISSION_DENIED", times=9))
         raise KeyboardInterrupt
@@ -232,13 +235,13 @@ def test_ctrl_c_while_nobody_answers_says_that_the_build_may_go_on(site: Site) -
     ends_well(site, created=1)
 
 
-def test_a_pod_that_is_moved_leaves_its_build_to_the_next(site: Site) -> None:
+def test_a_moved_pod_leaves_its_build_running(site: Site) -> None:
     stopped(site, Terminated())
     assert len(site.server.active) == 1
     ends_well(site, created=1)
 
 
-def test_whoever_stops_a_run_can_cancel_its_builds(site: Site) -> None:
+def test_stopping_a_run_cancels_its_builds(site: Site) -> None:
     site.fails()
     (build,) = site.server.builds.values()
     assert cancel_builds(site.inputs.archive_digest, site.context()) == [build.id]
@@ -248,7 +251,7 @@ def test_whoever_stops_a_run_can_cancel_its_builds(site: Site) -> None:
     ends_well(site, created=2, cancelled=1)
 
 
-def test_a_run_that_has_ended_cancels_what_is_still_being_built_for_it(site: Site) -> None:
+def test_an_ended_run_cancels_unfinished_builds(site: Site) -> None:
     site.fails()
     (build,) = site.server.builds.values()
     spent: dict[str, Any] = {"service": "text-classification", "started": "", "seconds": 1.0, "cpu_seconds": 1.0}
@@ -263,7 +266,7 @@ def test_a_run_that_has_ended_cancels_what_is_still_being_built_for_it(site: Sit
     assert site.notes[-1] == f"Build {build.id} is cancelled: the run has ended without it."
 
 
-def test_a_build_that_the_list_does_not_know_yet_is_cancelled_too(site: Site) -> None:
+def test_an_unlisted_build_is_cancelled_too(site: Site) -> None:
     site.server.list_delay = 45
     site.fails()
     (build,) = site.server.builds.values()
@@ -271,7 +274,7 @@ def test_a_build_that_the_list_does_not_know_yet_is_cancelled_too(site: Site) ->
     assert site.server.active == []
 
 
-def test_a_build_whose_answer_was_lost_is_waited_for_and_cancelled(site: Site) -> None:
+def test_a_build_with_lost_response_is_cancelled(site: Site) -> None:
     site.server.list_delay = 10
     site.server.faults.append(Fault("CreateBuild", Effect.LOSE))
     stopped(site, Terminated())
@@ -280,13 +283,13 @@ def test_a_build_whose_answer_was_lost_is_waited_for_and_cancelled(site: Site) -
     assert site.server.active == []
 
 
-def test_cancelling_touches_no_build_of_another_archive(site: Site) -> None:
+def test_cancelling_leaves_other_archives_alone(site: Site) -> None:
     site.fails()
     assert cancel_builds("0" * 64, site.context()) == []
     assert len(site.server.active) == 1
 
 
-def test_a_build_that_ends_while_it_is_cancelled_stays_as_it_is(site: Site) -> None:
+def test_an_ended_build_stays_as_it_is(site: Site) -> None:
     site.fails()
     site.server.done = lambda method: site.server.work() if method == "ListBuilds" else None
     cancel_builds(site.inputs.archive_digest, site.context())

@@ -30,7 +30,7 @@ from tests.servers.oci_registry import Fault as RegistryFault
 from tests.servers.oci_registry import OciRegistry
 from tests.servers.s3_server import S3Server
 from tests.servers.trust import Trust
-from tests.steps.images.cloud_build import PROJECT, Site
+from tests.steps.images.cloud_build_site import PROJECT, Site
 
 PASSWORD = "hunter2-hunter2"
 

@@ -23,7 +23,9 @@ from steps.render import STEP as RENDER
 from steps.render import RenderInputs
 from steps.smoke import STEP as SMOKE
 from steps.smoke import SmokeInputs
-from tests.steps.package.conftest import Made
+from tests.steps.packages import Made
+
+pytestmark = pytest.mark.slow  # a model is loaded
 
 Flip = Callable[[Path], None]
 
@@ -67,7 +69,7 @@ def stopped(made: Made, step: str) -> SlipwayError:
         ("archive", "archive"),
     ],
 )
-def test_a_step_that_was_done_checks_what_it_left(classifier: Made, tmp_path: Path, flip: Flip, what: str, step: str) -> None:
+def test_a_finished_step_checks_its_outputs(classifier: Made, tmp_path: Path, flip: Flip, what: str, step: str) -> None:
     made = classifier.copied_to(tmp_path / "store")
     path = made.root / key_of(made, what)
     flip(path)
@@ -95,9 +97,7 @@ def test_a_step_that_was_done_checks_what_it_left(classifier: Made, tmp_path: Pa
         ("archive", "smoke"),
     ],
 )
-def test_a_step_that_is_to_be_done_checks_what_it_reads(
-    classifier: Made, tmp_path: Path, flip: Flip, what: str, step: str
-) -> None:
+def test_a_step_checks_what_it_reads(classifier: Made, tmp_path: Path, flip: Flip, what: str, step: str) -> None:
     made = classifier.copied_to(tmp_path / "store")
     for receipt in (made.root / "receipts" / step).glob("*"):
         receipt.unlink()
@@ -109,7 +109,7 @@ def test_a_step_that_is_to_be_done_checks_what_it_reads(
     assert str(path) in error.message or (step == "load" and f"model/{what}" in error.message)
 
 
-def test_an_archive_that_changed_is_not_written_over(classifier: Made, tmp_path: Path, flip: Flip) -> None:
+def test_a_changed_archive_is_not_overwritten(classifier: Made, tmp_path: Path, flip: Flip) -> None:
     made = classifier.copied_to(tmp_path / "store")
     for receipt in (made.root / "receipts/archive").glob("*"):
         receipt.unlink()
@@ -119,7 +119,7 @@ def test_an_archive_that_changed_is_not_written_over(classifier: Made, tmp_path:
     assert str(made.path) in error.message
 
 
-def test_a_changed_build_context_or_plan_stops_the_next_build(classifier: Made, tmp_path: Path, flip: Flip) -> None:
+def test_a_changed_context_or_plan_stops_the_build(classifier: Made, tmp_path: Path, flip: Flip) -> None:
     made = classifier.copied_to(tmp_path / "store")
     step, inputs = inputs_of(made)["build"]
     outputs = execute(step, inputs, made.context).outputs
@@ -135,7 +135,7 @@ def test_a_changed_build_context_or_plan_stops_the_next_build(classifier: Made, 
     assert execute(step, inputs, made.context).skipped
 
 
-def test_a_cut_object_stops_the_next_step_too(classifier: Made, tmp_path: Path) -> None:
+def test_a_truncated_object_stops_the_next_step(classifier: Made, tmp_path: Path) -> None:
     made = classifier.copied_to(tmp_path / "store")
     path = made.root / key_of(made, "model.safetensors")
     path.chmod(0o644)
@@ -155,7 +155,7 @@ def test_a_deleted_object_is_made_again(classifier: Made, tmp_path: Path) -> Non
     assert done.outputs.archive_digest == made.digest
 
 
-def test_what_was_done_is_not_done_again(classifier: Made) -> None:
+def test_finished_steps_are_skipped(classifier: Made) -> None:
     for name, (step, inputs) in inputs_of(classifier).items():
         if name not in ("build", "smoke"):
             assert execute(step, inputs, classifier.context).skipped

@@ -22,7 +22,7 @@ PARENT = "import signal, subprocess, sys; subprocess.Popen([sys.executable, '-c'
 
 
 @pytest.mark.parametrize("first", [False, True])
-def test_a_worker_that_will_not_stop_is_gone_with_its_parent(first: bool) -> None:
+def test_a_stubborn_worker_ends_with_its_parent(first: bool) -> None:
     """It is killed, and the kernel has taken back its half gigabyte, before stop returns; also where its parent went first."""
     process = subprocess.Popen([sys.executable, "-c", PARENT, WORKER], stdout=subprocess.PIPE, start_new_session=True)
     assert process.stdout is not None

@@ -18,10 +18,10 @@ from steps.images.cloud_build.request import ArchiveObject, CloudBuildRequest
 from steps.images.description import DOCKERFILE
 from tests.servers.cloud_build_server import SERVICE, Fault
 from tests.servers.trust import Trust
-from tests.steps.images.cloud_build import IMAGE, LABELS, Recorder, Site
+from tests.steps.images.cloud_build_site import IMAGE, LABELS, Recorder, Site
 
 
-def test_a_build_that_runs_ends_the_step_until_it_is_looked_at_again(site: Site) -> None:
+def test_a_running_build_ends_the_step(site: Site) -> None:
     failure = site.fails()
     (build,) = site.server.builds.values()
     assert failure.reason is Reason.BUILD_RUNNING
@@ -40,7 +40,7 @@ def test_a_build_that_runs_ends_the_step_until_it_is_looked_at_again(site: Site)
     assert plan.image_digest == done.image_digest
 
 
-def test_on_a_laptop_the_step_waits(site: Site) -> None:
+def test_the_step_waits_as_requested(site: Site) -> None:
     naps = 0
 
     def later() -> None:
@@ -55,7 +55,7 @@ def test_on_a_laptop_the_step_waits(site: Site) -> None:
     assert site.server.calls.count("CreateBuild") == 1
 
 
-def test_a_build_that_was_made_is_not_asked_for_again(site: Site) -> None:
+def test_a_finished_build_is_not_requested_again(site: Site) -> None:
     site.fails()
     site.server.work()
     first = site.run()
@@ -66,7 +66,7 @@ def test_a_build_that_was_made_is_not_asked_for_again(site: Site) -> None:
     assert len(site.server.builds) == 1
 
 
-def test_the_build_has_the_archive_at_its_generation_and_all_settings(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_build_has_archive_and_settings(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in {
         "BUILD_MACHINE": "E2_HIGHCPU_8",
         "BUILD_TIMEOUT": "1234",
@@ -94,7 +94,7 @@ def test_the_build_has_the_archive_at_its_generation_and_all_settings(site: Site
     assert build.options.substitution_option == options.SubstitutionOption.MUST_MATCH
 
 
-def test_a_private_pool_says_the_region(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_private_pool_sets_the_region(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SLIPWAY_BUILD_POOL", "projects/launch/locations/us-east4/workerPools/large")
     site.fails()
     (build,) = site.server.builds.values()
@@ -102,7 +102,7 @@ def test_a_private_pool_says_the_region(site: Site, monkeypatch: pytest.MonkeyPa
     assert build.options.pool.name == "projects/launch/locations/us-east4/workerPools/large"
 
 
-def test_without_a_bucket_for_logs_an_own_account_logs_to_cloud_logging(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_own_account_logs_to_cloud_logging(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SLIPWAY_BUILD_LOGS", "")
     monkeypatch.setenv("SLIPWAY_BUILD_ACCOUNT", "builder@launch.iam.gserviceaccount.com")
     site.fails()
@@ -121,7 +121,7 @@ def test_a_large_archive_gets_a_larger_disk() -> None:
     assert disk(30 * 10**9, build_pool="projects/p/locations/r/workerPools/w") == 0
 
 
-def test_the_index_with_the_cpu_build_is_an_argument(site: Site, runner: Recorder, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_package_index_is_an_argument(site: Site, runner: Recorder, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SLIPWAY_BUILD_INDEX", "https://index.example/cpu")
     site.fails()
     site.server.work()
@@ -130,7 +130,7 @@ def test_the_index_with_the_cpu_build_is_an_argument(site: Site, runner: Recorde
     assert built.build_args == {"BASE_IMAGE": "scratch", "PIP_EXTRA_INDEX_URL": "https://index.example/cpu"}
 
 
-def test_an_index_with_a_password_is_no_setting(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_index_with_a_password_is_refused(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SLIPWAY_BUILD_INDEX", "https://me:hunter2@index.example/cpu")
     failure = site.fails()
     assert failure.reason is Reason.INVALID_INPUT
@@ -138,7 +138,7 @@ def test_an_index_with_a_password_is_no_setting(site: Site, monkeypatch: pytest.
     assert "hunter2" not in f"{failure} {failure.hint}"
 
 
-def test_labels_are_arguments_and_no_dollar_in_them_is_replaced(site: Site, runner: Recorder) -> None:
+def test_no_dollar_in_labels_is_replaced(site: Site, runner: Recorder) -> None:
     site.fails()
     site.server.work()
     site.run()
@@ -148,7 +148,7 @@ def test_labels_are_arguments_and_no_dollar_in_them_is_replaced(site: Site, runn
     assert (built.file, built.tags, built.context) == (DOCKERFILE, (IMAGE,), ".")
 
 
-def test_another_order_for_the_same_archive_is_another_build(site: Site) -> None:
+def test_another_request_makes_another_build(site: Site) -> None:
     site.fails()
     first = site.inputs
     site.change_plan(base_image="other")
@@ -160,7 +160,7 @@ def test_another_order_for_the_same_archive_is_another_build(site: Site) -> None
     assert site.run().build != second.build
 
 
-def test_an_archive_that_was_replaced_is_built_anew(site: Site) -> None:
+def test_a_replaced_archive_is_built_again(site: Site) -> None:
     site.fails()
     site.server.work()
     name = f"some/prefix/{site.inputs.archive}"
@@ -169,7 +169,7 @@ def test_an_archive_that_was_replaced_is_built_anew(site: Site) -> None:
     assert len(site.server.builds) == 2
 
 
-def test_a_source_with_another_digest_is_no_image_of_the_archive(site: Site) -> None:
+def test_a_source_with_another_digest_is_refused(site: Site) -> None:
     site.inputs = site.inputs.model_copy(update={"archive_digest": "0" * 64})
     site.fails()
     site.server.work()
@@ -179,7 +179,7 @@ def test_a_source_with_another_digest_is_no_image_of_the_archive(site: Site) -> 
 
 
 @pytest.mark.parametrize("same", [True, False])
-def test_where_cloud_build_tells_no_digest_of_the_source_it_is_read_again(site: Site, same: bool) -> None:
+def test_a_source_without_digest_is_read_again(site: Site, same: bool) -> None:
     if not same:
         site.inputs = site.inputs.model_copy(update={"archive_digest": "0" * 64})
     site.fails()
@@ -193,7 +193,7 @@ def test_where_cloud_build_tells_no_digest_of_the_source_it_is_read_again(site: 
 
 
 @pytest.mark.parametrize("digest", ["", "sha256:0123", "latest"])
-def test_a_success_without_a_digest_is_none(site: Site, digest: str) -> None:
+def test_a_success_without_a_digest_fails(site: Site, digest: str) -> None:
     site.fails()
     site.server.work()
     (build,) = site.server.builds.values()
@@ -203,7 +203,7 @@ def test_a_success_without_a_digest_is_none(site: Site, digest: str) -> None:
     assert "no digest" in failure.message
 
 
-def test_a_success_that_was_not_verified_is_none(site: Site) -> None:
+def test_an_unverified_success_fails(site: Site) -> None:
     site.fails()
     site.server.work()
     (build,) = site.server.builds.values()
@@ -213,7 +213,7 @@ def test_a_success_that_was_not_verified_is_none(site: Site) -> None:
     assert "verify" in failure.message
 
 
-def test_a_store_that_cloud_build_cannot_reach_is_refused(site: Site, context: Context) -> None:
+def test_a_store_out_of_reach_is_refused(site: Site, context: Context) -> None:
     inputs = site.inputs
     plan = site.context().read_document(inputs.plan, BuildPlan)
     context.publish_document("plans", plan)
@@ -234,9 +234,7 @@ def test_a_store_that_cloud_build_cannot_reach_is_refused(site: Site, context: C
     ],
 )
 @pytest.mark.parametrize("method", ["ListBuilds", "CreateBuild"])
-def test_whoever_may_not_build_is_told_what_to_grant(
-    site: Site, code: str, reason: str, said: str, hint: str, method: str
-) -> None:
+def test_a_missing_permission_names_the_role(site: Site, code: str, reason: str, said: str, hint: str, method: str) -> None:
     site.server.faults.append(Fault(method, code=code, reason=reason, times=9))
     failure = site.fails()
     assert failure.reason is Reason.ACCESS_DENIED
@@ -245,7 +243,7 @@ def test_whoever_may_not_build_is_told_what_to_grant(
     assert site.server.builds == {}
 
 
-def test_what_cloud_build_refuses_is_a_setting_to_mend(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_refused_build_names_the_settings(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SLIPWAY_BUILD_ACCOUNT", "projects/launch/nobody")
     failure = site.fails()
     assert failure.reason is Reason.INVALID_INPUT
@@ -262,7 +260,7 @@ def test_a_wrong_setting_is_named(site: Site, monkeypatch: pytest.MonkeyPatch, n
     assert site.server.builds == {}
 
 
-def test_no_secret_is_in_what_is_said_or_sent(site: Site, trust: Trust) -> None:
+def test_no_secret_is_shown_or_sent(site: Site, trust: Trust) -> None:
     secret = trust.credentials.read_text().split("-----")[2][:40]
     site.server.faults.append(Fault("CreateBuild", code="UNAUTHENTICATED"))
     failure = site.fails()
@@ -273,21 +271,21 @@ def test_no_secret_is_in_what_is_said_or_sent(site: Site, trust: Trust) -> None:
         assert "eyJ" not in text  # how a JSON web token begins
 
 
-def test_without_credentials_it_says_so(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_credentials_are_reported(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", "/nowhere/key.json")
     failure = site.fails()
     assert failure.reason is Reason.ACCESS_DENIED
     assert "gcloud auth application-default login" in failure.hint
 
 
-def test_without_its_package_it_says_what_to_install(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_package_says_how_to_install(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "google.cloud.devtools", None)  # as Python notes that there is no such module
     failure = site.fails()
     assert failure.reason is Reason.MISSING_DEPENDENCY
     assert failure.hint == missing_extra("gcp").hint
 
 
-def test_the_server_of_these_tests_wants_a_token(site: Site, trust: Trust) -> None:
+def test_the_test_server_requires_a_token(site: Site, trust: Trust) -> None:
     credentials = grpc.ssl_channel_credentials(trust.certificate.read_bytes())
     with grpc.secure_channel(site.server.endpoint, credentials) as channel:
         call = channel.unary_unary(f"/{SERVICE}/ListBuilds")
@@ -298,7 +296,7 @@ def test_the_server_of_these_tests_wants_a_token(site: Site, trust: Trust) -> No
     assert site.server.calls == []
 
 
-def test_an_unknown_argument_fails_the_build_of_this_server(site: Site) -> None:
+def test_the_test_server_refuses_unknown_arguments(site: Site) -> None:
     site.fails()
     (build,) = site.server.builds.values()
     build.steps[0].args = ["build", "--squash", "-f", DOCKERFILE, "."]

@@ -1,13 +1,10 @@
-"""Packages made in this process by the steps themselves, from tiny models in a folder: what the tests here take apart."""
+"""Packages made in this process by the steps themselves, from tiny models in a folder."""
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-
-import pytest
 
 from steps.archive import STEP as ARCHIVE
 from steps.archive import ArchiveInputs
@@ -22,9 +19,6 @@ from steps.render import STEP as RENDER
 from steps.render import RenderInputs
 from steps.sources.supported import SourceKind
 from steps.store.local import LocalStore
-from tests.tiny_models import classifier_folder, encoder_folder, tagger_folder, vit_folder
-
-__all__ = ["classifier_folder", "encoder_folder", "tagger_folder", "vit_folder"]
 
 
 @dataclass(frozen=True)
@@ -69,44 +63,3 @@ def make(root: Path, folder: Path, service: str) -> Made:
     inputs = ArchiveInputs(name="tiny", service=service, lock=lock, render=render)
     archive = execute(ARCHIVE, inputs, context).outputs
     return Made(root, service, fetch, lock, facts, render, archive.archive, archive.archive_digest)
-
-
-@pytest.fixture(scope="session")
-def classifier(tmp_path_factory: pytest.TempPathFactory, classifier_folder: Path) -> Made:
-    return make(tmp_path_factory.mktemp("classifier") / "store", classifier_folder, "text-classification")
-
-
-@pytest.fixture(scope="session")
-def tagger(tmp_path_factory: pytest.TempPathFactory, tagger_folder: Path) -> Made:
-    return make(tmp_path_factory.mktemp("tagger") / "store", tagger_folder, "token-classification")
-
-
-@pytest.fixture(scope="session")
-def encoder(tmp_path_factory: pytest.TempPathFactory, encoder_folder: Path) -> Made:
-    return make(tmp_path_factory.mktemp("encoder") / "store", encoder_folder, "feature-extraction")
-
-
-@pytest.fixture(scope="session")
-def viewer(tmp_path_factory: pytest.TempPathFactory, vit_folder: Path) -> Made:
-    return make(tmp_path_factory.mktemp("viewer") / "store", vit_folder, "image-classification")
-
-
-@pytest.fixture(params=["classifier", "tagger", "encoder", "viewer"])
-def made(request: pytest.FixtureRequest) -> Made:
-    """Each task's package in turn."""
-    value = request.getfixturevalue(request.param)
-    assert isinstance(value, Made)
-    return value
-
-
-@pytest.fixture
-def flip() -> Callable[[Path], None]:
-    """Flip the lowest bit of a stored file's middle byte, as a bad disk would."""
-
-    def flipped(path: Path) -> None:
-        data = bytearray(path.read_bytes())
-        data[len(data) // 2] ^= 1
-        path.chmod(0o644)
-        path.write_bytes(data)
-
-    return flipped

@@ -14,7 +14,7 @@ from steps.core.digest import canonical_json, read_chunks, sha256_bytes, sha256_
 from steps.core.errors import Reason, SlipwayError
 from steps.core.lock import Lock, LockedFile
 from steps.package.unpack import unpack_archive
-from tests.steps.package.conftest import Made
+from tests.steps.packages import Made
 
 WEIGHTS = b"weights"
 FILES = [LockedFile(path="model.safetensors", size=len(WEIGHTS), sha256=sha256_bytes(WEIGHTS))]
@@ -64,7 +64,8 @@ def refused(data: bytes, folder: Path, *, sha256: str = "", chunk: int = 100) ->
     return caught.value
 
 
-def test_a_sound_package_comes_out_whole(made: Made, tmp_path: Path) -> None:
+@pytest.mark.slow
+def test_a_valid_package_is_unpacked_whole(made: Made, tmp_path: Path) -> None:
     lock = unpack_archive(read_chunks(made.path), tmp_path / "package", sha256=made.digest, what="it")
     assert lock == made.read_lock()
     with tarfile.open(made.path) as tar:
@@ -75,7 +76,7 @@ def test_a_sound_package_comes_out_whole(made: Made, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("chunk", [1, 7, 1 << 20])
-def test_it_does_not_matter_how_the_bytes_arrive(tmp_path: Path, chunk: int) -> None:
+def test_the_size_of_chunks_does_not_matter(tmp_path: Path, chunk: int) -> None:
     data = packed()
     chunks = [data[begin : begin + chunk] for begin in range(0, len(data), chunk)]
     assert unpack_archive(chunks, tmp_path / "package", sha256=sha256_bytes(data), what="it").files == tuple(FILES)
@@ -109,36 +110,36 @@ def test_it_does_not_matter_how_the_bytes_arrive(tmp_path: Path, chunk: int) -> 
     ],
     ids=range(22),
 )
-def test_anything_but_a_new_plain_file_under_a_safe_name_is_refused(change: Change, tmp_path: Path) -> None:
+def test_unsafe_entries_are_refused(change: Change, tmp_path: Path) -> None:
     error = refused(packed(change), tmp_path)
     assert error.reason is Reason.UNSAFE_PATH
     assert "it.tar.gz holds '" in error.message
 
 
-def test_a_link_and_then_a_file_through_it_reaches_nothing(tmp_path: Path) -> None:
+def test_a_file_behind_a_link_reaches_nothing(tmp_path: Path) -> None:
     outside = tmp_path.parent / "outside"
     error = refused(packed(add("out", kind=tarfile.SYMTYPE, link=str(outside)), add("out/file")), tmp_path)
     assert error.reason is Reason.UNSAFE_PATH
     assert not outside.exists()
 
 
-def test_a_file_that_the_lock_does_not_know_is_refused(tmp_path: Path) -> None:
+def test_a_file_outside_the_lock_is_refused(tmp_path: Path) -> None:
     error = refused(packed(add("src/model/pytorch_model.bin")), tmp_path)
     assert error.reason is Reason.LOCK_MISMATCH
     assert "pytorch_model.bin is not in the lock" in error.message
 
 
 @pytest.mark.parametrize("lock", [b"", b"{}", LOCK.replace(b'"size":7', b'"size":8')], ids=["empty", "no lock", "another set"])
-def test_a_package_without_a_sound_lock_is_refused(tmp_path: Path, lock: bytes) -> None:
+def test_a_package_without_a_lock_is_refused(tmp_path: Path, lock: bytes) -> None:
     error = refused(packed(lock=lock), tmp_path)
     assert (error.reason, error.hint) == (Reason.LOCK_MISMATCH, "This is not an archive that Slipway made.")
 
 
-def test_weights_that_are_not_those_of_the_lock_are_refused(tmp_path: Path) -> None:
+def test_other_weights_than_the_locks_are_refused(tmp_path: Path) -> None:
     assert refused(packed(weights=b"Weights"), tmp_path).reason is Reason.DIGEST_MISMATCH
 
 
-def test_a_truncated_archive_is_refused_wherever_it_ends(tmp_path: Path) -> None:
+def test_a_truncated_archive_is_refused(tmp_path: Path) -> None:
     data = packed()
     for index, end in enumerate([0, 5, 10, 50, len(data) // 2, len(data) - 8, len(data) - 1]):
         (tmp_path / str(index)).mkdir()
@@ -150,7 +151,8 @@ def test_nothing_may_follow_the_archive(tmp_path: Path, tail: bytes) -> None:
     assert refused(packed() + tail, tmp_path).reason is Reason.DIGEST_MISMATCH
 
 
-def test_a_flipped_byte_is_found_without_knowing_the_digest_beforehand(classifier: Made, tmp_path: Path) -> None:
+@pytest.mark.slow
+def test_a_flipped_byte_is_found_without_the_digest(classifier: Made, tmp_path: Path) -> None:
     data = classifier.path.read_bytes()
     step = len(data) // 60
     for index, at in enumerate(
@@ -163,7 +165,8 @@ def test_a_flipped_byte_is_found_without_knowing_the_digest_beforehand(classifie
         assert error.reason in (Reason.DIGEST_MISMATCH, Reason.LOCK_MISMATCH, Reason.UNSAFE_PATH)
 
 
-def test_another_archive_than_the_one_that_was_written_is_refused(classifier: Made, tmp_path: Path) -> None:
+@pytest.mark.slow
+def test_an_archive_with_another_digest_is_refused(classifier: Made, tmp_path: Path) -> None:
     error = refused(classifier.path.read_bytes(), tmp_path, sha256="0" * 64)
     assert error.reason is Reason.DIGEST_MISMATCH
     assert sha256_file(classifier.path) in error.message

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import psutil
 import pytest
@@ -16,7 +16,7 @@ from steps.core.documents import ModelFacts, RenderedPackage
 from steps.core.errors import ExitCode, Reason, SlipwayError
 from steps.core.receipts import execute
 from steps.smoke import STEP, TOLERANCE, SmokeInputs, difference
-from tests.steps.package.conftest import Made
+from tests.steps.packages import Made
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers(-1000, 1000) | st.floats(-1000, 1000) | st.text(max_size=5),
@@ -43,15 +43,16 @@ def with_code(made: Made, root: Path, old: str, new: str) -> Made:
     files = rendered.files | {"src/service.py": service.replace(old, new)}
     render = copy.context.publish_document("renders", rendered.model_copy(update={"files": files}))
     inputs = ArchiveInputs(name="tiny", service=copy.service, lock=copy.lock, render=render)
-    made = execute(ARCHIVE, inputs, copy.context).outputs
-    return Made(root, copy.service, copy.fetched, copy.lock, copy.facts, render, made.archive, made.archive_digest)
+    archived = execute(ARCHIVE, inputs, copy.context).outputs
+    return Made(root, copy.service, copy.fetched, copy.lock, copy.facts, render, archived.archive, archived.archive_digest)
 
 
-def test_a_service_that_answers_otherwise_than_its_model_does_not_pass(classifier: Made, tmp_path: Path) -> None:
+@pytest.mark.slow
+def test_another_answer_than_the_models_fails(classifier: Made, tmp_path: Path) -> None:
     made = classifier.copied_to(tmp_path / "store")
     facts = made.context.read_document(made.facts, ModelFacts)
     expected = facts.expected[made.service]
-    first, *others = expected.answer["labels"]
+    first, *others = cast(list[dict[str, float]], expected.answer["labels"])
     answer = {"labels": [{**first, "score": first["score"] + 0.01}, *others]}
     wrong = facts.model_copy(update={"expected": {made.service: expected.model_copy(update={"answer": answer})}})
     error = smoke_error(made, made.context.publish_document("facts", wrong))
@@ -59,6 +60,7 @@ def test_a_service_that_answers_otherwise_than_its_model_does_not_pass(classifie
     assert "answer.labels[0].score is " in error.message
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [
@@ -68,9 +70,7 @@ def test_a_service_that_answers_otherwise_than_its_model_does_not_pass(classifie
     ],
     ids=["import", "start", "killed"],
 )
-def test_a_service_that_does_not_start_is_reported_with_the_end_of_its_log(
-    classifier: Made, tmp_path: Path, old: str, new: str, said: str
-) -> None:
+def test_a_failed_start_shows_the_log(classifier: Made, tmp_path: Path, old: str, new: str, said: str) -> None:
     made = with_code(classifier, tmp_path / "store", old, new)
     error = smoke_error(made, made.facts)
     assert error.reason is Reason.BOOT_FAILED
@@ -78,7 +78,8 @@ def test_a_service_that_does_not_start_is_reported_with_the_end_of_its_log(
     assert len(error.message.splitlines()) < 20
 
 
-def test_facts_without_an_answer_for_the_task_are_no_help(classifier: Made, tmp_path: Path) -> None:
+@pytest.mark.slow
+def test_facts_must_have_the_tasks_answer(classifier: Made, tmp_path: Path) -> None:
     inputs = SmokeInputs(
         service="feature-extraction", archive=classifier.archive, archive_digest=classifier.digest, facts=classifier.facts
     )
@@ -103,7 +104,7 @@ def test_nothing_differs_from_itself(value: Any) -> None:
         ([], [], 0.0),
     ],
 )
-def test_numbers_may_differ_as_sums_do_on_other_threads(expected: Any, found: Any, apart: float) -> None:
+def test_numbers_may_differ_by_rounding(expected: Any, found: Any, apart: float) -> None:
     assert difference(expected, found) == pytest.approx(apart)
 
 
@@ -125,7 +126,7 @@ def test_numbers_may_differ_as_sums_do_on_other_threads(expected: Any, found: An
         ({"a": []}, {"a": {}}, "answer.a is {}"),
     ],
 )
-def test_everything_else_must_be_equal_and_is_named(expected: Any, found: Any, where: str) -> None:
+def test_any_other_difference_is_named(expected: Any, found: Any, where: str) -> None:
     with pytest.raises(SlipwayError) as caught:
         difference(expected, found)
     assert caught.value.reason is Reason.SMOKE_MISMATCH

@@ -19,7 +19,9 @@ from steps.core.documents import ModelFacts
 from steps.package.local_service import serve
 from steps.package.unpack import unpack_archive
 from steps.smoke import difference
-from tests.steps.package.conftest import Made
+from tests.steps.packages import Made
+
+pytestmark = pytest.mark.slow  # a service is started
 
 SECRET = "correct horse battery staple"
 # Put behind the packaged code: a request for the text "wait" is answered when somebody opens the gate.
@@ -72,7 +74,7 @@ def test_it_answers_as_the_model_did(up: Up, classifier: Made) -> None:
     difference(expected.answer, answer.json())
 
 
-def test_it_says_that_it_is_well_how_much_it_did_and_what_it_takes(up: Up) -> None:
+def test_health_metrics_and_description_are_served(up: Up) -> None:
     up.post(b'{"text": "a ship"}')
     assert [up.get(path).status for path in ("/healthz", "/livez", "/readyz")] == [200, 200, 200]
     metrics = up.get("/metrics").data.decode()
@@ -89,7 +91,7 @@ def test_it_says_that_it_is_well_how_much_it_did_and_what_it_takes(up: Up) -> No
     assert up.get("/info").json()["task"] == "text-classification"
 
 
-def test_a_slow_request_blocks_no_health_check_and_loses_nobody_elses(up: Up) -> None:
+def test_a_slow_request_blocks_no_other(up: Up) -> None:
     with ThreadPoolExecutor(40) as clients:
         slow = clients.submit(up.post, b'{"text": "wait"}')
         while not (up.gate / "entered").exists():
@@ -130,7 +132,7 @@ def test_random_bytes_of_any_kind_are_refused(kind: str, up: Up) -> None:
     assert up.get("/healthz").status == 200
 
 
-def test_clients_that_leave_in_the_middle_hurt_nobody(up: Up) -> None:
+def test_clients_that_disconnect_disturb_no_other(up: Up) -> None:
     host, port = up.url.removeprefix("http://").split(":")
     for head in (
         b"POST /predict HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\n\r\n{",
@@ -164,7 +166,7 @@ def bad_requests() -> list[tuple[bytes, str]]:
     ]
 
 
-def test_the_log_tells_neither_what_clients_sent_nor_of_failures_that_are_none(up: Up) -> None:
+def test_the_log_holds_nothing_that_clients_sent(up: Up) -> None:
     for body, kind in bad_requests():
         assert up.post(body, kind).status in (400, 415), body[:100]
     assert up.post(json.dumps({"text": SECRET}).encode()).status == 200
@@ -174,7 +176,7 @@ def test_the_log_tells_neither_what_clients_sent_nor_of_failures_that_are_none(u
     assert "Traceback" not in log, log[log.index("Traceback") - 300 :][:3000]
 
 
-def test_a_client_writes_no_line_of_the_log(up: Up) -> None:
+def test_a_client_cannot_forge_log_lines(up: Up) -> None:
     for path in ("/%0AFORGED", "/%0D%0AFORGED", "/%1B[2JFORGED", "/%E2%80%A8FORGED", "/FORGED%25s%25", "/FORGED" * 2000):
         assert up.get(path).status == 404
     up.get("/healthz")  # a line is written behind its answer
@@ -186,7 +188,7 @@ def test_a_client_writes_no_line_of_the_log(up: Up) -> None:
     assert max(map(len, lines)) < 1000
 
 
-def test_paths_that_clients_make_up_are_not_counted(up: Up) -> None:
+def test_unknown_paths_are_not_counted(up: Up) -> None:
     for number in range(20):
         assert up.get(f"/{number}{'x' * 10_000}").status == 404
     assert b"xxx" not in up.get("/metrics").data

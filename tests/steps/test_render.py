@@ -69,6 +69,7 @@ def shape(value: Any) -> Any:
             return type(value)
 
 
+@pytest.mark.slow
 @settings(deadline=None)
 @given(task=st.sampled_from(list(TASKS.values())), source=TEXTS, revision=TEXTS, licence=TEXTS, other=TEXTS)
 def test_hostile_texts_stay_data(task: Task, source: str, revision: str, licence: str, other: str) -> None:
@@ -91,7 +92,7 @@ def test_hostile_texts_stay_data(task: Task, source: str, revision: str, licence
 
 
 @task_of_each
-def test_the_service_is_python_that_imports_only_what_it_may(task: Task) -> None:
+def test_the_service_imports_only_allowed_modules(task: Task) -> None:
     files = rendered(task)
     allowed = {IMPORT_NAMES.get(name, name) for name in FAMILIES[task.family]} | SAFE | {"serving"}
     service = ast.parse(files["src/service.py"])
@@ -107,7 +108,7 @@ def test_the_service_is_python_that_imports_only_what_it_may(task: Task) -> None
 
 
 @task_of_each
-def test_the_generated_code_is_as_tidy_as_that_written_by_hand(task: Task) -> None:
+def test_the_generated_code_is_formatted(task: Task) -> None:
     lines = rendered(task)["src/service.py"].splitlines()
     assert max(map(len, lines)) <= 128
     assert lines[-1]
@@ -128,6 +129,6 @@ def test_a_name_is_a_dns_label_or_refused(name: str) -> None:
 
 
 @task_of_each
-def test_equal_inputs_give_equal_files_and_another_model_another_version(task: Task) -> None:
+def test_equal_inputs_give_equal_files(task: Task) -> None:
     assert rendered(task) == rendered(task)
     assert rendered(task)["bento.yaml"] != rendered(task, source="y")["bento.yaml"]

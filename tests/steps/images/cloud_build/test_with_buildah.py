@@ -19,9 +19,9 @@ from tests.servers.cloud_build_server import Effect, Fault
 from tests.servers.gcs_server import GcsServer
 from tests.servers.oci_registry import MANIFEST, OciRegistry
 from tests.servers.trust import Trust
-from tests.steps.images.cloud_build import LABELS, STORE, Site, launch
+from tests.steps.images.cloud_build_site import LABELS, STORE, Site, launch
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[4]
 FILES = {
     DOCKERFILE: b"ARG BASE_IMAGE=none\nFROM ${BASE_IMAGE}\nCOPY src /bento/src\nUSER 10001:10001\n",
     "src/service.py": b"served = True\n",
@@ -58,7 +58,7 @@ def real(
         yield site
 
 
-def test_the_image_in_the_registry_is_the_one_that_is_referenced(real: Site, registry: OciRegistry) -> None:
+def test_the_pushed_image_is_the_reported_one(real: Site, registry: OciRegistry) -> None:
     real.server.faults.append(Fault("CreateBuild", Effect.LOSE))
     assert real.fails().reason is Reason.BUILD_RUNNING
     real.server.work()
@@ -74,7 +74,7 @@ def test_the_image_in_the_registry_is_the_one_that_is_referenced(real: Site, reg
     assert len(real.server.builds) == 1
 
 
-def test_a_step_that_fails_says_what_buildah_said(real: Site, registry: OciRegistry) -> None:
+def test_a_failed_step_shows_buildahs_output(real: Site, registry: OciRegistry) -> None:
     real.publish({DOCKERFILE: b"FROM scratch\nCOPY missing /\n"}, image=f"{registry.host}/models/tiny:0123456789ab")
     real.fails()
     real.server.work()
@@ -84,7 +84,8 @@ def test_a_step_that_fails_says_what_buildah_said(real: Site, registry: OciRegis
     assert registry.manifests.get("models/tiny", {}) == {}
 
 
-def test_both_sides_run_alone_and_know_each_other_by_settings(
+@pytest.mark.slow
+def test_both_sides_run_as_processes(
     gcs: GcsServer, real: Site, registry: OciRegistry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each in a process of its own, with the certificate and the credentials that the server has made."""

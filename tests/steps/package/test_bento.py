@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import urllib3
@@ -17,7 +17,9 @@ import yaml
 
 from steps.core.documents import ModelFacts
 from steps.package.local_service import free_port, stop_service
-from tests.steps.package.conftest import Made
+from tests.steps.packages import Made
+
+pytestmark = pytest.mark.slow  # a service is started
 
 
 @pytest.fixture(scope="module")
@@ -69,18 +71,18 @@ def ask(url: str, body: bytes, **headers: str) -> tuple[int, Any]:
     return response.status, json.loads(response.data)
 
 
-def test_the_tag_is_the_one_that_render_wrote(tag: str, encoder: Made) -> None:
+def test_the_tag_is_the_one_rendered(tag: str, encoder: Made) -> None:
     rendered = json.loads((encoder.root / encoder.render).read_text())
     assert tag == rendered["bento"]
     bento = yaml.safe_load(rendered["files"]["bento.yaml"])
     assert f"{bento['name']}:{bento['version']}" == tag
 
 
-def test_the_imported_bento_answers_as_the_model_does(url: str, encoder: Made) -> None:
+def test_the_imported_bento_answers_as_the_model(url: str, encoder: Made) -> None:
     expected = encoder.context.read_document(encoder.facts, ModelFacts).expected[encoder.service]
     status, answer = ask(url, json.dumps(expected.golden.fields).encode())
     assert status == 200
-    vectors = expected.answer["features"]
+    vectors = cast(list[list[float]], expected.answer["features"])
     assert len(answer["features"]) == len(vectors)
     for found, vector in zip(answer["features"], vectors, strict=True):
         assert found == pytest.approx(vector, abs=1e-4)
@@ -105,7 +107,7 @@ def test_the_imported_bento_answers_as_the_model_does(url: str, encoder: Made) -
     ],
     ids=range(13),
 )
-def test_a_bad_request_is_refused_by_name_and_the_service_answers_on(url: str, body: bytes, named: str) -> None:
+def test_a_bad_request_is_refused_by_name(url: str, body: bytes, named: str) -> None:
     status, answer = ask(url, body)
     assert 400 <= status < 500, answer
     assert named in json.dumps(answer)
@@ -113,13 +115,13 @@ def test_a_bad_request_is_refused_by_name_and_the_service_answers_on(url: str, b
     assert ask(url, b'{"text": "the harbour", "pooling": "mean"}')[0] == 200
 
 
-def test_a_text_that_is_too_long_for_the_model_is_cut_off(url: str) -> None:
+def test_a_text_too_long_is_truncated(url: str) -> None:
     status, answer = ask(url, json.dumps({"text": "ship " * 10_000}).encode())
     assert status == 200
     assert len(answer["features"]) == 64
 
 
-def test_the_service_says_what_it_takes(url: str) -> None:
+def test_the_service_describes_its_inputs(url: str) -> None:
     document = urllib3.request("GET", f"{url}/docs.json", retries=False).json()
     schema = json.dumps(document["paths"]["/predict"]["post"])
     assert "predict" in schema

@@ -16,7 +16,7 @@ from steps.core.documents import BuildPlan
 from steps.core.errors import ExitCode, Reason, SlipwayError
 from steps.images.builders.supported import BuilderKind
 from tests.servers.oci_registry import Effect, Fault, OciRegistry, digest_of, layer_of
-from tests.steps.images.assembly import ENVIRONMENT, WEIGHTS, Workshop, docker_config, put_base, wheels
+from tests.steps.images.oci_build import ENVIRONMENT, WEIGHTS, Workshop, docker_config, put_base, wheels
 
 needs_buildah = pytest.mark.skipif(shutil.which("buildah") is None, reason="buildah is not installed")
 MIB = 1 << 20
@@ -28,7 +28,8 @@ def layers(workshop: Workshop, name: str) -> list[str]:
     return [layer["digest"] for layer in workshop.registry.image(name)[1]["layers"]]
 
 
-def test_a_second_build_makes_the_same_image_and_sends_only_its_manifest(workshop: Workshop, tmp_path: Path) -> None:
+@pytest.mark.slow
+def test_a_second_build_sends_only_the_manifest(workshop: Workshop, tmp_path: Path) -> None:
     first = workshop.build()
     assert re.fullmatch("sha256:[0-9a-f]{64}", first.image_digest)
     assert workshop.registry.image(workshop.name(first))[0] == first.image_digest
@@ -39,9 +40,8 @@ def test_a_second_build_makes_the_same_image_and_sends_only_its_manifest(worksho
     assert any("made before" in note for note in workshop.progress.notes)
 
 
-def test_another_machine_on_another_day_makes_the_same_image(
-    workshop: Workshop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.slow
+def test_another_machine_makes_the_same_image(workshop: Workshop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = workshop.build()
     with OciRegistry() as registry:
         put_base(registry)
@@ -58,7 +58,8 @@ def test_another_machine_on_another_day_makes_the_same_image(
     assert second.image_digest == first.image_digest
 
 
-def test_a_change_of_the_code_sends_less_than_a_mebibyte_and_no_weights(workshop: Workshop) -> None:
+@pytest.mark.slow
+def test_a_code_change_sends_no_weights(workshop: Workshop) -> None:
     first = workshop.build()
     before = workshop.registry.received
     second = workshop.build(code="# changed\n")
@@ -67,7 +68,7 @@ def test_a_change_of_the_code_sends_less_than_a_mebibyte_and_no_weights(workshop
     assert [index for index in range(len(one)) if one[index] != other[index]] == [CODE]
 
 
-def test_the_weights_layer_is_a_function_of_the_files_and_not_compressed(workshop: Workshop) -> None:
+def test_the_weights_layer_has_a_fixed_digest(workshop: Workshop) -> None:
     outputs = workshop.build()
     _, manifest, config = workshop.registry.image(workshop.name(outputs))
     layer = manifest["layers"][WEIGHTS_LAYER]
@@ -78,7 +79,7 @@ def test_the_weights_layer_is_a_function_of_the_files_and_not_compressed(worksho
     assert WEIGHTS in workshop.registry.blobs["team/tiny-text-classification"][layer["digest"]]
 
 
-def test_the_image_says_what_the_dockerfile_says(workshop: Workshop) -> None:
+def test_the_image_matches_the_dockerfile(workshop: Workshop) -> None:
     outputs = workshop.build()
     plan = workshop.context.read_document(outputs.plan, BuildPlan)
     text = (workshop.root / plan.dockerfile).read_text().replace("\\\n", "")
@@ -104,7 +105,7 @@ def test_the_image_says_what_the_dockerfile_says(workshop: Workshop) -> None:
     assert len(about["history"]) == len(about["rootfs"]["diff_ids"]) == CODE + 1
 
 
-def test_the_labels_lead_back_to_where_all_came_from(workshop: Workshop) -> None:
+def test_labels_name_every_origin(workshop: Workshop) -> None:
     digest = put_base(workshop.registry)
     outputs = workshop.build()
     _, manifest, about = workshop.registry.image(workshop.name(outputs))
@@ -121,7 +122,7 @@ def test_the_labels_lead_back_to_where_all_came_from(workshop: Workshop) -> None
     assert manifest["annotations"]["org.opencontainers.image.base.digest"] == digest
 
 
-def test_every_file_of_the_package_is_there_once_and_belongs_to_root(workshop: Workshop) -> None:
+def test_every_file_is_there_once_as_roots(workshop: Workshop) -> None:
     outputs = workshop.build()
     plan = workshop.context.read_document(outputs.plan, BuildPlan)
     context = workshop.root / plan.context
@@ -137,7 +138,7 @@ def test_every_file_of_the_package_is_there_once_and_belongs_to_root(workshop: W
     assert sorted(found) == sorted(wanted)
 
 
-def test_the_packages_are_those_of_the_base_image_and_say_nothing_of_this_machine(workshop: Workshop) -> None:
+def test_packages_fit_the_base_image(workshop: Workshop) -> None:
     outputs = workshop.build()
     repository = workshop.registry.blobs["team/tiny-text-classification"]
     digests = layers(workshop, workshop.name(outputs))
@@ -156,7 +157,7 @@ def test_the_packages_are_those_of_the_base_image_and_say_nothing_of_this_machin
     assert b"the base image" in gzip.decompress(repository[digests[PACKAGES]])
 
 
-def test_the_base_of_another_registry_is_copied_and_that_of_the_same_one_mounted(workshop: Workshop) -> None:
+def test_base_layers_are_mounted_or_copied(workshop: Workshop) -> None:
     workshop.build()
     mounts = [path for method, path in workshop.registry.requests if method == "POST" and "mount=" in path]
     assert len(mounts) == BASE_LAYERS
@@ -167,13 +168,13 @@ def test_the_base_of_another_registry_is_copied_and_that_of_the_same_one_mounted
     assert workshop.registry.image(workshop.name(outputs))[0] == outputs.image_digest
 
 
-def test_a_registry_that_mounts_nothing_gets_the_layers(workshop: Workshop) -> None:
+def test_a_registry_without_mounts_gets_the_layers(workshop: Workshop) -> None:
     workshop.registry.mounts = False
     outputs = workshop.build()
     assert workshop.registry.image(workshop.name(outputs))[0] == outputs.image_digest
 
 
-def test_of_an_index_the_image_for_linux_on_amd64_is_taken(workshop: Workshop) -> None:
+def test_of_an_index_linux_amd64_is_taken(workshop: Workshop) -> None:
     digest = put_base(workshop.registry, "library/many:1", platforms=("linux/amd64", "linux/arm64", "windows/amd64"))
     outputs = workshop.build(base=f"{workshop.registry.host}/library/many:1")
     labels = workshop.registry.image(workshop.name(outputs))[2]["config"]["Labels"]
@@ -187,7 +188,7 @@ def test_of_an_index_the_image_for_linux_on_amd64_is_taken(workshop: Workshop) -
 @pytest.mark.parametrize(
     "path", ["usr/lib/python3.11/os.py", "./usr/local/lib/python3.11/os.py", "opt/python/lib/python3.11/os.py"]
 )
-def test_a_base_that_does_not_tell_its_python_is_looked_through(workshop: Workshop, path: str) -> None:
+def test_a_bases_python_is_found_in_its_layers(workshop: Workshop, path: str) -> None:
     files = [layer_of({"etc/os-release": "ID=tests\n"}), layer_of({path: "", "usr/lib/python3/dist-packages/x.py": ""})]
     put_base(workshop.registry, "library/silent:1", layers=files, config={"config": {}})
     workshop.registry.faults.append(Fault("GET", f"/blobs/{digest_of(files[1])}", Effect.LOSE))
@@ -204,7 +205,7 @@ def test_a_base_that_does_not_tell_its_python_is_looked_through(workshop: Worksh
         ({}, {"usr/lib/python3.12/os.py": ""}, "has Python 3.12"),
     ],
 )
-def test_a_base_without_the_right_python_is_refused(
+def test_a_base_without_the_right_python_fails(
     workshop: Workshop, config: dict[str, list[str]], layers: dict[str, str], said: str
 ) -> None:
     put_base(workshop.registry, "library/wrong:1", layers=[layer_of(layers)], config={"config": config})
@@ -215,7 +216,7 @@ def test_a_base_without_the_right_python_is_refused(
     assert "team/tiny-text-classification" not in workshop.registry.manifests
 
 
-def test_without_a_registry_the_settings_are_named(workshop: Workshop) -> None:
+def test_a_missing_registry_names_the_setting(workshop: Workshop) -> None:
     with pytest.raises(SlipwayError, match=f"The builder {BuilderKind.OCI} pushes") as caught:
         workshop.build(registry="")
     assert caught.value.reason is Reason.INVALID_INPUT
@@ -223,7 +224,8 @@ def test_without_a_registry_the_settings_are_named(workshop: Workshop) -> None:
     assert "slipway.toml" in caught.value.hint
 
 
-def test_what_pip_does_not_find_is_told_in_its_words(workshop: Workshop) -> None:
+@pytest.mark.slow
+def test_a_missing_package_shows_pips_output(workshop: Workshop) -> None:
     with pytest.raises(SlipwayError, match="No matching distribution found for nowhere==9") as caught:
         workshop.build(requirements="tiny-dep==1.0\nnowhere==9\n")
     assert caught.value.reason is Reason.BUILD_FAILED
@@ -231,9 +233,8 @@ def test_what_pip_does_not_find_is_told_in_its_words(workshop: Workshop) -> None
     assert list((workshop.root / "tmp").glob("step-*")) == []
 
 
-def test_an_index_out_of_reach_may_come_back_and_its_password_is_not_shown(
-    workshop: Workshop, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.slow
+def test_an_unreachable_index_is_transient_without_password(workshop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("PIP_NO_INDEX")
     monkeypatch.setenv("PIP_RETRIES", "1")
     monkeypatch.setenv("PIP_INDEX_URL", "http://ada:hush-hush@127.0.0.1:9/simple")
@@ -244,7 +245,8 @@ def test_an_index_out_of_reach_may_come_back_and_its_password_is_not_shown(
     assert "hush-hush" not in workshop.said(caught.value)
 
 
-def test_a_layer_that_was_kept_and_changed_is_named(workshop: Workshop) -> None:
+@pytest.mark.slow
+def test_a_changed_cached_layer_is_named(workshop: Workshop) -> None:
     workshop.build()
     digest = layers(workshop, workshop.name(workshop.build(code="# 1")))[PACKAGES].removeprefix("sha256:")
     kept = workshop.root / f"blobs/sha256/{digest[:2]}/{digest}"
@@ -275,9 +277,7 @@ def test_the_plan_says_what_was_pushed(workshop: Workshop) -> None:
 
 
 @needs_buildah
-def test_buildah_pulls_the_image_and_finds_everything_in_its_place(
-    workshop: Workshop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_buildah_pulls_and_mounts_the_image(workshop: Workshop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     outputs = workshop.build()
     driver = "overlay" if os.geteuid() == 0 else "vfs"
     lines = ["[storage]", f'driver = "{driver}"', f'graphroot = "{tmp_path}/graph"', f'runroot = "{tmp_path}/run"', ""]

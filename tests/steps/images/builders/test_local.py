@@ -1,15 +1,13 @@
-"""build: the plan is complete and can be typed; the local builder makes an image, or says why not."""
+"""The local builder: a real buildah makes an image, or it says why not. Its storage is in the test's folder."""
 
 from __future__ import annotations
 
 import json
 import os
 import re
-import shlex
 import shutil
 import signal
 import subprocess
-import tarfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -19,18 +17,19 @@ import pytest
 
 from steps.build import STEP, BuildInputs, BuildOutputs
 from steps.core.contract import Context
-from steps.core.documents import BuildPlan
 from steps.core.errors import ExitCode, Reason, SlipwayError, Terminated
 from steps.core.progress import ProgressEvent
 from steps.core.receipts import execute
 from steps.images.builders.base import BuildRequest
-from steps.images.builders.local import LocalBuilder, Program, build_command
+from steps.images.builders.local import LocalBuilder, Program
 from steps.images.builders.supported import BuilderKind
 from steps.images.description import DOCKERFILE
 from steps.package.unpack import unpack_archive
 from tests.conftest import RecordedProgress
 from tests.servers.oci_registry import Fault, OciRegistry
-from tests.steps.package.conftest import Made
+from tests.steps.packages import Made
+
+pytestmark = pytest.mark.slow  # a model is loaded
 
 HOSTILE = "'; touch pwned; echo \"$(id)` & \n#"
 needs_buildah = pytest.mark.skipif(shutil.which("buildah") is None, reason="buildah is not installed")
@@ -41,94 +40,18 @@ def build(made: Made, **settings: Any) -> BuildOutputs:
     return execute(STEP, inputs, made.context).outputs
 
 
-@pytest.fixture
-def planned(made: Made, tmp_path: Path) -> tuple[Made, BuildPlan]:
-    copy = made.copied_to(tmp_path / "a store's folder")
-    return copy, copy.context.read_document(build(copy).plan, BuildPlan)
-
-
 def copied(dockerfile: str) -> list[list[str]]:
     """The arguments of each COPY, in order."""
     return [line.split()[1:] for line in dockerfile.splitlines() if line.startswith("COPY ")]
 
 
-def test_the_planned_context_is_the_archive_file_by_file(planned: tuple[Made, BuildPlan]) -> None:
-    made, plan = planned
-    context = made.root / plan.context
-    with tarfile.open(made.path) as tar:
-        files = {member.name: tar.extractfile(member) for member in tar}
-        for name, file in files.items():
-            assert file is not None
-            assert (context / name).read_bytes() == file.read()
-    assert {path.relative_to(context).as_posix() for path in context.rglob("*") if path.is_file()} == files.keys()
-
-
-def test_the_dockerfile_copies_only_what_is_there_and_all_that_the_service_needs(planned: tuple[Made, BuildPlan]) -> None:
-    made, plan = planned
-    context = made.root / plan.context
-    commands = copied((made.root / plan.dockerfile).read_text())
-    sources = [source for *found, _ in commands for source in found]
-    for source in sources:
-        assert (context / source).exists()
-    for path in (path for path in context.rglob("*") if path.is_file()):
-        assert any(path.relative_to(context).is_relative_to(source) for source in sources), path
-
-
-def test_the_weights_have_a_layer_of_their_own_before_the_code(planned: tuple[Made, BuildPlan]) -> None:
-    made, plan = planned
-    commands = copied((made.root / plan.dockerfile).read_text())
-    weights = commands.index(["src/model", "src/model"])
-    code = next(index for index, arguments in enumerate(commands) if "src/service.py" in arguments)
-    assert weights < code
-    assert not any("src" in arguments or "." in arguments[:-1] for arguments in commands)
-    model = sum(path.stat().st_size for path in (made.root / plan.context / "src/model").iterdir())
-    assert next(layer.bytes for layer in plan.layers if layer.instruction == "COPY src/model") == model
-    assert plan.registry == ""
-
-
-def test_the_command_can_be_typed(planned: tuple[Made, BuildPlan]) -> None:
-    made, plan = planned
-    (command,) = plan.commands
-    script = f"docker() {{ printf '%s\\0' \"$@\"; }}\n{command}"
-    typed = subprocess.run(["sh", "-c", script], check=True, capture_output=True, text=True, cwd=made.root).stdout
-    arguments = typed.removesuffix("\0").split("\0")
-    assert arguments == shlex.split(command)[1:]
-    assert arguments[-1] == str(made.root / plan.context)
-    assert arguments[arguments.index("-f") + 1] == str(made.root / plan.dockerfile)
-    assert Path(arguments[-1]).is_dir()
-    assert "a store's folder" in arguments[-1]
-
-
-def test_a_hostile_label_is_one_argument(classifier: Made, tmp_path: Path) -> None:
-    command = shlex.join(build_command(Program.DOCKER, request_of(classifier, tmp_path / "context")))
-    script = f"docker() {{ printf '%s\\0' \"$@\"; }}\n{command}"
-    typed = subprocess.run(["sh", "-c", script], check=True, capture_output=True, text=True, cwd=tmp_path).stdout
-    assert f"dev.slipway.licence={HOSTILE}" in typed.split("\0")
-    assert not (tmp_path / "pwned").exists()
-
-
-def test_the_labels_say_what_the_image_holds(planned: tuple[Made, BuildPlan]) -> None:
-    made, plan = planned
-    labels = [argument for argument in shlex.split(plan.commands[0]) if "image." in argument or "dev.slipway" in argument]
-    assert f"org.opencontainers.image.source={made.fetched.source}" in labels
-    assert "org.opencontainers.image.licenses=apache-2.0" in labels
-    assert f"dev.slipway.archive-digest=sha256:{made.digest}" in labels
-    assert f"sha256:{made.read_lock().set_digest}" in (made.root / plan.dockerfile).read_text()
-    assert plan.image_digest == ""
-
-
-def test_without_any_program_the_local_builder_says_so(
-    classifier: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_missing_program_is_reported(classifier: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(SlipwayError) as caught:
         build(classifier.copied_to(tmp_path / "store"), builder=BuilderKind.LOCAL)
     assert caught.value.reason is Reason.BUILDER_MISSING
     assert caught.value.reason.exit_code is ExitCode.ENVIRONMENT
     assert "plan" in caught.value.hint
-
-
-# From here on a real buildah builds; its storage lies in the test's folder.
 
 
 @pytest.fixture
@@ -184,7 +107,7 @@ def layers(image: str) -> list[str]:
 
 
 @needs_buildah
-def test_equal_contexts_give_an_equal_image_whoever_makes_them(
+def test_equal_contexts_give_an_equal_image(
     classifier: Made, tmp_path: Path, storage: Callable[[str], None], progress: RecordedProgress
 ) -> None:
     builder = LocalBuilder(Program.BUILDAH)
@@ -204,7 +127,7 @@ def test_equal_contexts_give_an_equal_image_whoever_makes_them(
 
 
 @needs_buildah
-def test_a_change_of_the_code_ships_no_weights_again(
+def test_a_code_change_sends_no_weights(
     classifier: Made, tmp_path: Path, storage: Callable[[str], None], progress: RecordedProgress
 ) -> None:
     builder = LocalBuilder(Program.BUILDAH)
@@ -221,7 +144,7 @@ def test_a_change_of_the_code_ships_no_weights_again(
 
 
 @needs_buildah
-def test_a_build_that_fails_shows_the_programs_last_words(
+def test_a_failed_build_shows_the_programs_output(
     classifier: Made, tmp_path: Path, storage: Callable[[str], None], progress: RecordedProgress
 ) -> None:
     folder = unpacked(classifier, tmp_path / "context")
@@ -234,7 +157,7 @@ def test_a_build_that_fails_shows_the_programs_last_words(
 
 
 @needs_buildah
-def test_with_a_registry_the_image_is_pushed_and_its_digest_is_the_registrys(
+def test_a_pushed_image_has_the_registrys_digest(
     classifier: Made,
     tmp_path: Path,
     storage: Callable[[str], None],
@@ -250,7 +173,7 @@ def test_with_a_registry_the_image_is_pushed_and_its_digest_is_the_registrys(
     assert caught.value.reason is Reason.BUILD_FAILED
 
 
-def test_docker_tells_the_digest_in_its_last_line(
+def test_docker_prints_the_digest_last(
     classifier: Made, tmp_path: Path, progress: RecordedProgress, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     digest = "sha256:" + "ab" * 32
@@ -313,7 +236,7 @@ def test_a_stopped_build_stops_its_program(
         ("[ $1 = build ]", "does not show its digest"),
     ],
 )
-def test_whatever_the_program_does_becomes_a_sentence(
+def test_any_end_of_the_program_is_explained(
     classifier: Made, scripted: Callable[[str], LocalBuilder], tmp_path: Path, context: Context, script: str, said: str
 ) -> None:
     with pytest.raises(SlipwayError) as caught:

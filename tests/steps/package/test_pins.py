@@ -16,19 +16,19 @@ def lines(family: str) -> list[str]:
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_the_requirements_are_the_closure_of_what_the_family_needs(family: str) -> None:
+def test_requirements_are_the_closure_of_the_family(family: str) -> None:
     assert lines(family) == closure(FAMILIES[family], installed_versions())
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_every_requirement_is_pinned_to_the_version_of_pins_txt(family: str) -> None:
+def test_every_requirement_has_the_pinned_version(family: str) -> None:
     pins = read_pins()
     for line in lines(family):
         name, _, version = line.partition("==")
         assert pins[name] == version
 
 
-def test_the_pins_are_the_versions_that_are_installed() -> None:
+def test_the_pins_are_the_installed_versions() -> None:
     here = installed_versions()
     pins = read_pins()
     assert len(pins) > 50
@@ -40,7 +40,7 @@ def test_every_task_has_its_familys_requirements() -> None:
     assert {task.family for task in TASKS.values()} == set(FAMILIES)
 
 
-def test_nothing_in_a_service_is_there_for_training_or_for_slipway() -> None:
+def test_a_service_has_no_package_beyond_serving() -> None:
     for family in FAMILIES:
         names = {line.partition("==")[0] for line in lines(family)}
         assert not names & {"slipway", "scikit-learn", "pytest", "gitpython", "google-cloud-storage", "typer-slim", "mypy"}
@@ -49,7 +49,7 @@ def test_nothing_in_a_service_is_there_for_training_or_for_slipway() -> None:
     }
 
 
-def test_the_service_locks_the_very_pydantic_that_the_steps_run_on() -> None:
+def test_services_and_steps_share_one_pydantic() -> None:
     pinned = re.search(r"^pydantic==(.*)$", read_requirements("text"), re.MULTILINE)
     assert pinned is not None
     assert pinned[1] == importlib.metadata.version("pydantic")
