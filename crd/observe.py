@@ -6,12 +6,12 @@ finished. So it does not matter who calls, how often, or what was killed in betw
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
-from typing import Literal
 
 from pydantic import ValidationError
 
+from crd.conditions import DECIDED_BY, Verdict, Verdicts, run_verdicts, to_conditions
 from crd.kubernetes_objects import ModelObject, WorkflowObject
 from crd.pod_failures import (
     START_FAILURES,
@@ -22,27 +22,17 @@ from crd.pod_failures import (
     start_failure,
     workflow_failure,
 )
-from crd.status import MAX_MESSAGE, Condition, ConditionType, LastFailure, ModelStatus, ProgressReason, ServiceStatus
+from crd.status import MAX_MESSAGE, ConditionType, LastFailure, ModelStatus, ProgressReason, ServiceStatus
 from crd.types import ModelSpec
 from crd.workflow import workflow_name
-from crd.workflow_nodes import REPORT, Attempt, StepRun, WorkflowRun, read_run
+from crd.workflow_nodes import REPORT, Attempt, WorkflowRun, read_run
 from steps.core.errors import Reason
 from steps.core.receipts import Failure
-from steps.core.text import display_text, format_bytes
+from steps.core.text import display_text
 from steps.images.builders.supported import IN_CLUSTER, BuilderKind
 from steps.tasks.table import AUTO
 
-Verdict = tuple[Literal["True", "False", "Unknown"], str, str]  # status, reason, message
-Verdicts = dict[ConditionType, Verdict]
 _C, _P = ConditionType, ProgressReason
-
-# For each condition the steps that decide it; the last of them makes it true.
-DECIDED_BY: Mapping[ConditionType, tuple[str, ...]] = {
-    _C.FETCHED: ("fetch",),
-    _C.VERIFIED: ("load",),
-    _C.PACKAGED: ("render", "archive"),
-    _C.BUILT: ("build", "cloudbuild"),  # the second one only where the first leaves the image to it
-}
 STOPPED = "Stopped with strategy"  # Argo's message for a Workflow that somebody stopped or terminated
 NO_WORKFLOW = "The Workflow has not been created yet. The sensor creates it, or else the operator."
 MANIFEST, WORKFLOW = "manifest", "workflow"  # take the place of the step in a failure before the first step
@@ -103,13 +93,13 @@ def unfinished(workflow: WorkflowObject) -> bool:
 
 
 def _not_accepted(failure: Failure, before: ModelStatus, generation: int, now: str) -> ModelStatus:
-    verdicts: Verdicts = dict.fromkeys(DECIDED_BY, ("False", _P.NOT_REACHED, "The spec is not accepted."))
-    verdicts |= dict.fromkeys((_C.ACCEPTED, _C.READY), ("False", failure.reason, failure.message))
-    verdicts[_C.STALLED] = ("True", failure.reason, failure.message)
+    verdicts: Verdicts = dict.fromkeys(DECIDED_BY, Verdict("False", _P.NOT_REACHED, "The spec is not accepted."))
+    verdicts |= dict.fromkeys((_C.ACCEPTED, _C.READY), Verdict("False", failure.reason, failure.message))
+    verdicts[_C.STALLED] = Verdict("True", failure.reason, failure.message)
     return ModelStatus(
         observed_generation=generation,
         finished_generation=generation,
-        conditions=_stamped(verdicts, before, generation, now),
+        conditions=to_conditions(verdicts, before, generation, now),
         last_failure=_last_failure(MANIFEST, failure, now),
     )
 
@@ -121,8 +111,8 @@ def _starting(model: ModelObject, before: ModelStatus, now: str) -> ModelStatus:
         observed_generation=generation,
         finished_generation=min(before.finished_generation, generation - 1),
         workflow=name,
-        conditions=_stamped(
-            _progress((), 0, NO_WORKFLOW),
+        conditions=to_conditions(
+            run_verdicts((), 0, NO_WORKFLOW),
             before,
             generation,
             now,
@@ -134,15 +124,15 @@ def _running(model: ModelObject, run: WorkflowRun, before: ModelStatus, now: str
     generation = int(model["metadata"]["generation"])
     services = run.services or [each for each in model["spec"].get("services", []) if each != AUTO]
     failed = _failure_of(run)
-    verdicts = _progress(run.steps, len(services), _current_work(run), ended=run.ended)
+    verdicts = run_verdicts(run.steps, len(services), _current_work(run), ended=run.ended)
     if run.ended:
         del verdicts[_C.RECONCILING]
     if run.succeeded:
-        verdicts[_C.READY] = ("True", _P.SUCCEEDED, "Every service gives the same answers as the model itself.")
+        verdicts[_C.READY] = Verdict("True", _P.SUCCEEDED, "Every service gives the same answers as the model itself.")
     elif failed:
         step, failure, _ = failed
-        verdicts[_C.READY] = ("False", failure.reason, f"{step}: {failure.message}")
-        verdicts[_C.STALLED if run.ended else _C.RECONCILING] = ("True", *verdicts[_C.READY][1:])
+        verdicts[_C.READY] = Verdict("False", failure.reason, f"{step}: {failure.message}")
+        verdicts[_C.STALLED if run.ended else _C.RECONCILING] = verdicts[_C.READY]._replace(status="True")
     outputs = {step.name: step.outputs for step in run.steps if step.succeeded}
     fetched = outputs.get("fetch", {})
     return ModelStatus(
@@ -154,7 +144,7 @@ def _running(model: ModelObject, run: WorkflowRun, before: ModelStatus, now: str
         set_digest=_digest(fetched.get("set_digest", "")),
         report=outputs.get(REPORT, {}).get("report", ""),
         services=tuple(_service(task, outputs) for task in services),
-        conditions=_stamped(verdicts, before, generation, now),
+        conditions=to_conditions(verdicts, before, generation, now),
         last_failure=_last_failure(*failed) if failed else None,
     )
 
@@ -178,71 +168,6 @@ def _with_known_causes(run: WorkflowRun, before: ModelStatus) -> WorkflowRun:
         replace(step, attempts=tuple(map(with_cause, step.attempts))) if step.name == known.step else step for step in run.steps
     )
     return replace(run, steps=tuple(steps))
-
-
-def _progress(steps: Sequence[StepRun], services: int, work: str, *, ended: bool = False) -> Verdicts:
-    """The conditions of a run that has not failed."""
-    reason = _P.RUNNING if steps else _P.STARTING
-    verdicts: Verdicts = {_C.ACCEPTED: ("True", _P.ACCEPTED, "The spec is valid.")}
-    awaits = any(step.outputs.get("awaits") for step in steps)
-    for condition, every in DECIDED_BY.items():
-        names = every if awaits or condition is not _C.BUILT else every[:1]
-        expected = max(services, 1) if condition in (_C.PACKAGED, _C.BUILT) else 1
-        verdicts[condition] = _verdict(names, [step for step in steps if step.step in names], expected, ended)
-    verdicts[_C.READY] = ("False", reason, work)
-    verdicts[_C.RECONCILING] = ("True", reason, work)
-    return verdicts
-
-
-def _verdict(names: tuple[str, ...], steps: Sequence[StepRun], expected: int, ended: bool) -> Verdict:
-    for step in steps:
-        if (attempt := step.last_failed_attempt) and (ended or step.phase in ("Failed", "Error")):
-            failure = read_failure(attempt)
-            return ("False", failure.reason, f"{step.name}: {failure.message}")
-    done = [step for step in steps if step.step == names[-1] and step.succeeded]
-    if len(done) >= expected:
-        return DONE_VERDICTS[names[-1]](done)
-    if ended:
-        return ("False", _P.NOT_REACHED, f"The step {names[0]} was not reached.")
-    if not steps:
-        return ("Unknown", _P.NOT_REACHED, f"The step {names[0]} has not started yet.")
-    finished = f": {len(done)} of {expected} services are done" if expected > 1 else ""
-    return ("Unknown", _P.RUNNING, f"The step {names[-1]} has not finished yet{finished}.")
-
-
-def _fetched(steps: Sequence[StepRun]) -> Verdict:
-    outputs = steps[0].outputs
-    what = f"Fetched {outputs.get('files')} files, {format_bytes(int(outputs.get('bytes', 0)))}"
-    commit = f", at commit {outputs['revision']}" if outputs.get("revision") else ""
-    return ("True", _P.SUCCEEDED, f"{what}{commit}.")
-
-
-def _verified(steps: Sequence[StepRun]) -> Verdict:
-    outputs = steps[0].outputs
-    return (
-        "True",
-        _P.SUCCEEDED,
-        f"Every file is as it was fetched; {outputs.get('architecture')} was loaded and answered its test requests.",
-    )
-
-
-def _packaged(steps: Sequence[StepRun]) -> Verdict:
-    return ("True", _P.SUCCEEDED, f"The store has an archive for every service ({len(steps)}).")
-
-
-def _built(steps: Sequence[StepRun]) -> Verdict:
-    if all(step.outputs.get("image_digest") for step in steps):
-        return ("True", _P.SUCCEEDED, f"There is an image for every service ({len(steps)}).")
-    return ("False", _P.PLANNED, "This builder makes no image. Its plan in the store describes how to make one.")
-
-
-DONE_VERDICTS: Mapping[str, Callable[[Sequence[StepRun]], Verdict]] = {
-    "fetch": _fetched,
-    "load": _verified,
-    "archive": _packaged,
-    "build": _built,
-    "cloudbuild": _built,
-}
 
 
 def _failure_of(run: WorkflowRun) -> tuple[str, Failure, str] | None:
@@ -289,6 +214,7 @@ def _service(task: str, outputs: Mapping[str, Mapping[str, str]]) -> ServiceStat
 
 
 def _digest(value: str) -> str:
+    """The SHA-256 in the form ``sha256:<hex digits>``; empty stays empty."""
     return f"sha256:{value}" if value and not value.startswith("sha256:") else value
 
 
@@ -300,21 +226,4 @@ def _last_failure(step: str, failure: Failure, time: str) -> LastFailure:
         hint=display_text(failure.hint.strip(), MAX_MESSAGE),
         retryable=failure.retryable,
         time=time,
-    )
-
-
-def _stamped(verdicts: Verdicts, before: ModelStatus, generation: int, now: str) -> tuple[Condition, ...]:
-    """The verdicts as conditions; one that had the same status before keeps the time since when."""
-    since = {(each.type, each.status): each.last_transition_time for each in before.conditions}
-    return tuple(
-        Condition(
-            type=kind,
-            status=verdicts[kind][0],
-            reason=verdicts[kind][1],
-            message=display_text(verdicts[kind][2].strip(), MAX_MESSAGE),
-            observed_generation=generation,
-            last_transition_time=since.get((kind, verdicts[kind][0]), now),
-        )
-        for kind in ConditionType
-        if kind in verdicts
     )

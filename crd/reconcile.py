@@ -39,8 +39,8 @@ def reconcile(client: KubernetesClient, name: str, *, start: bool = False) -> No
             return
         generation, uid = int(model["metadata"]["generation"]), model["metadata"]["uid"]
         before = stored_status(model)
-        # Read after the Model: a status that is written on top of this Model's version can then not be older than what
-        # that version told.
+        # Read after the Model: a status that is written on top of this version of the Model can then not be older than the
+        # status in that version.
         wanted = workflow_name(uid, generation)
         workflow = client.find(WORKFLOW, wanted)
         after = status_of(model, workflow, _now())

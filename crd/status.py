@@ -39,7 +39,7 @@ class ProgressReason(StrEnum):
     STARTING = "Starting"
     RUNNING = "Running"
     SUCCEEDED = "Succeeded"
-    PLANNED = "Planned"  # the builder `plan` makes no image, and none was asked for
+    PLANNED = "Planned"  # the builder `plan` makes no image, and none was requested
     NOT_REACHED = "NotReached"
 
 
