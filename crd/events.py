@@ -11,7 +11,7 @@ import hashlib
 from dataclasses import dataclass
 from typing import Literal
 
-from crd.kubernetes_objects import ModelObject
+from crd.kubernetes_objects import EventObject, ModelObject
 from crd.observe import MANIFEST
 from crd.status import Condition, ConditionType, LastFailure, ModelStatus
 from crd.types import API_VERSION, KIND
@@ -50,7 +50,7 @@ def workflow_created(workflow: str, uid: str) -> ModelEvent:
     return ModelEvent("Normal", "WorkflowCreated", f"Created the Workflow {workflow}, because it did not exist.", (uid,))
 
 
-def event_manifest(model: ModelObject, event: ModelEvent, now: str) -> dict[str, object]:
+def event_manifest(model: ModelObject, event: ModelEvent, now: str) -> EventObject:
     """The event as the API server takes it (core/v1 Event); ``now`` is RFC 3339."""
     metadata = model["metadata"]
     identity = "/".join(map(str, (metadata["uid"], event.reason, *event.identity)))

@@ -24,8 +24,8 @@ from steps.net.retry import RetryPolicy
 
 DEFAULT_NAMESPACE = "slipway"  # where `slipway install` puts everything, and where Models are read by default
 TIMEOUT = (5.0, 60.0)  # seconds to connect, and between two reads
-# A server that reports that it is busy gets the request again after about 1, 2 and 4 seconds: a CRD that is being changed cannot
-# be used for about one.
+# A server that reports that it is busy gets the request again after about 1, 2 and 4 seconds: a CRD that is being changed is
+# unavailable for about one.
 RETRY = RetryPolicy(attempts=4, first=1.0, longest=4.0, longest_retry_after=10.0)
 MAX_LOG = 100_000  # lines of one pod's log that are read, from its end
 MAX_LOG_LINE = 10_000  # characters of one of them

@@ -262,6 +262,19 @@ class DataObject(KubernetesObject, total=False):
     data: dict[str, str]
 
 
+class EventObject(KubernetesObject, total=False):
+    """A Kubernetes event (core/v1 Event). Times are RFC 3339."""
+
+    involvedObject: Required[dict[str, str]]
+    type: str
+    reason: Required[str]
+    message: Required[str]
+    source: dict[str, str]
+    firstTimestamp: str
+    lastTimestamp: str
+    count: int
+
+
 class ConditionsStatus(TypedDict, total=False):
     """A status of which only the conditions are read."""
 

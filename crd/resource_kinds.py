@@ -14,6 +14,7 @@ from urllib.parse import quote
 from crd.kubernetes_objects import (
     DataObject,
     DeploymentObject,
+    EventObject,
     KubernetesObject,
     Manifest,
     ModelObject,
@@ -85,7 +86,7 @@ POD: ResourceKind[PodObject] = ResourceKind("v1", "Pod", "pods")
 CONFIG_MAP: ResourceKind[DataObject] = ResourceKind("v1", "ConfigMap", "configmaps")
 SECRET: ResourceKind[DataObject] = ResourceKind("v1", "Secret", "secrets")
 SERVICE_ACCOUNT: AnyKind = ResourceKind("v1", "ServiceAccount", "serviceaccounts")
-EVENT: AnyKind = ResourceKind("v1", "Event", "events")
+EVENT: ResourceKind[EventObject] = ResourceKind("v1", "Event", "events")
 ROLE: AnyKind = ResourceKind(_RBAC, "Role", "roles")
 ROLE_BINDING: AnyKind = ResourceKind(_RBAC, "RoleBinding", "rolebindings")
 CRD: ResourceKind[ObjectWithConditions] = ResourceKind(

@@ -10,7 +10,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 
-from crd.kubernetes_objects import ModelObject
+from crd.kubernetes_objects import ModelObject, WorkflowObject
 
 TEMPLATE = "slipway-ingest"
 PIPELINE_VERSION = "v1"  # a new version gives new names; what has finished is not run again, because the status says so
@@ -46,7 +46,7 @@ def workflow_parameters(name: str, spec: Mapping[str, object]) -> dict[str, str]
     return {"name": name} | {key: value if isinstance(value, str) else json.dumps(value) for key, value in given.items()}
 
 
-def thin_workflow(model: ModelObject) -> dict[str, object]:
+def thin_workflow(model: ModelObject) -> WorkflowObject:
     """The Workflow of a stored Model: a reference to the template and arguments, and nothing else.
 
     It stays within what ``templateReferencing: Secure`` lets users set.

@@ -92,7 +92,8 @@ class Namespace:
         return self.models().get(name)
 
     def status(self, name: str) -> dict[str, Any]:
-        return (self.model(name) or {}).get("status", {})
+        found: dict[str, Any] = (self.model(name) or {}).get("status", {})
+        return found
 
     def workflows(self, model: str) -> list[dict[str, Any]]:
         found = self.objects.list_namespaced_custom_object(
@@ -196,9 +197,7 @@ def operator(place: Namespace, kube: ApiClient, tmp_path_factory: pytest.TempPat
     assert "forbidden" not in log
 
 
-def test_without_a_sensor_a_model_becomes_ready_though_the_operator_is_killed_meanwhile(
-    place: Namespace, operator: Operator
-) -> None:
+def test_a_killed_operator_still_makes_a_model_ready(place: Namespace, operator: Operator) -> None:
     place.apply(model("lone", services=(TASK, SECOND)))
     wait("the operator made the Workflow", lambda: place.workflows("lone"))
     wait("fetch is running", lambda: "fetch" in condition(place.status("lone"), "Reconciling").get("message", ""))
@@ -250,7 +249,7 @@ def test_labels_and_annotations_start_nothing_and_write_nothing(place: Namespace
     assert len(place.workflows("lone")) == 1
 
 
-def test_a_finished_generation_is_not_run_again_though_its_workflow_is_gone(place: Namespace, operator: Operator) -> None:
+def test_a_finished_generation_without_workflow_stays_finished(place: Namespace, operator: Operator) -> None:
     before = place.status("lone")
     place.kubectl("delete", "workflow", "--selector=slipway.dev/model=lone")
     operator.kill()
@@ -261,14 +260,14 @@ def test_a_finished_generation_is_not_run_again_though_its_workflow_is_gone(plac
     assert place.status("lone") == before
 
 
-def test_a_finished_model_can_be_deleted_while_there_is_no_operator(place: Namespace, operator: Operator) -> None:
+def test_a_finished_model_is_deleted_without_operator(place: Namespace, operator: Operator) -> None:
     operator.kill()
     place.kubectl("delete", "model", "lone", "--timeout=10s")
     operator.start()
 
 
 @pytest.mark.usefixtures("operator")
-def test_a_failed_step_stalls_the_model_and_a_retry_mends_it(place: Namespace) -> None:
+def test_a_retry_makes_a_stalled_model_ready(place: Namespace) -> None:
     place.apply(model("mended", "missing"))
     wait("mended is Stalled", place.is_("mended", "Stalled"))
     status = place.status("mended")
@@ -299,7 +298,7 @@ def test_a_failed_step_stalls_the_model_and_a_retry_mends_it(place: Namespace) -
 
 
 @pytest.mark.usefixtures("operator")
-def test_a_new_generation_stops_the_run_of_the_old_one(place: Namespace) -> None:
+def test_a_new_generation_stops_the_old_run(place: Namespace) -> None:
     place.apply(model("turned", "slow"))
     wait("turned runs", lambda: "fetch" in condition(place.status("turned"), "Reconciling").get("message", ""))
     place.apply(model("turned"))
@@ -314,7 +313,7 @@ def test_a_new_generation_stops_the_run_of_the_old_one(place: Namespace) -> None
 
 
 @pytest.mark.usefixtures("operator")
-def test_deleting_a_model_stops_its_workflow_and_lets_it_go(place: Namespace) -> None:
+def test_deleting_a_model_stops_its_workflow(place: Namespace) -> None:
     place.apply(model("leaving", "slow"))
     wait("leaving runs", lambda: "fetch" in condition(place.status("leaving"), "Reconciling").get("message", ""))
     place.kubectl("delete", "model", "leaving", "--wait=false")
@@ -324,7 +323,7 @@ def test_deleting_a_model_stops_its_workflow_and_lets_it_go(place: Namespace) ->
     wait("its Workflow has ended", lambda: place.workflows("leaving")[0]["status"]["phase"] == "Failed")
 
 
-def test_an_unfinished_model_that_no_operator_lets_go_is_let_go_by_hand(place: Namespace, operator: Operator) -> None:
+def test_a_finalizer_can_be_removed_by_hand(place: Namespace, operator: Operator) -> None:
     place.apply(model("held", "slow"))
     wait("held runs", lambda: "fetch" in condition(place.status("held"), "Reconciling").get("message", ""))
     operator.kill()
@@ -340,7 +339,7 @@ def test_an_unfinished_model_that_no_operator_lets_go_is_let_go_by_hand(place: N
     wait("the next operator stops its Workflow", lambda: "shutdown" in place.workflows("held")[0]["spec"], 60)
 
 
-def test_a_namespace_of_finished_models_goes_without_an_operator(place: Namespace, operator: Operator) -> None:
+def test_a_namespace_is_deleted_without_operator(place: Namespace, operator: Operator) -> None:
     names = sorted(place.models())
     assert len(names) > 2
     for name in names:

@@ -45,11 +45,6 @@ class FakeApi:
         """A client of this server."""
         return KubernetesClient(namespace, "", "https://api.example", "v1.34.4", self)
 
-    def put(self, plural: str, stored: Stored) -> None:
-        """Store an object as it is, in place of one of the same name."""
-        metadata = cast(dict[str, str], stored["metadata"])
-        self.objects[plural][metadata["name"]] = stored
-
     def call_api(
         self,
         resource_path: str,

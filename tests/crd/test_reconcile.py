@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import cast
 
 import pytest
 
 from crd.kubernetes_client import KubernetesClient
-from crd.kubernetes_objects import WorkflowObject
+from crd.kubernetes_objects import (
+    EventObject,
+    KubernetesObject,
+    LastFailureObject,
+    ModelObject,
+    ModelStatusObject,
+    WorkflowObject,
+)
 from crd.operator import unfinished
 from crd.reconcile import TRIES, reconcile, reconcile_workflow, stop_workflows
 from crd.workflow import thin_workflow, workflow_name
 from tests.crd.fake_api import FakeApi
-from tests.crd.recorded import UID, Object, model, workflow
+from tests.crd.recorded_workflows import UID, model, workflow
 
 NAME = workflow_name(UID, 1)
 
@@ -41,16 +49,16 @@ class Cluster:
         return self.api.client("lab")
 
     @property
-    def models(self) -> dict[str, Object]:
-        return cast(dict[str, Object], self.api.objects["models"])
+    def models(self) -> dict[str, ModelObject]:
+        return cast(dict[str, ModelObject], self.api.objects["models"])
 
     @property
-    def workflows(self) -> dict[str, Object]:
-        return cast(dict[str, Object], self.api.objects["workflows"])
+    def workflows(self) -> dict[str, WorkflowObject]:
+        return cast(dict[str, WorkflowObject], self.api.objects["workflows"])
 
     @property
-    def events(self) -> dict[str, Object]:
-        return cast(dict[str, Object], self.api.objects["events"])
+    def events(self) -> dict[str, EventObject]:
+        return cast(dict[str, EventObject], self.api.objects["events"])
 
     @property
     def writes(self) -> int:
@@ -62,23 +70,27 @@ class Cluster:
         """The names of the Workflows that were created through the API."""
         return [name for plural, name in self.api.created if plural == "workflows"]
 
-    def touch(self, stored: Object) -> None:
+    def touch(self, stored: KubernetesObject) -> None:
         """Somebody writes something of an object."""
         stored["metadata"]["resourceVersion"] = str(int(stored["metadata"]["resourceVersion"]) + 1)
 
-    def put(self, new: Object) -> None:
-        """A person applies a Model, or Argo writes a Workflow."""
-        if new["kind"] == "Model":
-            new["status"] = self.models.get(new["metadata"]["name"], new)["status"]
-        self.api.put("workflows" if new["kind"] == "Workflow" else "models", new)
+    def apply(self, new: ModelObject) -> None:
+        """A person applies a Model."""
+        name = new["metadata"]["name"]
+        new["status"] = self.models.get(name, new)["status"]
+        self.models[name] = new
+
+    def put(self, new: WorkflowObject) -> None:
+        """Argo writes a Workflow."""
+        self.workflows[new["metadata"]["name"]] = new
 
     def look(self, *, start: bool = False) -> None:
         """The operator looks at the Model."""
         reconcile(self.client, "m", start=start)
 
-    def see(self, workflow: Object) -> None:
+    def see(self, workflow: WorkflowObject) -> None:
         """The operator is told of a change of a Workflow."""
-        reconcile_workflow(self.client, cast(WorkflowObject, workflow))
+        reconcile_workflow(self.client, workflow)
 
     def run(self, name: str) -> None:
         """The Workflow of the Model comes to where the recorded one is, and the operator is told."""
@@ -87,8 +99,14 @@ class Cluster:
         self.see(self.workflows[workflow_name(found["metadata"]["uid"], found["metadata"]["generation"])])
 
     @property
-    def status(self) -> Object:
-        return dict(self.models["m"]["status"])
+    def status(self) -> ModelStatusObject:
+        return self.models["m"]["status"].copy()
+
+    @property
+    def last_failure(self) -> LastFailureObject:
+        failure = self.status["lastFailure"]
+        assert failure is not None
+        return failure
 
     @property
     def reasons(self) -> list[str]:
@@ -102,11 +120,11 @@ class Cluster:
 @pytest.fixture
 def cluster() -> Cluster:
     cluster = Cluster()
-    cluster.put(model())
+    cluster.apply(model())
     return cluster
 
 
-def test_the_sensor_has_a_head_start(cluster: Cluster) -> None:
+def test_the_sensor_creates_the_workflow_first(cluster: Cluster) -> None:
     cluster.look()
     assert cluster.created == []
     assert cluster.status["workflow"] == NAME
@@ -121,8 +139,8 @@ def test_the_missing_workflow_is_created_once(cluster: Cluster) -> None:
     assert {**cluster.workflows[NAME], "metadata": {}} == {**thin_workflow(model()), "metadata": {}}
 
 
-def test_a_name_that_the_sensor_took_meanwhile_is_as_good(cluster: Cluster) -> None:
-    sensors = {**thin_workflow(model()), "status": {}}
+def test_a_workflow_created_by_the_sensor_is_kept(cluster: Cluster) -> None:
+    sensors = thin_workflow(model())
 
     def before(method: str, path: str) -> None:
         if (method, path) == ("POST", "workflows"):
@@ -134,7 +152,7 @@ def test_a_name_that_the_sensor_took_meanwhile_is_as_good(cluster: Cluster) -> N
     assert cluster.reasons == []
 
 
-def test_a_run_from_its_start_to_its_end_is_written_and_announced_once(cluster: Cluster) -> None:
+def test_each_change_of_a_run_is_written_once(cluster: Cluster) -> None:
     cluster.look(start=True)
     for name in ("running", "running", "succeeded", "succeeded"):
         cluster.run(name)
@@ -152,16 +170,16 @@ def test_a_finished_generation_is_never_run_again(cluster: Cluster) -> None:
     assert (cluster.status, cluster.writes) == (before, writes)
 
 
-def test_a_workflow_that_vanished_before_its_end_is_created_again(cluster: Cluster) -> None:
+def test_a_deleted_unfinished_workflow_is_created_again(cluster: Cluster) -> None:
     cluster.run("running")
     cluster.workflows.clear()
     cluster.look(start=True)
     assert cluster.created == [NAME]
 
 
-@pytest.mark.parametrize("spec", [{"services": ["no-such-task"]}, {"builder": "local"}], ids=lambda spec: next(iter(spec)))
-def test_a_spec_that_is_not_accepted_gets_no_workflow(cluster: Cluster, spec: dict[str, Any]) -> None:
-    cluster.put(model(**spec))
+@pytest.mark.parametrize("invalid", [model(services=("no-such-task",)), model(builder="local")], ids=["task", "builder"])
+def test_an_invalid_spec_gets_no_workflow(cluster: Cluster, invalid: ModelObject) -> None:
+    cluster.apply(copy.deepcopy(invalid))
     cluster.look(start=True)
     cluster.look(start=True)
     assert cluster.workflows == {}
@@ -170,25 +188,25 @@ def test_a_spec_that_is_not_accepted_gets_no_workflow(cluster: Cluster, spec: di
     assert cluster.writes == 1
 
 
-def test_an_image_that_never_comes_is_announced_once_and_stalls_in_the_end(cluster: Cluster) -> None:
+def test_a_missing_image_gets_one_event_and_stalls(cluster: Cluster) -> None:
     for name in ("image-missing", "image-missing", "image-never-came", "image-never-came"):
         cluster.run(name)
     assert cluster.reasons == ["Stalled", "StepFailed"]
-    assert cluster.status["lastFailure"]["reason"] == "ImageUnavailable"
+    assert cluster.last_failure["reason"] == "ImageUnavailable"
 
 
-def test_a_failure_whose_time_argo_corrects_is_announced_once(cluster: Cluster) -> None:
+def test_a_corrected_time_gets_no_second_event(cluster: Cluster) -> None:
     cluster.run("terminated")
     later = workflow("terminated", of=cluster.models["m"])
     for node in later["status"]["nodes"].values():
         node["finishedAt"] = "2026-11-24T08:00:00Z"
     cluster.put(later)
     cluster.look()
-    assert cluster.status["lastFailure"]["time"] == "2026-11-24T08:00:00Z"
+    assert cluster.last_failure["time"] == "2026-11-24T08:00:00Z"
     assert cluster.reasons == ["Stalled", "StepFailed"]
 
 
-def test_failure_retry_and_success_are_each_announced(cluster: Cluster) -> None:
+def test_failure_retry_and_success_have_events(cluster: Cluster) -> None:
     for name in ("pod-lost", "revision-missing"):
         cluster.run(name)
     assert "Stalled" in cluster.true()
@@ -201,7 +219,7 @@ def test_failure_retry_and_success_are_each_announced(cluster: Cluster) -> None:
     assert "lastFailure" not in cluster.status
 
 
-def test_a_second_failure_of_the_same_kind_is_announced_again(cluster: Cluster) -> None:
+def test_a_repeated_failure_gets_another_event(cluster: Cluster) -> None:
     cluster.run("revision-missing")
     cluster.run("running")
     again = workflow("revision-missing", of=cluster.models["m"])
@@ -212,9 +230,9 @@ def test_a_second_failure_of_the_same_kind_is_announced_again(cluster: Cluster) 
     assert cluster.reasons == ["Stalled", "Stalled", "StepFailed", "StepFailed"]
 
 
-def test_a_new_generation_stops_the_old_run_and_gets_one_of_its_own(cluster: Cluster) -> None:
+def test_a_new_generation_replaces_the_old_run(cluster: Cluster) -> None:
     cluster.run("running")
-    cluster.put(model(generation=2))
+    cluster.apply(model(generation=2))
     cluster.look()
     assert cluster.workflows[NAME]["spec"]["shutdown"] == "Stop"
     assert cluster.status["observedGeneration"] == 2
@@ -224,10 +242,10 @@ def test_a_new_generation_stops_the_old_run_and_gets_one_of_its_own(cluster: Clu
     assert "shutdown" not in cluster.workflows[workflow_name(UID, 2)]["spec"]
 
 
-def test_what_comes_late_of_an_older_generation_changes_nothing(cluster: Cluster) -> None:
+def test_a_late_older_generation_changes_nothing(cluster: Cluster) -> None:
     cluster.run("running")
     old = cluster.workflows[NAME]
-    cluster.put(model(generation=2))
+    cluster.apply(model(generation=2))
     cluster.run("running")
     before, writes = cluster.status, cluster.writes
     late = workflow("revision-missing", of=model())
@@ -238,7 +256,7 @@ def test_what_comes_late_of_an_older_generation_changes_nothing(cluster: Cluster
     assert cluster.workflows[NAME]["spec"] == {"shutdown": "Stop"}
 
 
-def test_what_comes_late_of_a_model_of_the_same_name_changes_nothing(cluster: Cluster) -> None:
+def test_a_late_workflow_of_another_model_changes_nothing(cluster: Cluster) -> None:
     old = workflow("running", of=model(uid="another"))
     cluster.put(old)
     cluster.see(old)
@@ -259,7 +277,7 @@ def test_a_workflow_without_a_model_is_stopped(cluster: Cluster, gone: bool) -> 
     assert cluster.writes == 0
 
 
-def test_a_workflow_that_has_ended_is_left_as_it_is(cluster: Cluster) -> None:
+def test_an_ended_workflow_is_left_alone(cluster: Cluster) -> None:
     ended = workflow("succeeded", of=cluster.models.pop("m"))
     cluster.put(ended)
     cluster.see(ended)
@@ -267,15 +285,15 @@ def test_a_workflow_that_has_ended_is_left_as_it_is(cluster: Cluster) -> None:
     assert "shutdown" not in cluster.workflows[NAME]["spec"]
 
 
-def test_deleting_a_model_stops_all_of_its_workflows_and_no_others(cluster: Cluster) -> None:
-    for wish in (model(), model(generation=2), model(uid="another")):
-        cluster.put(workflow("running", of=wish))
+def test_stopping_a_model_stops_only_its_workflows(cluster: Cluster) -> None:
+    for found_model in (model(), model(generation=2), model(uid="another")):
+        cluster.put(workflow("running", of=found_model))
     stop_workflows(cluster.client, UID)
     stopped = {name for name, each in cluster.workflows.items() if "shutdown" in each["spec"]}
     assert stopped == {NAME, workflow_name(UID, 2)}
 
 
-def test_somebody_else_started_by_hand_beside_it_is_left_alone(cluster: Cluster) -> None:
+def test_a_workflow_started_by_hand_is_left_alone(cluster: Cluster) -> None:
     resubmitted = workflow("running", of=cluster.models["m"])
     resubmitted["metadata"]["name"] += "-again"
     cluster.put(resubmitted)
@@ -284,7 +302,7 @@ def test_somebody_else_started_by_hand_beside_it_is_left_alone(cluster: Cluster)
     assert cluster.writes == 0
 
 
-def test_a_status_that_somebody_changed_meanwhile_is_computed_anew(cluster: Cluster) -> None:
+def test_a_conflicting_status_write_is_repeated(cluster: Cluster) -> None:
     def somebody() -> None:
         cluster.before_write = lambda: None
         cluster.put(workflow("succeeded", of=cluster.models["m"]))
@@ -296,7 +314,7 @@ def test_a_status_that_somebody_changed_meanwhile_is_computed_anew(cluster: Clus
     assert cluster.true() >= {"Ready"}
 
 
-def test_a_model_that_never_holds_still_is_given_up_for_now(cluster: Cluster) -> None:
+def test_a_model_that_keeps_changing_is_left_alone(cluster: Cluster) -> None:
     tries = []
 
     def restless() -> None:
@@ -310,7 +328,7 @@ def test_a_model_that_never_holds_still_is_given_up_for_now(cluster: Cluster) ->
     assert cluster.reasons == ["Ready"]  # told once, and true
 
 
-def test_killed_between_telling_and_writing_it_tells_nothing_twice(cluster: Cluster) -> None:
+def test_a_killed_operator_repeats_no_event(cluster: Cluster) -> None:
     def killed() -> None:
         raise KeyboardInterrupt
 
@@ -323,7 +341,7 @@ def test_killed_between_telling_and_writing_it_tells_nothing_twice(cluster: Clus
     assert "Stalled" in cluster.true()
 
 
-def test_an_event_is_about_the_model_and_short_enough(cluster: Cluster) -> None:
+def test_an_event_names_the_model_and_is_short(cluster: Cluster) -> None:
     cluster.run("revision-missing")
     for event in cluster.events.values():
         assert event["involvedObject"] == {
@@ -345,7 +363,7 @@ def test_an_event_is_about_the_model_and_short_enough(cluster: Cluster) -> None:
     ("status", "expected"),
     [({}, True), ({"finishedGeneration": 1}, True), ({"finishedGeneration": 2}, False), ({"finishedGeneration": "2"}, True)],
 )
-def test_a_model_is_waited_for_until_its_generation_is_finished(status: Object, expected: bool) -> None:
+def test_a_model_is_unfinished_until_its_generation_ends(status: dict[str, object], expected: bool) -> None:
     assert unfinished({"generation": 2}, status) is expected
 
 

@@ -6,10 +6,11 @@ import json
 import re
 import shutil
 import subprocess
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
+from crd.kubernetes_objects import ModelObject
 from crd.workflow import SPEC_PARAMETERS, thin_workflow
 from pipelines.access import EVENT_SOURCE_ACCOUNT, RULES, SENSOR_ACCOUNT
 from pipelines.events import event_bus, event_source, events, read_event, sensor
@@ -77,7 +78,7 @@ def test_the_sensor_starts_nothing_that_no_pod_can_build(builder: str | None, wa
 def test_everybodys_workflow_is_a_reference_and_arguments() -> None:
     spec: dict[str, Any] = dict.fromkeys(SPEC_PARAMETERS.values(), "x")
     model = {"metadata": {"name": "a", "uid": "u", "generation": 1, "namespace": "slipway"}, "spec": spec}
-    assert set(thin_workflow(model)["spec"]) == THIN
+    assert set(thin_workflow(cast(ModelObject, model))["spec"]) == THIN
     assert set(trigger()["template"]["k8s"]["source"]["resource"]["spec"]) == THIN
 
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 import yaml
 
-from crd.schema import FOLDER, definition, render
+from crd.schema import FOLDER, Schema, definition, render
 from crd.status import ModelStatus
 from crd.types import ModelSpec
 from steps.tasks.table import ALIASES, AUTO, TASKS
@@ -18,7 +17,7 @@ VERSION = definition()["spec"]["versions"][0]
 PARTS = {part: VERSION["schema"]["openAPIV3Schema"]["properties"][part] for part in ("spec", "status")}
 
 
-def nodes(schema: dict[str, Any], path: str) -> Iterator[tuple[str, dict[str, Any]]]:
+def nodes(schema: Schema, path: str) -> Iterator[tuple[str, Schema]]:
     """Every schema in a schema, with its path."""
     yield path, schema
     for name, field in schema.get("properties", {}).items():
@@ -36,7 +35,7 @@ def test_what_is_checked_in_is_fresh() -> None:
 
 
 @pytest.mark.parametrize(("path", "schema"), ALL, ids=[path for path, _ in ALL])
-def test_everything_has_a_type_and_a_limit(path: str, schema: dict[str, Any]) -> None:
+def test_everything_has_a_type_and_a_limit(path: str, schema: Schema) -> None:
     match schema["type"]:
         case "string":
             assert "enum" in schema or schema["maxLength"] <= 2048
@@ -60,7 +59,7 @@ def test_the_schema_is_structural() -> None:
     }
 
 
-def test_every_field_of_the_types_is_there_and_its_default_too() -> None:
+def test_the_schema_has_every_field_and_default() -> None:
     minimal = {"services": ["ner"], "sourceKind": "upload"}
     defaults = {name: field["default"] for name, field in PARTS["spec"]["properties"].items() if "default" in field}
     wanted = ModelSpec.model_validate(minimal).model_dump(by_alias=True, mode="json")

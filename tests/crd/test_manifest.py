@@ -46,7 +46,7 @@ def test_every_sample_is_good(path: Path) -> None:
     assert read_manifest(path).spec.services
 
 
-def test_what_is_left_out_has_the_defaults_of_dyff() -> None:
+def test_absent_fields_have_their_defaults() -> None:
     spec = parse_manifest(GOOD, "model.yaml").spec
     assert (spec.framework, spec.revision, spec.include, spec.builder) == ("transformers", "", (), None)
 
@@ -103,7 +103,7 @@ def test_a_secret_in_an_address_is_not_repeated() -> None:
 
 
 @pytest.mark.parametrize("kind", ["upload", "git_lfs"])
-def test_a_source_is_needed_unless_the_files_are_in_place(kind: str) -> None:
+def test_a_source_is_required_unless_uploaded(kind: str) -> None:
     text = replaced("git_lfs", kind).replace("  source: https://example.org/org/model\n", "")
     if kind == "upload":
         assert parse_manifest(text, "model.yaml").spec.source == ""
@@ -143,11 +143,11 @@ MERGES = "a: &a {k: v}\n" + "".join(
     ],
     ids=range(18),
 )
-def test_what_is_no_manifest_is_refused_in_a_sentence(text: str, expected: str) -> None:
+def test_a_broken_manifest_is_refused_in_a_sentence(text: str, expected: str) -> None:
     assert expected in complaint(text)
 
 
-def test_a_long_wrong_value_is_not_printed_in_full() -> None:
+def test_a_long_wrong_value_is_shortened() -> None:
     assert len(complaint(replaced("name: tiny", f"name: {'A' * 100_000}"))) < 400
 
 

@@ -37,7 +37,7 @@ def spec(**fields: Any) -> ModelSpec:
 @given(addresses())
 @example("https://example.org/a\n")
 @example("https://a.b-c.d0/..%2e/x")
-def test_what_fetch_takes_the_types_take(source: str) -> None:
+def test_the_types_take_what_fetch_takes(source: str) -> None:
     """So whatever the expression refuses, the parser of addresses can say why."""
     try:
         check_source(source)
@@ -49,13 +49,13 @@ def test_what_fetch_takes_the_types_take(source: str) -> None:
 @pytest.mark.parametrize(
     "source", ["http://example.org/a", "https://example.org/a/../b", "https://0x7f.1/a", "https://h:99999/a"]
 )
-def test_what_only_a_place_can_decide_is_not_decided_by_the_types(source: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_types_do_not_depend_on_the_machine(source: str, monkeypatch: pytest.MonkeyPatch) -> None:
     for hosts in ("", "example.org"):
         monkeypatch.setenv(HTTP_HOSTS, hosts)
         assert spec(source=source).source == source
 
 
-def test_a_manifest_with_an_address_that_this_machine_may_not_contact_is_refused_with_its_line(
+def test_a_forbidden_address_is_refused_with_its_line(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     text = """\
@@ -94,13 +94,13 @@ def test_a_refusal_says_what_is_wrong(fields: dict[str, Any], said: str) -> None
 
 
 @pytest.mark.parametrize("name", ["framework", "name", "revision", "include", "exclude", "expectedSetDigest", "builder"])
-def test_a_field_with_nothing_behind_it_has_its_default(name: str) -> None:
+def test_a_null_field_has_its_default(name: str) -> None:
     whole = spec().model_dump(by_alias=True)
     default = ModelSpec.model_validate({key: value for key, value in whole.items() if key != name})
     assert spec(**{name: None}) == default
 
 
-def test_nothing_that_travels_to_a_workflow_holds_what_argo_replaces() -> None:
+def test_no_field_can_have_an_argo_placeholder() -> None:
     """``{{…}}`` in a parameter would be replaced by Argo. Only the name for people, which does not travel, may hold braces."""
     accepted = 0
     for body in changed_once():
