@@ -109,15 +109,16 @@ class MemStore(GcsStore):
 
 supported.STORES += (MemStore,)
 
-from crd.types import UPLOAD_PATH_RULE
+import json
+from crd.schema import definition
 from pipelines.doctor.destinations import destinations
 from steps.core.settings import Settings
 from steps.fetch import STEP
-from steps.command.main import make_parser
+from steps.command.flags import make_parser
 
 print(supported.open_store("mem://bucket/prefix").uri)
 print(supported.open_prefix("mem://bucket/prefix").uri)
-for text in (UPLOAD_PATH_RULE, make_parser(STEP).format_help(), supported.addresses(), supported.bucket_addresses()):
+for text in (json.dumps(definition()), make_parser(STEP).format_help(), supported.addresses(), supported.bucket_addresses()):
     print("mem://BUCKET/PREFIX" in " ".join(text.split()))
 print(next(destinations(Settings(store="mem://bucket"))).detail)
 """
