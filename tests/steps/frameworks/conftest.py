@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -39,7 +39,7 @@ class Loaded:
     @property
     def answer(self) -> Answer:
         """The golden answer that was recorded."""
-        return self.facts.expected[self.service].answer
+        return cast(Answer, self.facts.expected[self.service].answer)
 
 
 def load(folder: Path, context: Context, *services: str) -> tuple[str, ModelFacts]:
