@@ -45,6 +45,10 @@ manifests: $(DEV_STAMP) ## write the generated manifests anew
 	$(BIN)/python -m crd.schema
 	$(BIN)/python -m pipelines.manifests
 
+.PHONY: pages
+pages: $(DEV_STAMP) ## write the reference pages in docs/ anew, from the code
+	$(BIN)/python -m pipelines.pages
+
 .PHONY: tasks
 tasks: $(DEV_STAMP) ## write the page about the tasks anew, from their tests
 	SLIPWAY_WRITE_TASKS=1 $(BIN)/python -m pytest -q tests/steps/tasks/test_services.py

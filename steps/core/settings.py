@@ -70,7 +70,7 @@ class Settings(BaseModel):
         description="seconds to wait for Cloud Build before the step ends with exit code 75 and has to be run again",
     )
     build_logs: str = Field(
-        "", pattern=r"^(gs://.+)?$", description="gs://bucket for the logs of Cloud Build; empty: its own default"
+        "", pattern=r"^(gs://.+)?$", description="bucket for the logs of Cloud Build, gs://BUCKET; empty: its own default"
     )
 
     _places: dict[str, str] = PrivateAttr(default_factory=dict)

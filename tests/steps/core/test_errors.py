@@ -14,18 +14,21 @@ from steps.core.errors import REASONS, ExitCode, Reason, SlipwayError, from_os_e
 
 
 @pytest.mark.parametrize("reason", Reason)
-def test_every_reason_has_its_class_and_a_hint(reason: Reason) -> None:
+def test_a_reason_has_class_meaning_and_hint(reason: Reason) -> None:
     info = REASONS[reason]
     assert reason.exit_code is info.exit_code
     assert reason.hint == info.hint
     assert info.hint.strip().endswith((".", "`."))
     assert len(info.hint) > 20
+    assert reason.meaning == info.meaning
+    assert info.meaning.endswith(".")
+    assert info.meaning != info.hint
     assert reason.value.isidentifier()  # what a Kubernetes condition takes as a reason
     assert reason.value[0].isupper()
 
 
 @pytest.mark.parametrize("reason", Reason)
-def test_a_retry_is_promised_by_the_exit_code_alone(reason: Reason) -> None:
+def test_the_exit_code_decides_about_retries(reason: Reason) -> None:
     code = reason.exit_code
     assert code not in (0, 64, 65)  # Argo's executor exits with 64 and 65 on faults of its own
     assert reason.retryable == (code in (75, 130, 143))
@@ -33,25 +36,25 @@ def test_a_retry_is_promised_by_the_exit_code_alone(reason: Reason) -> None:
         assert 1 < code < 64
 
 
-def test_the_table_holds_nothing_but_reasons_and_every_class_is_used() -> None:
+def test_every_exit_code_has_a_reason() -> None:
     assert set(REASONS) == set(Reason)
     assert {info.exit_code for info in REASONS.values()} == set(ExitCode) - {ExitCode.DONE}
 
 
-def test_every_reason_is_given_somewhere() -> None:
+def test_every_reason_is_used() -> None:
     packages = [Path(package.__path__[0]) for package in (steps, crd, pipelines)]
     source = "".join(path.read_text() for package in packages for path in package.rglob("*.py"))
     names = [reason.name for reason in Reason if source.count(f"Reason.{reason.name}") < 2]  # one is its line of the table
     assert names == []
 
 
-def test_a_failure_has_its_reasons_hint_or_a_better_one() -> None:
+def test_a_failure_may_have_a_better_hint() -> None:
     assert SlipwayError(Reason.TOO_LARGE, "It is too large.").hint == Reason.TOO_LARGE.hint
     assert SlipwayError(Reason.TOO_LARGE, "It is too large.", hint="Cut it.").hint == "Cut it."
     assert str(SlipwayError(Reason.TOO_LARGE, "It is too large.")) == "TooLarge: It is too large."
 
 
-def test_a_failure_says_nothing_that_a_terminal_obeys() -> None:
+def test_control_characters_are_replaced() -> None:
     error = SlipwayError(
         Reason.REVISION_NOT_FOUND, "No \x1b[2Jbranch\u202e.", hint="It has: ma\x1b]0;in\x07, \u00e9t\u00e9\x9b."
     )
@@ -71,12 +74,12 @@ def test_a_failure_says_nothing_that_a_terminal_obeys() -> None:
         (errno.ENOTTY, Reason.INTERNAL_ERROR),
     ],
 )
-def test_an_operating_systems_error_says_what_was_tried_and_where(code: int, reason: Reason) -> None:
+def test_an_os_error_gets_its_reason(code: int, reason: Reason) -> None:
     error = from_os_error(OSError(code, "No luck", "/some/path"), "Cannot write x")
     assert (error.reason, error.message) == (reason, "Cannot write x: No luck (/some/path)")
 
 
-def test_whatever_is_raised_gets_a_name_and_keeps_its_cause() -> None:
+def test_anything_raised_becomes_a_slipway_error() -> None:
     mine = SlipwayError(Reason.TOO_LARGE, "It is too large.")
     assert to_slipway_error(mine) is mine
     assert to_slipway_error(KeyboardInterrupt()).reason is Reason.INTERRUPTED

@@ -42,12 +42,12 @@ def folder(tmp_path: Path) -> Path:
     return write(tmp_path / "model", FILES)
 
 
-def test_the_set_digest_is_what_a_shell_computes_too() -> None:
+def test_a_shell_computes_the_same_set_digest() -> None:
     lines = "".join(f"{hashlib.sha256(content).hexdigest()} {len(content)} {path}\n" for path, content in sorted(FILES.items()))
     assert lock_over(FILES).set_digest == hashlib.sha256(lines.encode()).hexdigest()
 
 
-def test_the_order_of_the_files_makes_no_difference_and_everything_else_does() -> None:
+def test_only_the_order_of_files_is_ignored() -> None:
     digest = lock_over(FILES).set_digest
     assert lock_over(dict(reversed(FILES.items()))).set_digest == digest
     others = [
@@ -122,7 +122,7 @@ def twice(lock: dict[str, Any]) -> None:
         ),
     ],
 )
-def test_a_lock_that_contradicts_itself_cannot_be_read(change: Callable[[dict[str, Any]], None], says: str) -> None:
+def test_a_wrong_lock_is_refused(change: Callable[[dict[str, Any]], None], says: str) -> None:
     document = lock_over(FILES).model_dump(mode="json")
     change(document)
     with pytest.raises(ValidationError, match=says):
@@ -170,9 +170,7 @@ def replace_by_folder(folder: Path) -> None:
         (lambda folder: (folder / "config.json").write_bytes(b"[]"), Reason.DIGEST_MISMATCH, "has sha256"),
     ],
 )
-def test_a_folder_that_differs_is_refused_by_name(
-    folder: Path, change: Callable[[Path], object], reason: Reason, says: str
-) -> None:
+def test_a_folder_that_differs_is_refused(folder: Path, change: Callable[[Path], object], reason: Reason, says: str) -> None:
     change(folder)
     with pytest.raises(SlipwayError) as caught:
         verify_folder(lock_over(FILES), folder)
@@ -180,7 +178,7 @@ def test_a_folder_that_differs_is_refused_by_name(
     assert says in caught.value.message
 
 
-def test_a_folder_that_is_not_there_lacks_its_files(tmp_path: Path) -> None:
+def test_a_missing_folder_is_a_lock_mismatch(tmp_path: Path) -> None:
     with pytest.raises(SlipwayError) as caught:
         verify_folder(lock_over(FILES), tmp_path / "nothing")
     assert caught.value.reason is Reason.LOCK_MISMATCH
@@ -209,7 +207,7 @@ def test_one_flipped_bit_in_any_file_is_found(data: st.DataObject, files: dict[s
 
 
 @given(st.binary(max_size=200), st.binary(max_size=200), st.integers(1, 50))
-def test_a_stream_ends_well_only_with_the_promised_bytes(promised: bytes, sent: bytes, part: int) -> None:
+def test_a_stream_must_have_the_expected_bytes(promised: bytes, sent: bytes, part: int) -> None:
     chunks = (sent[begin : begin + part] for begin in range(0, len(sent), part))
     stream = verified_chunks(chunks, sha256=sha256_bytes(promised), size=len(promised), what="The object")
     if promised == sent:

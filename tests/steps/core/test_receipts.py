@@ -1,4 +1,4 @@
-"""What is written down about a step, and what is not."""
+"""What is recorded about a step, and what is not."""
 
 from __future__ import annotations
 

@@ -20,22 +20,22 @@ def written(folder: Path, text: str) -> Path:
     return folder
 
 
-def test_without_any_they_are_the_defaults(tmp_path: Path) -> None:
+def test_without_settings_there_are_defaults(tmp_path: Path) -> None:
     assert read_settings({}, tmp_path) == Settings()
 
 
-def test_the_environment_goes_before_the_file(tmp_path: Path) -> None:
+def test_a_variable_overrides_the_file(tmp_path: Path) -> None:
     folder = written(tmp_path, 'registry = "one.example/a"\nbuilder = "local"\nplain_http = ["127.0.0.1:5000"]\n')
     found = read_settings({"SLIPWAY_REGISTRY": "two.example/b", "SLIPWAY_BUILD_TIMEOUT": "90"}, folder)
     assert (found.registry, found.builder, found.build_timeout) == ("two.example/b", BuilderKind.LOCAL, 90)
     assert found.plain_http == ("127.0.0.1:5000",)
 
 
-def test_an_empty_variable_is_none_and_others_of_the_same_beginning_are_no_settings(tmp_path: Path) -> None:
+def test_empty_and_other_variables_are_ignored(tmp_path: Path) -> None:
     assert read_settings({"SLIPWAY_REGISTRY": "", "SLIPWAY_DEMO_PORT": "1"}, tmp_path) == Settings()
 
 
-def test_a_list_in_the_environment_is_separated_by_commas(tmp_path: Path) -> None:
+def test_a_list_variable_is_split_at_commas(tmp_path: Path) -> None:
     assert read_settings({"SLIPWAY_PLAIN_HTTP": "a:1, b:2"}, tmp_path).plain_http == ("a:1", "b:2")
 
 
@@ -48,19 +48,19 @@ def test_a_list_in_the_environment_is_separated_by_commas(tmp_path: Path) -> Non
         ("build_timeout = 1", "slipway.toml, build_timeout: "),
     ],
 )
-def test_what_is_wrong_in_the_file_is_named(text: str, said: str, tmp_path: Path) -> None:
+def test_a_wrong_line_is_named(text: str, said: str, tmp_path: Path) -> None:
     with pytest.raises(SlipwayError, match=r"slipway\.toml") as caught:
         read_settings({}, written(tmp_path, text))
     assert caught.value.reason is Reason.INVALID_INPUT
     assert said in str(caught.value)
 
 
-def test_what_is_wrong_in_the_environment_is_named(tmp_path: Path) -> None:
+def test_a_wrong_variable_is_named(tmp_path: Path) -> None:
     with pytest.raises(SlipwayError, match="SLIPWAY_BUILD_TIMEOUT: "):
         read_settings({"SLIPWAY_BUILD_TIMEOUT": "never"}, tmp_path)
 
 
-def test_a_flag_goes_before_the_settings_and_an_empty_one_means_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_flag_overrides_settings_unless_empty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(written(tmp_path, 'builder = "local"\nregistry = "one.example"\n'))
     for name in map(variable, Settings.model_fields):
         monkeypatch.delenv(name, raising=False)
@@ -70,7 +70,7 @@ def test_a_flag_goes_before_the_settings_and_an_empty_one_means_them(tmp_path: P
     assert (named.builder, named.registry, named.base_image) == (BuilderKind.PLAN, "two.example", "b")
 
 
-def test_help_is_there_beside_a_broken_file(
+def test_help_works_with_a_broken_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     from steps.build import STEP

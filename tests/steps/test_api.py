@@ -14,7 +14,7 @@ from tests.pipelines.conftest import Ingested
 from tests.servers.forge_faults import object_requests
 
 
-def test_a_model_becomes_an_archive_in_two_lines(vit_run: Ingested, hub: Forge, tmp_path: Path) -> None:
+def test_a_model_becomes_an_archive(vit_run: Ingested, hub: Forge, tmp_path: Path) -> None:
     lock = fetch(hub.url("vit"), store=tmp_path)
     archive = create_bento(lock, "image-classification", name="tiny-vit", store=tmp_path)
     outputs = vit_run.outcome.receipts["image-classification/archive"].outputs
@@ -27,13 +27,13 @@ def test_a_model_becomes_an_archive_in_two_lines(vit_run: Ingested, hub: Forge, 
     assert len(object_requests(hub)) == before
 
 
-def test_a_folder_is_a_source_too_and_an_alias_a_task(tagger_folder: Path, tmp_path: Path) -> None:
+def test_a_folder_and_an_alias_are_accepted(tagger_folder: Path, tmp_path: Path) -> None:
     lock = fetch(str(tagger_folder), source_kind="upload", store=tmp_path, exclude=("README.md",))
     assert "README.md" not in {file.path for file in lock.files}
     assert "token-classification" in create_bento(lock, "ner", name="tagger", store=tmp_path)
 
 
-def test_what_goes_wrong_has_its_reason(hub: Forge, tmp_path: Path) -> None:
+def test_a_failure_has_its_reason(hub: Forge, tmp_path: Path) -> None:
     with pytest.raises(SlipwayError) as caught:
         fetch(hub.url("nothing"), store=tmp_path)
     assert caught.value.reason is Reason.SOURCE_NOT_FOUND
