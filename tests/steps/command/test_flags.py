@@ -8,7 +8,7 @@ from pipelines.step_table import STEPS
 from steps.command.flags import flag_name, format_flags, make_parser, parse_inputs, split_list, usage_error
 from steps.core.errors import Reason, SlipwayError
 from steps.fetch import FetchInputs
-from steps.sources.base import SourceKind
+from steps.sources.supported import SourceKind
 
 FETCH = STEPS["fetch"]
 
