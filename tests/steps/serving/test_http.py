@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from starlette.testclient import TestClient
 
 from steps.serving.http import prefers_file
-from tests.steps.serving.orders import Answer, TextRequest, service
+from tests.steps.serving.echo_service import Answer, TextRequest, service
 
 TEXTS = service(TextRequest)
 

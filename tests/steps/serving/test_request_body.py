@@ -13,7 +13,7 @@ from starlette.requests import Request as Http
 
 from steps.serving import http as web
 from steps.serving.http import MAX_REQUESTS, HttpError, ParsedRequest, read
-from tests.steps.serving.orders import PictureRequest, TextRequest, service
+from tests.steps.serving.echo_service import PictureRequest, TextRequest, service
 
 TEXTS, PICTURES = service(TextRequest), service(PictureRequest)
 Part = tuple[str, Any]

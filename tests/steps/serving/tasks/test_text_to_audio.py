@@ -10,8 +10,8 @@ import pytest
 from steps.serving.runner import BadInput
 from steps.serving.tasks.text_to_audio import Request, Runner
 from steps.tasks.table import TASKS, resolve
+from tests.steps.serving.tasks.music_model import save_musician
 from tests.steps.tasks.audio_cases import save_speaker
-from tests.steps.tasks.speakers import save_musician
 
 TEXT = "The harbour of Hamburg was busy."
 

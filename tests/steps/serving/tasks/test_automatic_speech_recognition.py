@@ -14,8 +14,8 @@ import pytest
 from steps.serving.media.sounds import encode_wav
 from steps.serving.runner import BadInput
 from steps.serving.tasks.automatic_speech_recognition import Request, Runner, split_speech
+from tests.steps.serving.tasks.speech_models import save_moonshine, save_pair, save_parakeet, save_whisper
 from tests.steps.tasks.audio_cases import RATE, save_listener, sound
-from tests.steps.tasks.listeners import save_moonshine, save_pair, save_parakeet, save_whisper
 from tests.steps.tasks.text_cases import pipe
 
 SPEECH = "automatic-speech-recognition"
