@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TypedDict, cast
+from typing import cast
 
 import yaml
 
-from crd.kubernetes_objects import ObjectMetadata
+from crd.schema_types import Definition, PrinterColumn, Rule, Schema
 from crd.status import ModelStatus
 from crd.types import (
     API_VERSION,
@@ -32,100 +32,6 @@ GROUP, VERSION = API_VERSION.split("/")
 FOLDER = Path(__file__).parent / "bases"
 FILE = f"{GROUP}_{PLURAL}.yaml"
 HEADER = "# Made by `make manifests`; change the Python it comes from instead.\n"
-
-
-class Rule(TypedDict, total=False):
-    rule: str
-    message: str
-    reason: str
-    fieldPath: str
-
-
-# A structural schema, and what of a JSON schema of pydantic becomes one.
-Schema = TypedDict(
-    "Schema",
-    {
-        "$ref": str,
-        "$defs": dict[str, "Schema"],
-        "anyOf": list["Schema"],
-        "type": str,
-        "format": str,
-        "description": str,
-        "nullable": bool,
-        "default": object,
-        "enum": list[str],
-        "required": list[str],
-        "properties": dict[str, "Schema"],
-        "items": "Schema",
-        "pattern": str,
-        "minLength": int,
-        "maxLength": int,
-        "minItems": int,
-        "maxItems": int,
-        "minimum": int,
-        "x-kubernetes-validations": list[Rule],
-        "x-kubernetes-list-type": str,
-        "x-kubernetes-list-map-keys": list[str],
-    },
-    total=False,
-)
-
-
-class PrinterColumn(TypedDict, total=False):
-    """A column of ``kubectl get models``."""
-
-    name: str
-    type: str
-    jsonPath: str
-    priority: int
-
-
-class VersionSchema(TypedDict):
-    """The schema of a version."""
-
-    openAPIV3Schema: Schema
-
-
-class Version(TypedDict):
-    """A version of the resource."""
-
-    name: str
-    served: bool
-    storage: bool
-    schema: VersionSchema
-    subresources: dict[str, dict[str, str]]
-    additionalPrinterColumns: list[PrinterColumn]
-
-
-class Names(TypedDict):
-    """How the resource is called."""
-
-    kind: str
-    listKind: str
-    plural: str
-    singular: str
-    shortNames: list[str]
-    categories: list[str]
-
-
-class DefinitionSpec(TypedDict):
-    """``spec`` of the definition."""
-
-    group: str
-    names: Names
-    scope: str
-    versions: list[Version]
-
-
-class Definition(TypedDict):
-    """A CustomResourceDefinition, as a manifest."""
-
-    apiVersion: str
-    kind: str
-    metadata: ObjectMetadata
-    spec: DefinitionSpec
-
-
 LABELS = {"app.kubernetes.io/part-of": "slipway"}
 KEPT = ("type", "format", "enum", "pattern", "default", "minimum", "minLength", "maxLength", "minItems", "maxItems", "required")
 COLUMNS = (  # name, type, path in the object, priority (1: only with -o wide)

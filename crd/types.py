@@ -70,7 +70,7 @@ class ModelSpec(_Resource):
     )
     source_kind: SourceKind = Field(description="Kind of source that the model is fetched from.")
     source: str = Field(
-        "", max_length=2048, description="Address of the repository; for upload the folder or the prefix in a bucket."
+        "", max_length=2048, description="Address of a repository, a folder, or the prefix in a bucket, as sourceKind requires."
     )
     revision: str = Field(
         "",

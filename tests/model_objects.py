@@ -1,6 +1,6 @@
 """Models as somebody may write them: right ones, wrong in one place each, and any mixture.
 
-Of the metadata only the name is tried: what the API server thinks of labels or of ``finalizers`` is no business of Slipway's.
+Of the metadata only the name is tried: the rules for labels and ``finalizers`` are Kubernetes' own.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ def right(**spec: Any) -> JSON:
 
 
 def put(model: JSON, path: tuple[str, ...], value: Any) -> None:
-    """Set one field; a part on the way to it that is no mapping stays as it is."""
+    """Set one field; a part on the way to it that is not a mapping stays as it is."""
     for part in path[:-1]:
         model = model.get(part, {})
     if isinstance(model, dict):

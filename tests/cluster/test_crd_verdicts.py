@@ -1,4 +1,4 @@
-"""The API server and the types in ``crd`` judge every Model alike; what the API server keeps is what it was meant to keep."""
+"""The API server and the types in ``crd`` accept the same Models, and read the same from them."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ GOOD = {
 
 
 def refusal(call: Callable[[], Any]) -> str:
-    """What the API server says against it; the empty text when it says nothing."""
+    """Why the API server refuses a request; empty where it accepts it."""
     try:
         call()
     except ApiException as error:
@@ -58,19 +58,21 @@ def valid(models: CustomObjectsApi, namespace: str) -> Callable[[dict[str, Any]]
                 )
             )
 
-        said_there, said_here = refusal(create), ""
+        api_message, python_message = refusal(create), ""
         try:
             model = Model.model_validate(body)
         except ValidationError as error:
-            said_here = str(error)
-        assert bool(said_there) == bool(said_here), f"{json.dumps(body)}\nAPI server: {said_there}\nPython: {said_here}"
-        if not said_there:
+            python_message = str(error)
+        assert bool(api_message) == bool(python_message), (
+            f"{json.dumps(body)}\nAPI server: {api_message}\nPython: {python_message}"
+        )
+        if not api_message:
             spec = kept["spec"] | {
                 "services": [name if name == AUTO else resolve(name).name for name in kept["spec"]["services"]]
             }
             stored = {name: value for name, value in spec.items() if value is not None}  # null and absent mean the same
             assert stored == model.spec.model_dump(by_alias=True, mode="json", exclude_none=True)
-        return not said_there
+        return not api_message
 
     return judge
 
@@ -97,7 +99,7 @@ def test_both_judge_alike_whatever_is_mixed(valid: Callable[[dict[str, Any]], bo
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "expected"),
     [
         ({"source": ""}, "spec.source: Required value: source is required with sourceKind git_lfs: write the address"),
         ({"source": "https://user:hunter2@example.org/a"}, "spec.source: Invalid value"),
@@ -112,28 +114,28 @@ def test_both_judge_alike_whatever_is_mixed(valid: Callable[[dict[str, Any]], bo
         ({"revsion": "main"}, 'unknown field "spec.revsion"'),
     ],
 )
-def test_a_refusal_says_what_to_write(models: CustomObjectsApi, namespace: str, change: dict[str, Any], said: str) -> None:
+def test_a_refusal_says_what_to_write(models: CustomObjectsApi, namespace: str, change: dict[str, Any], expected: str) -> None:
     body = {**GOOD, "spec": {**SPEC, **change}}
     message = refusal(
         lambda: models.create_namespaced_custom_object(
             *MODEL, namespace, PLURAL, body, dry_run="All", field_validation="Strict"
         )
     )
-    assert said in message
+    assert expected in message
     assert "hunter2" not in message
 
 
 def test_a_long_or_dotted_name_is_refused(models: CustomObjectsApi, namespace: str) -> None:
     for name in ("a" * 41, "a.b"):
         body = GOOD | {"metadata": {"name": name}}
-        said = refusal(partial(models.create_namespaced_custom_object, *MODEL, namespace, PLURAL, body))
-        assert "metadata.name" in said
-        assert "write at most 40 lower-case letters, digits and dashes" in said
+        message = refusal(partial(models.create_namespaced_custom_object, *MODEL, namespace, PLURAL, body))
+        assert "metadata.name" in message
+        assert "write at most 40 lower-case letters, digits and dashes" in message
 
 
 @pytest.fixture(scope="module")
 def stored(models: CustomObjectsApi, namespace: str) -> str:
-    """A Model that is really there; whoever creates it cannot say what became of it."""
+    """The name of a stored Model, created with a status that the API server must ignore."""
     body = GOOD | {"metadata": {"name": "stored"}, "status": {"workflow": "of-mine"}}
     kept = models.create_namespaced_custom_object(*MODEL, namespace, PLURAL, body)
     assert "status" not in kept
@@ -141,7 +143,7 @@ def stored(models: CustomObjectsApi, namespace: str) -> str:
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "expected"),
     [
         ({"source": "https://example.org/other"}, "spec.source: Forbidden: source cannot be changed: delete this Model"),
         ({"source": None, "sourceKind": "upload"}, "spec.source: Forbidden: source cannot be changed: delete this Model"),
@@ -151,15 +153,15 @@ def stored(models: CustomObjectsApi, namespace: str) -> str:
     ],
 )
 def test_where_a_model_comes_from_cannot_be_changed(
-    models: CustomObjectsApi, namespace: str, stored: str, change: dict[str, Any], said: str
+    models: CustomObjectsApi, namespace: str, stored: str, change: dict[str, Any], expected: str
 ) -> None:
     message = refusal(
         lambda: models.patch_namespaced_custom_object(
             *MODEL, namespace, PLURAL, stored, {"spec": change}, dry_run="All", field_validation="Strict"
         )
     )
-    assert said in message
-    assert bool(said) == bool(message)
+    assert expected in message
+    assert bool(expected) == bool(message)
 
 
 READY = Condition(

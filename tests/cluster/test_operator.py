@@ -1,4 +1,4 @@
-"""The operator on a real cluster: its own rights, real Workflows, no Sensor. The steps only say what real ones would say."""
+"""The operator on a real cluster: its own rights, real Workflows, no Sensor. The steps only report what real ones would."""
 
 from __future__ import annotations
 
@@ -31,17 +31,17 @@ SET, ARCHIVE = "a" * 64, "b" * 64
 # In place of a step: waits or fails as the revision says, and writes every output.
 STEP = """
 import json, os, sys, time
-step, said = sys.argv[1], dict(flag[2:].split("=", 1) for flag in sys.argv[2:])
-revision = said.get("revision", "")
+step, flags = sys.argv[1], dict(flag[2:].split("=", 1) for flag in sys.argv[2:])
+revision = flags.get("revision", "")
 if revision == "slow":
     time.sleep(600)
-if revision == "missing" and "MENDED" not in os.environ:
-    words = {"reason": "RevisionNotFound", "message": "There is no 'missing'.", "hint": "It has: main.", "retryable": False}
-    open("/dev/termination-log", "w").write(json.dumps(words) + "\\n")
+if revision == "missing" and "FIXED" not in os.environ:
+    report = {"reason": "RevisionNotFound", "message": "There is no 'missing'.", "hint": "It has: main.", "retryable": False}
+    open("/dev/termination-log", "w").write(json.dumps(report) + "\\n")
     sys.exit(10)
 os.makedirs("/tmp/outputs")
 for name, value in OUTPUTS[step].items():
-    open("/tmp/outputs/" + name, "w").write(said["services"] if name == "services" else value)
+    open("/tmp/outputs/" + name, "w").write(flags["services"] if name == "services" else value)
 """
 KNOWN = {
     "set_digest": SET,
@@ -268,9 +268,9 @@ def test_a_finished_model_is_deleted_without_operator(place: Namespace, operator
 
 @pytest.mark.usefixtures("operator")
 def test_a_retry_makes_a_stalled_model_ready(place: Namespace) -> None:
-    place.apply(model("mended", "missing"))
-    wait("mended is Stalled", place.is_("mended", "Stalled"))
-    status = place.status("mended")
+    place.apply(model("fixed", "missing"))
+    wait("fixed is Stalled", place.is_("fixed", "Stalled"))
+    status = place.status("fixed")
     stalled = condition(status, "Stalled")
     assert (stalled["reason"], stalled["message"]) == (Reason.REVISION_NOT_FOUND, "fetch: There is no 'missing'.")
     failure = status["lastFailure"]
@@ -285,16 +285,16 @@ def test_a_retry_makes_a_stalled_model_ready(place: Namespace) -> None:
     assert condition(status, "Fetched")["status"] == "False"
     assert condition(status, "Reconciling") == {}
     assert status["finishedGeneration"] == 1
-    assert place.events("mended") == ["Stalled", "StepFailed", "WorkflowCreated"]
-    place.kubectl("patch", "configmap", SETTINGS, "--patch", '{"data": {"MENDED": "1"}}')
-    output(["argo", "--namespace", place.name, "retry", place.workflows("mended")[0]["metadata"]["name"]])
-    wait("mended runs again", place.is_("mended", "Reconciling"))
-    assert condition(place.status("mended"), "Stalled") == {}
-    wait("mended is Ready", place.is_("mended", "Ready"))
-    status = place.status("mended")
+    assert place.events("fixed") == ["Stalled", "StepFailed", "WorkflowCreated"]
+    place.kubectl("patch", "configmap", SETTINGS, "--patch", '{"data": {"FIXED": "1"}}')
+    output(["argo", "--namespace", place.name, "retry", place.workflows("fixed")[0]["metadata"]["name"]])
+    wait("fixed runs again", place.is_("fixed", "Reconciling"))
+    assert condition(place.status("fixed"), "Stalled") == {}
+    wait("fixed is Ready", place.is_("fixed", "Ready"))
+    status = place.status("fixed")
     assert "lastFailure" not in status
     assert status["finishedGeneration"] == 1
-    assert place.events("mended") == ["Ready", "Stalled", "StepFailed", "WorkflowCreated"]
+    assert place.events("fixed") == ["Ready", "Stalled", "StepFailed", "WorkflowCreated"]
 
 
 @pytest.mark.usefixtures("operator")

@@ -1,4 +1,4 @@
-"""``model.yaml``: each mistake is named with its file, its line and what to write instead."""
+"""``model.yaml``: each mistake is reported with its file, its line and what to write instead."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ spec:
 SAMPLES = sorted((Path(__file__).parents[2] / "crd" / "samples").glob("*.yaml"))
 
 
-def complaint(text: str) -> str:
+def error_message(text: str) -> str:
     with pytest.raises(SlipwayError) as caught:
         parse_manifest(text, "model.yaml")
     assert caught.value.reason is Reason.INVALID_MANIFEST
@@ -84,14 +84,14 @@ def test_an_alias_becomes_the_task_that_it_means() -> None:
     ],
 )
 def test_a_mistake_is_named_with_its_line(text: str, expected: list[str]) -> None:
-    said = complaint(text)
-    for words in ("model.yaml", *expected):
-        assert words in said
+    message = error_message(text)
+    for part in ("model.yaml", *expected):
+        assert part in message
 
 
 def test_all_mistakes_are_said_at_once() -> None:
-    said = complaint(replaced("sourceKind: git_lfs", "sourceKnid: git_lfs").replace("name: tiny", "name: T"))
-    assert [line.split(":")[0] for line in said.splitlines()] == [
+    message = error_message(replaced("sourceKind: git_lfs", "sourceKnid: git_lfs").replace("name: tiny", "name: T"))
+    assert [line.split(":")[0] for line in message.splitlines()] == [
         "model.yaml, line 4",
         "model.yaml, line 5",
         "model.yaml, line 8",
@@ -99,7 +99,7 @@ def test_all_mistakes_are_said_at_once() -> None:
 
 
 def test_a_secret_in_an_address_is_not_repeated() -> None:
-    assert "hunter2" not in complaint(replaced("https://", "https://user:hunter2@"))
+    assert "hunter2" not in error_message(replaced("https://", "https://user:hunter2@"))
 
 
 @pytest.mark.parametrize("kind", ["upload", "git_lfs"])
@@ -108,7 +108,7 @@ def test_a_source_is_required_unless_uploaded(kind: str) -> None:
     if kind == "upload":
         assert parse_manifest(text, "model.yaml").spec.source == ""
     else:
-        assert "source is required" in complaint(text)
+        assert "source is required" in error_message(text)
 
 
 BOMB = "a: &a [x,x,x,x,x,x,x,x,x]\n" + "".join(
@@ -144,11 +144,11 @@ MERGES = "a: &a {k: v}\n" + "".join(
     ids=range(18),
 )
 def test_a_broken_manifest_is_refused_in_a_sentence(text: str, expected: str) -> None:
-    assert expected in complaint(text)
+    assert expected in error_message(text)
 
 
 def test_a_long_wrong_value_is_shortened() -> None:
-    assert len(complaint(replaced("name: tiny", f"name: {'A' * 100_000}"))) < 400
+    assert len(error_message(replaced("name: tiny", f"name: {'A' * 100_000}"))) < 400
 
 
 @given(st.text() | st.text(alphabet="ab:-[]{}&*?!|>'\"#%@`,<=\n\t 0.1eE~").map(lambda tail: GOOD + tail))

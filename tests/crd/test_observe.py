@@ -94,10 +94,10 @@ def test_images_of_cloud_build_are_built_in_the_end() -> None:
 def test_a_build_in_cloud_build_is_running() -> None:
     found_model = model()
     run = workflow("succeeded", of=found_model)
-    said = {"reason": "BuildRunning", "message": "Build b is WORKING.", "hint": "", "retryable": True}
+    report = {"reason": "BuildRunning", "message": "Build b is WORKING.", "hint": "", "retryable": True}
     run["status"] |= {"phase": "Running", "finishedAt": None}
     run["status"]["nodes"][run["metadata"]["name"]] |= {"phase": "Running"}
-    left_to_cloud_build(run, phase="Failed", message=f"main: Error (exit code 75): {json.dumps(said)}", outputs={})
+    left_to_cloud_build(run, phase="Failed", message=f"main: Error (exit code 75): {json.dumps(report)}", outputs={})
     for node in nodes(run, "cloudbuild"):
         if node["type"] == "Retry":
             node |= {"phase": "Running"}
@@ -275,10 +275,10 @@ def test_of_two_failures_the_first_one_counts() -> None:
     run = workflow("succeeded", of=found_model)
     run["status"]["phase"] = run["status"]["nodes"][run["metadata"]["name"]]["phase"] = "Failed"
     for step, reason, time in (("smoke", "SmokeMismatch", "10:00:02"), ("build", "BuildFailed", "10:00:01")):
-        words = {"reason": reason, "message": "It is so.", "hint": "Do.", "retryable": False}
+        report = {"reason": reason, "message": "It is so.", "hint": "Do.", "retryable": False}
         for node in nodes(run, step):
-            said = f"main: Error (exit code 15): {json.dumps(words)}\n" if node["type"] == "Pod" else "No more retries left"
-            node |= {"phase": "Failed", "message": said, "finishedAt": f"2026-11-23T{time}Z"}
+            message = f"main: Error (exit code 15): {json.dumps(report)}\n" if node["type"] == "Pod" else "No more retries left"
+            node |= {"phase": "Failed", "message": message, "finishedAt": f"2026-11-23T{time}Z"}
     status = status_of(found_model, run, NOW)
     assert status.last_failure
     assert (status.last_failure.step, status.last_failure.reason) == ("image-classification/build", "BuildFailed")
@@ -320,10 +320,10 @@ def test_a_cut_report_is_still_a_failure(text: str) -> None:
 def test_control_characters_do_not_reach_the_status() -> None:
     found_model = model()
     run = workflow("revision-missing", of=found_model)
-    words = {"reason": "SourceProtocol", "message": "\x1b[2J" + "x" * 5000, "hint": "\x07", "retryable": False}
+    report = {"reason": "SourceProtocol", "message": "\x1b[2J" + "x" * 5000, "hint": "\x07", "retryable": False}
     for node in nodes(run, "fetch"):
         if node["type"] == "Pod":
-            node["message"] = f"main: Error (exit code 10): {json.dumps(words)}"
+            node["message"] = f"main: Error (exit code 10): {json.dumps(report)}"
     text = json.dumps(status_patch(status_of(found_model, run, NOW)), ensure_ascii=False)
     assert "\x1b" not in text
     assert "\\u001b" not in text
@@ -449,11 +449,11 @@ def test_any_workflow_gives_one_stable_status(data: st.DataObject, name: str, ph
     found_model = model()
     run = shaken(workflow(name, of=found_model), phase, data)
     status = status_of(found_model, run, NOW)
-    said = verdicts(status)
-    assert len(said) == len(status.conditions)
+    statuses = verdicts(status)
+    assert len(statuses) == len(status.conditions)
     ended = phase in ("Succeeded", "Failed", "Error")
-    assert ("Reconciling" in said) is not ended
-    assert (said["Ready"] == "True") + ("Stalled" in said) == (1 if ended else 0)
+    assert ("Reconciling" in statuses) is not ended
+    assert (statuses["Ready"] == "True") + ("Stalled" in statuses) == (1 if ended else 0)
     assert (status.finished_generation == 1) is ended
     assert status_of(model(status=status), run, LATER) == status
 

@@ -89,11 +89,11 @@ class Cluster:
         reconcile(self.client, "m", start=start)
 
     def see(self, workflow: WorkflowObject) -> None:
-        """The operator is told of a change of a Workflow."""
+        """The operator receives a change of a Workflow."""
         reconcile_workflow(self.client, workflow)
 
     def run(self, name: str) -> None:
-        """The Workflow of the Model comes to where the recorded one is, and the operator is told."""
+        """The Workflow of the Model comes to where the recorded one is, and the operator receives the change."""
         found = self.models["m"]
         self.put(workflow(name, of=found))
         self.see(self.workflows[workflow_name(found["metadata"]["uid"], found["metadata"]["generation"])])
@@ -325,7 +325,7 @@ def test_a_model_that_keeps_changing_is_left_alone(cluster: Cluster) -> None:
     cluster.run("succeeded")
     assert len(tries) == TRIES
     assert cluster.writes == 0
-    assert cluster.reasons == ["Ready"]  # told once, and true
+    assert cluster.reasons == ["Ready"]  # created once, and correct
 
 
 def test_a_killed_operator_repeats_no_event(cluster: Cluster) -> None:

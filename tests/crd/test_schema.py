@@ -8,7 +8,8 @@ from collections.abc import Iterator
 import pytest
 import yaml
 
-from crd.schema import FOLDER, Schema, definition, render
+from crd.schema import FOLDER, definition, render
+from crd.schema_types import Schema
 from crd.status import ModelStatus
 from crd.types import ModelSpec
 from steps.tasks.table import ALIASES, AUTO, TASKS

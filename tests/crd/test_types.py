@@ -1,4 +1,4 @@
-"""A spec is right or wrong whatever machine reads it; what depends on the machine is asked when a manifest is read there."""
+"""The types accept the same specs on every machine; what depends on a machine is checked when a manifest is read there."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ spec:
 
 
 @pytest.mark.parametrize(
-    ("fields", "said"),
+    ("fields", "expected"),
     [
         ({"source": "https://u:p@example.org/a"}, "secrets never stand in an address"),
         ({"source": "https://example.org/{{x}}"}, "not a plain address of host, port and path"),
@@ -88,8 +88,8 @@ spec:
         ({"source_kind": "git_lfs"}, "Extra inputs are not permitted"),
     ],
 )
-def test_a_refusal_says_what_is_wrong(fields: dict[str, Any], said: str) -> None:
-    with pytest.raises(ValidationError, match=re.escape(said)):
+def test_a_refusal_says_what_is_wrong(fields: dict[str, Any], expected: str) -> None:
+    with pytest.raises(ValidationError, match=re.escape(expected)):
         spec(**fields)
 
 
