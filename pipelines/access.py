@@ -9,14 +9,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from pipelines.workflow_template import EXECUTOR_ACCOUNT, STEPS_ACCOUNT
+from pipelines.names import (
+    EVENT_SOURCE_ACCOUNT,
+    EXECUTOR_ACCOUNT,
+    LABELS,
+    OPERATOR_ACCOUNT,
+    SENSOR_ACCOUNT,
+    STEPS_ACCOUNT,
+)
 
-SENSOR_ACCOUNT = "slipway-sensor"
-EVENT_SOURCE_ACCOUNT = "slipway-eventsource"
-OPERATOR_ACCOUNT = "slipway-operator"
 # Argo Events makes these pods and has no field for the token, so the account must allow it.
 MOUNTED = (SENSOR_ACCOUNT, EVENT_SOURCE_ACCOUNT)
-LABELS = {"app.kubernetes.io/part-of": "slipway"}
 
 Rule = tuple[str, str, Sequence[str]]  # API group, resource, verbs
 

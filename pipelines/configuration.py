@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from difflib import get_close_matches
 from pathlib import Path
 
+from pipelines.names import CREDENTIALS_FOLDER, CREDENTIALS_SECRET, REGISTRY_SECRET
 from steps.core.errors import Reason, SlipwayError
 from steps.core.settings import FILE, PREFIX, Settings, read_settings, variable
 from steps.images.builders.supported import IN_CLUSTER, configured_builder
@@ -20,9 +21,6 @@ from steps.images.registry.reference import Reference
 from steps.net.urls import HTTP_HOSTS
 from steps.store.supported import bucket_addresses, is_shared
 
-# As in pipelines.workflow_template, which needs hera.
-CREDENTIALS, REGISTRY = "slipway-credentials", "slipway-registry"
-MOUNTED = "/etc/slipway/credentials"
 VARIABLES = (*map(variable, Settings.model_fields), HTTP_HOSTS)
 NOWHERE = Path("/nonexistent")  # a folder without a slipway.toml, as a pod's
 NEAR = 0.8  # how alike a mistyped name is to the right one
@@ -128,8 +126,9 @@ def _secret(name: str, namespace: str) -> SlipwayError:
     return SlipwayError(
         Reason.INVALID_INPUT,
         f"{name} holds a secret, as it looks, and whoever may see ConfigMaps would read it.",
-        hint=f"Take it back with `--set {name}=`. A registry's goes into the Secret {REGISTRY} (kubectl -n {namespace} create "
-        f"secret docker-registry {REGISTRY} …); others are files of the Secret {CREDENTIALS} (kubectl -n {namespace} create "
-        f"secret generic {CREDENTIALS} --from-file=NAME=FILE), which steps find as {MOUNTED}/NAME: name that file in "
-        "GOOGLE_APPLICATION_CREDENTIALS, AWS_SHARED_CREDENTIALS_FILE or PIP_CONFIG_FILE.",
+        hint=f"Take it back with `--set {name}=`. A registry's goes into the Secret {REGISTRY_SECRET} "
+        f"(kubectl -n {namespace} create secret docker-registry {REGISTRY_SECRET} …); others are files of the Secret "
+        f"{CREDENTIALS_SECRET} (kubectl -n {namespace} create secret generic {CREDENTIALS_SECRET} --from-file=NAME=FILE), "
+        f"which steps find as {CREDENTIALS_FOLDER}/NAME: name that file in GOOGLE_APPLICATION_CREDENTIALS, "
+        "AWS_SHARED_CREDENTIALS_FILE or PIP_CONFIG_FILE.",
     )

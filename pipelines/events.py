@@ -12,26 +12,17 @@ Argo Events 1.9. The bus comes first and the EventSource last: a Sensor sees not
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from typing import Any
 
 from crd.types import API_VERSION
 from crd.workflow import GENERATION_LABEL, MODEL_LABEL, PIPELINE_VERSION, SPEC_PARAMETERS, TEMPLATE, UID_LABEL
-from pipelines.access import EVENT_SOURCE_ACCOUNT, LABELS, SENSOR_ACCOUNT
-from pipelines.workflow_template import UID, restricted
+from pipelines import names
+from pipelines.names import LABELS, events_name
+from pipelines.pod_security import CONTAINER_SECURITY, POD_SECURITY
 from steps.images.builders.supported import IN_CLUSTER
 
-BUS = "default"  # what EventSources and Sensors take when they name none
 BUS_VERSION = "2.10.29"  # of NATS; Argo Events 1.9.10 knows it
 DEPENDENCY = "model"
-POD_SECURITY: Mapping[str, Any] = {
-    "runAsNonRoot": True,
-    "runAsUser": UID,
-    "runAsGroup": UID,
-    "fsGroup": UID,
-    "seccompProfile": {"type": "RuntimeDefault"},
-}
-
 # jq. An event has `body` (the Model), and for an update `oldBody`. A change of labels, annotations or status leaves the
 # generation as it was. A list travels as `json.dumps` writes it, so that all who start a run write the same Workflow.
 READ_EVENT = """\
@@ -61,23 +52,18 @@ def events(namespace: str, bus_url: str | None = None) -> list[dict[str, Any]]:
     return [event_bus(bus_url), sensor(namespace), event_source(namespace)]
 
 
-def events_name(namespace: str) -> str:
-    """Of Sensor and EventSource. On a bus that several namespaces share nothing but these names keeps their events apart."""
-    return f"{namespace}-models"
-
-
 def event_bus(url: str | None = None) -> dict[str, Any]:
     """Three NATS pods that Argo Events runs in the namespace; or, with ``url``, a NATS server with JetStream that is there."""
-    container = {"securityContext": restricted().model_dump(exclude_none=True, by_alias=True)}
+    container = {"securityContext": CONTAINER_SECURITY}
     managed = {
         "version": BUS_VERSION,
         "metadata": {"labels": LABELS},
-        "securityContext": dict(POD_SECURITY),
+        "securityContext": POD_SECURITY,
         "containerTemplate": container,
         "reloaderContainerTemplate": container,
         "metricsContainerTemplate": container,
     }
-    return _manifest("EventBus", BUS, {"jetstreamExotic": {"url": url}} if url else {"jetstream": managed})
+    return _manifest("EventBus", names.EVENT_BUS, {"jetstreamExotic": {"url": url}} if url else {"jetstream": managed})
 
 
 def event_source(namespace: str) -> dict[str, Any]:
@@ -91,7 +77,7 @@ def event_source(namespace: str) -> dict[str, Any]:
         "eventTypes": ["ADD", "UPDATE"],
     }
     return _manifest(
-        "EventSource", events_name(namespace), {"template": _pod(EVENT_SOURCE_ACCOUNT), "resource": {DEPENDENCY: models}}
+        "EventSource", events_name(namespace), {"template": _pod(names.EVENT_SOURCE_ACCOUNT), "resource": {DEPENDENCY: models}}
     )
 
 
@@ -138,7 +124,7 @@ def sensor(namespace: str) -> dict[str, Any]:
     return _manifest(
         "Sensor",
         events_name(namespace),
-        {"template": _pod(SENSOR_ACCOUNT), "dependencies": [dependency], "triggers": [trigger]},
+        {"template": _pod(names.SENSOR_ACCOUNT), "dependencies": [dependency], "triggers": [trigger]},
     )
 
 
@@ -161,9 +147,9 @@ def _pod(account: str) -> dict[str, Any]:
     return {
         "metadata": {"labels": LABELS},
         "serviceAccountName": account,
-        "securityContext": dict(POD_SECURITY),
+        "securityContext": POD_SECURITY,
         "container": {
-            "securityContext": restricted().model_dump(exclude_none=True, by_alias=True),
+            "securityContext": CONTAINER_SECURITY,
             "resources": {"requests": {"cpu": "10m", "memory": "64Mi"}, "limits": {"memory": "256Mi"}},
         },
     }

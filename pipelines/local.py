@@ -33,7 +33,7 @@ from steps.images.builders.supported import BuilderKind, configured_builder
 from steps.store.supported import is_shared, store_environment
 from steps.tasks.table import AUTO
 
-State = Literal["running", "done", "skipped", "failed"]
+NodeState = Literal["running", "done", "skipped", "failed"]
 STOP_SECONDS = 30.0  # a step that was asked to stop gets this long to clean up
 
 
@@ -48,7 +48,7 @@ class Observer:
     def begin(self, run: str, nodes: tuple[str, ...], before: list[Receipt]) -> None:
         """The run begins; ``before`` is what earlier runs of the same wish left."""
 
-    def changed(self, node: str, state: State) -> None:
+    def changed(self, node: str, state: NodeState) -> None:
         """A node began or ended."""
 
 

@@ -6,19 +6,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import yaml
 
-from pipelines.access import LABELS, access
+from pipelines.access import access
 from pipelines.events import events
+from pipelines.installation import FOLDER, KUSTOMIZATION
+from pipelines.names import LABELS, NAMESPACE, SETTINGS
 from pipelines.operator import operator_manifests
-from pipelines.workflow_template import SETTINGS, workflow_template
+from pipelines.workflow_template import workflow_template
 from steps.core.settings import variable
 
-FOLDER = Path(__file__).parent / "manifests"
-NAMESPACE = "slipway"
 HEADER = "# Made by `make manifests`; change the Python it comes from instead.\n"
 
 
@@ -64,7 +63,7 @@ def render() -> Mapping[str, str]:
         "resources": ["../../crd/bases", *texts],
         "sortOptions": {"order": "fifo"},  # by itself kustomize would put the EventSource before the Sensor
     }
-    return {**texts, "kustomization.yaml": HEADER + dump_all([kustomization])}
+    return {**texts, KUSTOMIZATION: HEADER + dump_all([kustomization])}
 
 
 class _Dumper(yaml.SafeDumper):

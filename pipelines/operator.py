@@ -8,23 +8,22 @@ from __future__ import annotations
 
 from typing import Any
 
-from pipelines.access import LABELS, OPERATOR_ACCOUNT
-from pipelines.workflow_template import IMAGE, UID, restricted
+from pipelines.names import IMAGE, LABELS, NAME_LABEL, OPERATOR, OPERATOR_ACCOUNT, USER_ID
+from pipelines.pod_security import CONTAINER_SECURITY
 from steps import __version__
 
-NAME = "slipway-operator"
 PORT = 8080  # of kopf's /healthz, named in the image's entry point
 
 
 def operator_manifests(version: str = __version__) -> list[dict[str, Any]]:
     """The Deployment, without a namespace: whoever applies it names it. ``version`` is the tag of the image."""
-    selector = {"app.kubernetes.io/name": NAME}
+    selector = {NAME_LABEL: OPERATOR}
     labels = {**LABELS, **selector}
     return [
         {
             "apiVersion": "apps/v1",
             "kind": "Deployment",
-            "metadata": {"name": NAME, "labels": labels},
+            "metadata": {"name": OPERATOR, "labels": labels},
             "spec": {
                 "replicas": 1,
                 "strategy": {"type": "Recreate"},
@@ -41,8 +40,8 @@ def _pod(version: str) -> dict[str, Any]:
         "automountServiceAccountToken": True,
         "securityContext": {
             "runAsNonRoot": True,
-            "runAsUser": UID,
-            "runAsGroup": UID,
+            "runAsUser": USER_ID,
+            "runAsGroup": USER_ID,
             "seccompProfile": {"type": "RuntimeDefault"},
         },
         "containers": [
@@ -62,7 +61,7 @@ def _pod(version: str) -> dict[str, Any]:
                     "failureThreshold": 4,
                 },
                 "resources": {"requests": {"cpu": "50m", "memory": "192Mi"}, "limits": {"memory": "512Mi"}},
-                "securityContext": restricted().model_dump(exclude_none=True, by_alias=True),
+                "securityContext": CONTAINER_SECURITY,
                 "volumeMounts": [{"name": "tmp", "mountPath": "/tmp"}],
             }
         ],

@@ -11,13 +11,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any
 
 from hera.shared.serialization import MISSING
 from hera.workflows import DAG, Container, Parameter, RetryStrategy, Task, WorkflowTemplate
 from hera.workflows.models import (
     Backoff,
-    Capabilities,
     ConfigMapEnvSource,
     EmptyDirVolumeSource,
     EnvFromSource,
@@ -30,7 +28,6 @@ from hera.workflows.models import (
     PodSecurityContext,
     Quantity,
     ResourceRequirements,
-    SeccompProfile,
     SecretVolumeSource,
     SecurityContext,
     Synchronization,
@@ -40,6 +37,20 @@ from hera.workflows.models import (
     VolumeMount,
 )
 
+from crd.workflow import TEMPLATE
+from pipelines.names import (
+    CREDENTIALS_SECRET,
+    EXECUTOR_ACCOUNT,
+    IMAGE,
+    LABELS,
+    REGISTRY_FOLDER,
+    REGISTRY_SECRET,
+    SECRETS_FOLDER,
+    SETTINGS,
+    STEPS_ACCOUNT,
+    VERSION_LABEL,
+)
+from pipelines.pod_security import CONTAINER_SECURITY, POD_SECURITY
 from pipelines.step_table import STEPS
 from steps import __version__
 from steps.core.graph import BUILD, MODEL_NODES, REPORT, SERVICE_NODES, InputSource, Node, Output, Param, Service
@@ -47,16 +58,7 @@ from steps.frameworks.supported import DEFAULT_FRAMEWORK, Framework
 from steps.images.builders.supported import IN_CLUSTER
 from steps.sources.supported import DEFAULT_SOURCE, SourceKind
 
-NAME = "slipway-ingest"
-SETTINGS = "slipway-settings"
-CREDENTIALS = "slipway-credentials"
-REGISTRY = "slipway-registry"
-SECRETS = "/etc/slipway"
-STEPS_ACCOUNT = "slipway-steps"
-EXECUTOR_ACCOUNT = "slipway-executor"
-UID = 10001
 OUTPUTS = "/tmp/outputs"
-IMAGE = "slipway/{image}:{version}"
 
 # A step is repeated after what may pass: 75 is the steps' own code for it, 143 a pod that was asked to go, status Error a pod
 # that is gone. The code is a text, and "-1" where there is none; 64 and 65 belong to Argo's executor. What the kubelet ended
@@ -102,7 +104,7 @@ PARAMETERS: Mapping[str, tuple[str, str | None, tuple[str, ...]]] = {
 def workflow_template(version: str = __version__) -> WorkflowTemplate:
     """The template ``slipway-ingest``; ``version`` is the tag of the images."""
     with WorkflowTemplate(
-        name=NAME,
+        name=TEMPLATE,
         entrypoint="ingest",
         on_exit=REPORT.name,
         arguments=[
@@ -110,7 +112,7 @@ def workflow_template(version: str = __version__) -> WorkflowTemplate:
             Parameter(name=name, description=text, value=MISSING if default is None else default, enum=list(choices) or None)
             for name, (text, default, choices) in PARAMETERS.items()
         ],
-        labels={"app.kubernetes.io/part-of": "slipway", "app.kubernetes.io/version": version},
+        labels={**LABELS, VERSION_LABEL: version},
         annotations={
             "workflows.argoproj.io/title": "Slipway: from a model to a service",
             "workflows.argoproj.io/description": (
@@ -120,15 +122,9 @@ def workflow_template(version: str = __version__) -> WorkflowTemplate:
         service_account_name=STEPS_ACCOUNT,
         automount_service_account_token=False,
         executor=ExecutorConfig(service_account_name=EXECUTOR_ACCOUNT),
-        security_context=PodSecurityContext(
-            run_as_non_root=True,
-            run_as_user=UID,
-            run_as_group=UID,
-            fs_group=UID,
-            seccomp_profile=SeccompProfile(type="RuntimeDefault"),
-        ),
+        security_context=PodSecurityContext.model_validate(POD_SECURITY),
         pod_spec_patch=pod_spec_patch(),
-        pod_metadata=Metadata(labels={"app.kubernetes.io/part-of": "slipway"}),
+        pod_metadata=Metadata(labels=dict(LABELS)),
         synchronization=Synchronization(mutexes=[Mutex(name="slipway-{{workflow.parameters.name}}")]),
         active_deadline_seconds=8 * 3600,
         ttl_strategy=TTLStrategy(seconds_after_success=DAY, seconds_after_failure=7 * DAY),
@@ -164,17 +160,17 @@ def container(node: Node, version: str, fixed: Mapping[str, str] | None = None) 
             Parameter(name=name, description=field.description, value_from=ValueFrom(path=f"{OUTPUTS}/{name}"))
             for name, field in step.outputs.model_fields.items()
         ],
-        env=[EnvVar(name="DOCKER_CONFIG", value=f"{SECRETS}/registry")] if pushes else None,
+        env=[EnvVar(name="DOCKER_CONFIG", value=REGISTRY_FOLDER)] if pushes else None,
         env_from=[EnvFromSource(config_map_ref=ConfigMapEnvSource(name=SETTINGS, optional=False))],
         resources=ResourceRequirements(
             requests={"cpu": Quantity(size["cpu"]), "memory": Quantity(size["memory"])},
             limits={"memory": Quantity(size["memory_limit"])},
         ),
-        security_context=restricted(),
+        security_context=SecurityContext.model_validate(CONTAINER_SECURITY),
         volumes=[Volume(name="tmp", empty_dir=EmptyDirVolumeSource(size_limit=Quantity(size["scratch"]))), *secrets],
         volume_mounts=[
             VolumeMount(name="tmp", mount_path="/tmp"),
-            *(VolumeMount(name=each.name, mount_path=f"{SECRETS}/{each.name}", read_only=True) for each in secrets),
+            *(VolumeMount(name=each.name, mount_path=f"{SECRETS_FOLDER}/{each.name}", read_only=True) for each in secrets),
         ],
         active_deadline_seconds=str(DEADLINES.get(node.name, DEADLINE)),
         retry_strategy=POLLING if node.builder else AGAIN,
@@ -183,13 +179,15 @@ def container(node: Node, version: str, fixed: Mapping[str, str] | None = None) 
 
 def credentials() -> Volume:
     """Files that settings point to, where the cluster gives pods no identity of their own for the store: a Secret, if any."""
-    return Volume(name="credentials", secret=SecretVolumeSource(secret_name=CREDENTIALS, optional=True, default_mode=0o440))
+    return Volume(
+        name="credentials", secret=SecretVolumeSource(secret_name=CREDENTIALS_SECRET, optional=True, default_mode=0o440)
+    )
 
 
 def registry() -> Volume:
     """What `kubectl create secret docker-registry` makes, under the name that every client of registries looks for."""
     items = [KeyToPath(key=".dockerconfigjson", path="config.json")]
-    source = SecretVolumeSource(secret_name=REGISTRY, optional=True, default_mode=0o440, items=items)
+    source = SecretVolumeSource(secret_name=REGISTRY_SECRET, optional=True, default_mode=0o440, items=items)
     return Volume(name="registry", secret=source)
 
 
@@ -253,27 +251,14 @@ def needed_from_trunk() -> dict[str, Output]:
     return {source.name: source for source in sources if isinstance(source, Output) and source.node in trunk_names}
 
 
-def restricted() -> SecurityContext:
-    """What Pod Security ``restricted`` asks of a container, and a read-only root besides."""
-    return SecurityContext(
-        allow_privilege_escalation=False,
-        capabilities=Capabilities(drop=["ALL"]),
-        read_only_root_filesystem=True,
-        run_as_non_root=True,
-    )
-
-
 def pod_spec_patch() -> str:
-    """The same for Argo's own containers, as the JSON patch that they are merged with."""
-    context: dict[str, Any] = {
-        "allowPrivilegeEscalation": False,
-        "capabilities": {"drop": ["ALL"]},
-        "readOnlyRootFilesystem": True,
-        "runAsNonRoot": True,
-    }
+    """The restrictions of a container for Argo's own two, as the JSON patch that their pod is merged with.
+
+    In a namespace with Pod Security ``restricted`` they would be refused otherwise.
+    """
     return json.dumps(
         {
-            "initContainers": [{"name": "init", "securityContext": context}],
-            "containers": [{"name": "wait", "securityContext": context}],
+            "initContainers": [{"name": "init", "securityContext": CONTAINER_SECURITY}],
+            "containers": [{"name": "wait", "securityContext": CONTAINER_SECURITY}],
         }
     )

@@ -37,7 +37,7 @@ class Phase(StrEnum):
 
 
 @dataclass(frozen=True)
-class Run:
+class ModelRun:
     """One run. ``model`` is None for a Workflow without one; ``workflow`` is None before it begins and once it is collected."""
 
     name: str
@@ -100,7 +100,7 @@ class Run:
         return "", safe(failures.workflow_failure(run.message))
 
 
-def find_run(cluster: KubernetesClient, name: str) -> Run:
+def find_run(cluster: KubernetesClient, name: str) -> ModelRun:
     """The run of the Model of this name, or the Workflow of this name. Raises ``InvalidInput`` where there is neither."""
     model = cluster.find(MODEL, name) if cluster.serves(MODEL) else None
     if model:
@@ -112,14 +112,14 @@ def find_run(cluster: KubernetesClient, name: str) -> Run:
             f"There is no Model and no Workflow {name} in the namespace {cluster.namespace}.",
             hint=STATUS_HINT,
         )
-    return Run(name, name, None, workflow)
+    return ModelRun(name, name, None, workflow)
 
 
-def run_of(cluster: KubernetesClient, model: Mapping[str, Any]) -> Run:
+def run_of(cluster: KubernetesClient, model: Mapping[str, Any]) -> ModelRun:
     """The run of a stored Model's newest generation."""
     metadata = model["metadata"]
     name = workflow_name(metadata["uid"], int(metadata["generation"]))
-    return Run(metadata["name"], name, model, cluster.find(WORKFLOW, name))
+    return ModelRun(metadata["name"], name, model, cluster.find(WORKFLOW, name))
 
 
 def condition(model: Mapping[str, Any] | None, kind: ConditionType) -> Mapping[str, Any] | None:

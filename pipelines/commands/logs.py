@@ -1,154 +1,37 @@
-"""``slipway logs``: what the steps of a run wrote, from their pods; all at once, or live until the run ends.
-
-Argo deletes the pods of a run that succeeded at once, and those of a failed one later, with the Workflow. What a step did is
-then still in the run's records and its report, in the store.
-"""
+"""``slipway logs``: what the steps of a run wrote; all at once, or live until the run ends."""
 
 from __future__ import annotations
 
-import re
+import functools
 import sys
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import Annotated
+
+import typer
 
 from crd.kubernetes_client import KubernetesClient
-from crd.resource_kinds import POD
-from pipelines.cluster.runs import Phase, Run
-from pipelines.cluster.steps import State, StepState
-from pipelines.commands.watch import View
-from steps.core.errors import Reason, SlipwayError
-from steps.core.text import display_text
-
-NODE_ID = "workflows.argoproj.io/node-id"
-WORKFLOW_LABEL = "workflows.argoproj.io/workflow"
-EXECUTOR = " argo=true"  # in each of the lines that Argo's executor writes into the same log
-ENDED = re.compile(r"Error: exit status \d+")
+from pipelines.cluster.logs import LogFollower, read_logs
+from pipelines.cluster.runs import find_run
+from pipelines.cluster.watch import wait_for_run
+from pipelines.commands.options import ContextOption, NamespaceOption
+from steps.core.errors import ExitCode
 
 
-def logs(cluster: KubernetesClient, run: Run, wanted: str = "") -> Iterator[str]:
-    """The lines of all steps, or of the one named, tries in order, each under a heading. Raises ``InvalidInput``."""
-    if run.workflow is None:
-        yield missing(run)
-        return
-    pods = pods_of(cluster, run)
-    for step in chosen(run, wanted):
-        nodes = tries(run.workflow, step)
-        if wanted and not nodes:
-            yield f"{step.name} is {step.state}: it wrote nothing."
-        for number, node in enumerate(nodes, 1):
-            yield heading(step, number)
-            if node["id"] not in pods:
-                yield f"The pod was collected. {kept(run, step.name)}"
-            elif node.get("phase") == "Pending":
-                yield f"The pod has not begun. {display_text(node.get('message', ''), 2000)}"
-            else:
-                yield from own_words(cluster.read_log(pods[node["id"]]))
+def logs(
+    name: Annotated[str, typer.Argument(help="A Model or a Workflow.")],
+    step: Annotated[str, typer.Argument(help="One step: fetch, or image-classification/smoke of a service.")] = "",
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Print lines as they come, until the run ends.")] = False,
+    namespace: NamespaceOption = "",
+    context: ContextOption = "",
+) -> int:
+    """Print the logs of a run's steps.
 
-
-class Follower(View):
-    """What the steps write while they write it, each line once. Where several run at once, headings say whose lines follow.
-
-    The logs are asked for again with every look at the run, from the last known second on: nothing stays open that could break.
+    Argo deletes the pods of a run that succeeded; the records and the report of the run stay in the store.
     """
-
-    def __init__(self, cluster: KubernetesClient, wanted: str, say: Callable[[str], None]) -> None:
-        self._cluster, self._wanted, self._say = cluster, wanted, say
-        self._known: dict[str, list[tuple[str, str]]] = {}  # of each pod's node, the lines that the last answer had
-        self._ended: set[str] = set()
-        self._above = ""  # the heading that lines stand under now
-
-    def show(self, run: Run) -> None:
-        if run.workflow is None:
-            if run.phase is not Phase.WAITING:
-                self._say(missing(run))
-            return
-        pods = pods_of(self._cluster, run)
-        for step in chosen(run, self._wanted):
-            for number, node in enumerate(tries(run.workflow, step), 1):
-                if node["id"] not in self._ended and node.get("phase") != "Pending":
-                    self._step(run, step, number, node["id"], pods.get(node["id"], ""))
-
-    def _step(self, run: Run, step: StepState, number: int, node: str, pod: str) -> None:
-        # Argo decides whether to try again a moment after a try has failed.
-        ended = number < step.tries or step.state not in (State.STARTING, State.RUNNING, State.RETRYING)
-        known, lines = self._known.get(node, []), []
-        if pod:
-            found = self._cluster.read_log_since(pod, known[-1][0] if known else "")
-            self._known[node] = found or known
-            said = set(known)
-            lines = own_words([line[1] for line in found if line not in said])
-        elif ended and not known:
-            lines = [f"The pod was collected. {kept(run, step.name)}"]
-        for line in lines:
-            self._under(title(step, number))
-            self._say(line)
-        if ended:
-            self._ended.add(node)
-            self._under(heading(step, number))
-
-    def _under(self, heading: str) -> None:
-        if heading != self._above:
-            self._above = heading
-            self._say(heading)
-
-    def note(self, text: str) -> None:
-        print(text, file=sys.stderr, flush=True)
-
-
-def pods_of(cluster: KubernetesClient, run: Run) -> dict[str, str]:
-    """The name of each node's pod, by the node's id."""
-    found = cluster.list_objects(POD, labels=f"{WORKFLOW_LABEL}={run.workflow_name}")
-    return {pod["metadata"]["annotations"].get(NODE_ID, ""): pod["metadata"]["name"] for pod in found}
-
-
-def tries(workflow: Mapping[str, Any], step: StepState) -> list[dict[str, Any]]:
-    """The nodes of a step's pods, the first try in front."""
-    service, _, name = step.name.rpartition("/")
-
-    def belongs(node: Mapping[str, Any]) -> bool:
-        inputs = (node.get("inputs") or {}).get("parameters") or ()
-        own = next((each.get("value", "") for each in inputs if each["name"] == "service"), "")
-        return bool(node["type"] == "Pod" and node["templateName"] == name and own == service)
-
-    nodes = [node for node in workflow.get("status", {}).get("nodes", {}).values() if belongs(node)]
-    return sorted(nodes, key=lambda node: (node.get("startedAt") or "", node["name"]))
-
-
-def chosen(run: Run, wanted: str) -> list[StepState]:
-    """The steps that were asked for, in the order in which they began."""
-    steps = sorted(run.steps, key=lambda step: (step.started is None, step.started))
-    found = [step for step in steps if wanted in ("", step.name)]
-    if not found:
-        raise SlipwayError(
-            Reason.INVALID_INPUT,
-            f"The run {run.name} has no step {wanted}.",
-            hint=f"Its steps: {', '.join(step.name for step in run.steps)}.",
-        )
-    return found
-
-
-def title(step: StepState, number: int) -> str:
-    """A try of a step, as long as it goes on."""
-    return f"── {step.name}{f', try {number}' if number > 1 else ''} ──"
-
-
-def heading(step: StepState, number: int) -> str:
-    """A try of a step, and what came of it."""
-    which = f", try {number} of {step.tries}" if step.tries > 1 else ""
-    return f"── {step.name}{which}: {step.state if number == step.tries else State.FAILED} ──"
-
-
-def own_words(lines: list[str]) -> list[str]:
-    """A log without what Argo's executor added: its own lines, and how the process ended."""
-    return [line for line in lines if not (line.startswith("time=") and EXECUTOR in line) and not ENDED.fullmatch(line)]
-
-
-def missing(run: Run) -> str:
-    """What to say without a Workflow."""
-    return f"The Workflow {run.workflow_name} is not there: it was collected, or has not begun. {kept(run)}"
-
-
-def kept(run: Run, step: str = "") -> str:
-    """Where to look once the pods are gone."""
-    folder = f"runs/{run.workflow_name}"
-    return f"The store keeps its record ({folder}/{step or '<step>'}.json) and the report ({folder}/report.html)."
+    cluster = KubernetesClient.connect(namespace, context)
+    if follow:
+        run = wait_for_run(cluster, name, LogFollower(cluster, step, functools.partial(print, flush=True)))
+        print(f"{run.name}: {run.phase}", file=sys.stderr)
+        return ExitCode.DONE
+    for line in read_logs(cluster, find_run(cluster, name), step):
+        print(line)
+    return ExitCode.DONE

@@ -2,19 +2,42 @@
 
 from __future__ import annotations
 
+import json
+import sys
 from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from crd.manifest import read_manifest
 from crd.types import Model
+from pipelines.commands.options import JsonOption, ManifestOption, StoreOption
+from pipelines.display.console import open_console
+from steps.command.context import open_context
 from steps.core.contract import Context
+from steps.core.errors import ExitCode
+from steps.core.progress import PlainProgress, Progress
 from steps.core.text import format_bytes, printable
 from steps.fetch import FetchInputs, check_survey, source_of
 from steps.gate.json_files import architectures, check_json
 from steps.sources.base import Survey
 from steps.sources.choose import WEIGHTS_FORMAT
+
+
+def plan(file: ManifestOption, store: StoreOption = "", as_json: JsonOption = False) -> int:
+    """Show what a run would fetch, without fetching it.
+
+    It lists the files with their sizes, which of them would be fetched, and why; no weights are downloaded.
+    """
+    model = read_manifest(file)
+    progress = Progress() if as_json else PlainProgress(sys.stderr)
+    survey = survey_model(model, open_context(store, "", progress))
+    if as_json:
+        print(json.dumps(describe_plan(model, survey), indent=1))
+    else:
+        print_plan(model, survey, open_console(sys.stdout))
+    return ExitCode.DONE
 
 
 def survey_model(model: Model, context: Context) -> Survey:
@@ -34,7 +57,7 @@ def survey_model(model: Model, context: Context) -> Survey:
     return survey
 
 
-def as_json(model: Model, survey: Survey) -> dict[str, Any]:
+def describe_plan(model: Model, survey: Survey) -> dict[str, Any]:
     """The plan for machines; sizes in bytes."""
     choice = survey.choice
     return {

@@ -1,50 +1,33 @@
-"""``slipway retry``: the failed steps of a run once more, in the same Workflow; what is done stays done.
-
-This is ``argo retry``, done by the ``argo`` program itself, which needs no Argo Server: which nodes of a failed Workflow must
-go, and which only change their phase, is several hundred lines inside it, and they change with its versions.
-"""
+"""``slipway retry``: the failed steps of a run once more, in the same Workflow; what is done stays done."""
 
 from __future__ import annotations
 
-import shutil
-import subprocess
+import sys
+from typing import Annotated
+
+import typer
 
 from crd.kubernetes_client import KubernetesClient
-from pipelines.cluster.runs import Run
-from steps.core.errors import Reason, SlipwayError
-from steps.core.text import display_text
+from pipelines.cluster.argo import retry_workflow
+from pipelines.cluster.runs import find_run
+from pipelines.commands.options import ContextOption, JsonOption, NamespaceOption, WatchOption
+from pipelines.commands.watching import watch_run
+from steps.core.errors import ExitCode
 
-PROGRAM = "argo"
-GET_PROGRAM = "Install it: https://github.com/argoproj/argo-workflows/releases/tag/v3.7.15"
 
+def retry(
+    name: Annotated[str, typer.Argument(help="A Model or a Workflow whose run failed.")],
+    namespace: NamespaceOption = "",
+    context: ContextOption = "",
+    watch: WatchOption = False,
+    as_json: JsonOption = False,
+) -> int:
+    """Repeat the failed steps of a run.
 
-def retry(cluster: KubernetesClient, run: Run) -> None:
-    """Start the run's failed Workflow again where it failed. Raises ``InvalidInput`` for a run that has not failed."""
-    if run.workflow is None:
-        raise SlipwayError(
-            Reason.INVALID_INPUT,
-            f"{run.name} has no Workflow to retry: {run.workflow_name} was collected, or has not begun.",
-            hint=f"Begin anew: `kubectl -n {cluster.namespace} delete model {run.name}`, then `slipway submit`. "
-            "Steps that were done find their work in the store.",
-        )
-    if run.workflow.get("status", {}).get("phase") not in ("Failed", "Error"):
-        raise SlipwayError(
-            Reason.INVALID_INPUT,
-            f"{run.name} has not failed: its Workflow {run.workflow_name} is {str(run.phase).lower()}.",
-            hint="Only a failed run can be retried. `slipway submit` starts one for a changed Model.",
-        )
-    if shutil.which(PROGRAM) is None:
-        raise SlipwayError(
-            Reason.MISSING_DEPENDENCY,
-            "The program argo is not installed, and it is what retries a Workflow.",
-            hint=f"{GET_PROGRAM}, or press Retry at the Workflow {run.workflow_name} in the Argo UI, "
-            "or delete the Model and submit it again: steps that were done find their work in the store.",
-        )
-    command = [PROGRAM, "retry", "-n", cluster.namespace, *(["--context", cluster.context] if cluster.context else [])]
-    done = subprocess.run(
-        [*command, run.workflow_name, "-o", "name"], stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace"
-    )
-    if done.returncode != 0:
-        said = display_text(" ".join(done.stderr.split()), 1000)
-        reason = Reason.ACCESS_DENIED if "forbidden" in said else Reason.INVALID_INPUT
-        raise SlipwayError(reason, f"argo retry refused: {said}", hint=f"By hand: {' '.join(command)} {run.workflow_name}")
+    This is `argo retry`: steps that are done stay done. It needs the program `argo`.
+    """
+    cluster = KubernetesClient.connect(namespace, context)
+    run = find_run(cluster, name)
+    retry_workflow(cluster, run)
+    print(f"The Workflow {run.workflow_name} goes on.", file=sys.stderr, flush=True)
+    return watch_run(cluster, name, as_json=as_json) if watch else ExitCode.DONE

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import asdict, dataclass
+from typing import Annotated, Any
+
+import typer
 
 from crd.kubernetes_client import KubernetesClient
+from crd.manifest import read_manifest
 from crd.observe import spec_failure
 from crd.resource_kinds import MODEL, WORKFLOW, WORKFLOW_TEMPLATE
 from crd.types import Model
 from crd.workflow import TEMPLATE, workflow_parameters
-from steps.core.errors import Reason, SlipwayError
+from pipelines.commands.options import ContextOption, JsonOption, ManifestOption, NamespaceOption, WatchOption
+from pipelines.commands.watching import watch_run
+from steps.core.errors import ExitCode, Reason, SlipwayError
 from steps.store.supported import bucket_addresses
 
 
@@ -22,6 +28,30 @@ class Submitted:
     kind: str
     name: str
     what: str
+
+
+def submit(
+    file: ManifestOption,
+    namespace: NamespaceOption = "",
+    context: ContextOption = "",
+    workflow: Annotated[bool, typer.Option("--workflow", help="Start a Workflow at once, without a Model.")] = False,
+    watch: WatchOption = False,
+    as_json: JsonOption = False,
+) -> int:
+    """Create or change a Model in the cluster.
+
+    The cluster then runs the whole pipeline for it. A Model that is there already and is the same starts no new run.
+    """
+    model = read_manifest(file)
+    cluster = KubernetesClient.connect(namespace_of(model, namespace), context)
+    made = (submit_workflow if workflow else submit_model)(cluster, model)
+    if as_json:
+        print(json.dumps({"event": "submitted", "namespace": cluster.namespace, **asdict(made)}), flush=True)
+    else:
+        print(f"{made.kind} {made.name} {made.what} in the namespace {cluster.namespace}.", flush=True)
+        if made.what == "unchanged":
+            print(f"A finished run is not repeated. `slipway retry {made.name}` repeats a run that failed.", flush=True)
+    return watch_run(cluster, made.name, as_json=as_json) if watch else ExitCode.DONE
 
 
 def namespace_of(model: Model, named: str) -> str:

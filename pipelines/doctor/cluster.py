@@ -29,22 +29,28 @@ from crd.resource_kinds import (
 from crd.workflow import TEMPLATE
 from pipelines.cluster.argo import INSTALL_EVENTS, INSTALL_WORKFLOWS
 from pipelines.cluster.readiness import why_not_ready
-from pipelines.configuration import CREDENTIALS, MOUNTED, REGISTRY, check_cluster
+from pipelines.configuration import check_cluster
 from pipelines.doctor.finding import CLUSTER, Finding, Missing, check
+from pipelines.names import (
+    CREDENTIALS_FOLDER,
+    CREDENTIALS_SECRET,
+    OPERATOR,
+    REGISTRY_SECRET,
+    SETTINGS,
+    STEPS_ACCOUNT,
+    VERSION_LABEL,
+)
 from steps import __version__
 from steps.core.errors import Reason, SlipwayError
 from steps.core.settings import Settings
 from steps.images.builders.supported import configured_builder
 
 ObjectT = TypeVar("ObjectT", bound=KubernetesObject)
-# As in pipelines.workflow_template and pipelines.access, which need hera.
-SETTINGS, OPERATOR, STEPS = "slipway-settings", "slipway-operator", "slipway-steps"
 # A kind of each part of Argo, the end of its controller's image, and how to get it.
 ARGO = {
     WORKFLOW: ("Argo Workflows", "/workflow-controller", INSTALL_WORKFLOWS),
     SENSOR: ("Argo Events", "/argo-events", INSTALL_EVENTS),
 }
-VERSION_LABEL = "app.kubernetes.io/version"
 IDENTITIES = ("iam.gke.io/gcp-service-account", "eks.amazonaws.com/role-arn")  # annotations of Google's clusters, and Amazon's
 DOCKER_CONFIG = ".dockerconfigjson"
 # What the person at the keyboard needs: verb, group, resource, and what for.
@@ -129,23 +135,24 @@ def _configuration(cluster: KubernetesClient, install: str) -> Iterator[Finding]
     goal = f", images by {settings.builder}" + (f" to {settings.registry}" if settings.registry else "")
     yield Finding(CLUSTER, what, True, f"results go to {settings.store}{goal}; what pods may do there shows in a run")
     yield from _secrets(cluster, settings, data)
-    yield _check(f"ServiceAccount {STEPS}", install, _seen, _identity, cluster)
+    yield _check(f"ServiceAccount {STEPS_ACCOUNT}", install, _seen, _identity, cluster)
 
 
 def _secrets(cluster: KubernetesClient, settings: Settings, data: dict[str, str]) -> Iterator[Finding]:
     """The files that settings point to, and what the builder in a pod pushes with."""
-    files = {name: path.removeprefix(f"{MOUNTED}/") for name, path in data.items() if path.startswith(f"{MOUNTED}/")}
+    folder = f"{CREDENTIALS_FOLDER}/"
+    files = {name: path.removeprefix(folder) for name, path in data.items() if path.startswith(folder)}
     for name, key in files.items():
-        create = f"kubectl -n {cluster.namespace} create secret generic {CREDENTIALS} --from-file={key}=FILE"
-        yield _check(f"Secret {CREDENTIALS}, for {name}", create, _seen, _file, cluster, CREDENTIALS, key)
+        create = f"kubectl -n {cluster.namespace} create secret generic {CREDENTIALS_SECRET} --from-file={key}=FILE"
+        yield _check(f"Secret {CREDENTIALS_SECRET}, for {name}", create, _seen, _file, cluster, CREDENTIALS_SECRET, key)
     if configured_builder(settings).builder.pushes_itself and settings.registry:
         host = settings.registry.partition("/")[0]
         create = (
-            f"kubectl -n {cluster.namespace} create secret docker-registry {REGISTRY} --docker-server={host} "
+            f"kubectl -n {cluster.namespace} create secret docker-registry {REGISTRY_SECRET} --docker-server={host} "
             "--docker-username=NAME --docker-password=PASSWORD"
         )
         # A registry may take pushes from everybody who reaches it.
-        yield _check(f"Secret {REGISTRY}, to push", create, _seen, _login, cluster, host, required=False)
+        yield _check(f"Secret {REGISTRY_SECRET}, to push", create, _seen, _login, cluster, host, required=False)
 
 
 def _seen(ask: Callable[..., str], *arguments: Any) -> str:
@@ -165,7 +172,7 @@ def _file(cluster: KubernetesClient, secret: str, key: str) -> str:
 
 
 def _login(cluster: KubernetesClient, host: str) -> str:
-    encoded = (_there(cluster, SECRET, REGISTRY).get("data") or {}).get(DOCKER_CONFIG)
+    encoded = (_there(cluster, SECRET, REGISTRY_SECRET).get("data") or {}).get(DOCKER_CONFIG)
     if encoded is None:
         raise Missing(f"it is no Secret of the type kubernetes.io/dockerconfigjson: it has no {DOCKER_CONFIG}")
     try:
@@ -185,7 +192,7 @@ def _there(cluster: KubernetesClient, kind: ResourceKind[ObjectT], name: str) ->
 
 
 def _identity(cluster: KubernetesClient) -> str:
-    annotations = _there(cluster, SERVICE_ACCOUNT, STEPS)["metadata"].get("annotations") or {}
+    annotations = _there(cluster, SERVICE_ACCOUNT, STEPS_ACCOUNT)["metadata"].get("annotations") or {}
     acts = [f"acts as {annotations[name]}" for name in IDENTITIES if name in annotations]
     return acts[0] if acts else "no annotation names an identity in a cloud"
 

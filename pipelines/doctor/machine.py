@@ -7,7 +7,7 @@ import shutil
 import sys
 from collections.abc import Iterator
 
-from pipelines.commands.retry import GET_PROGRAM, PROGRAM
+from pipelines.cluster.argo import INSTALL_HINT, PROGRAM
 from pipelines.doctor.finding import MACHINE, Finding
 from steps.core.errors import missing_extra
 
@@ -22,7 +22,7 @@ def machine() -> Iterator[Finding]:
     git = shutil.which("git")
     yield Finding(MACHINE, "git", git is not None, git or "", "apt install git, brew install git, …")
     argo = shutil.which(PROGRAM)
-    yield Finding(MACHINE, f"{PROGRAM}, for slipway retry", argo is not None, argo or "", GET_PROGRAM, required=False)
+    yield Finding(MACHINE, f"{PROGRAM}, for slipway retry", argo is not None, argo or "", INSTALL_HINT, required=False)
 
 
 def _package(package: str, extra: str) -> Finding:

@@ -9,12 +9,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
+from pipelines.commands.watch import watch
 
 from crd.kubernetes_client import KubernetesClient
 from crd.resource_kinds import AnyKind
 from pipelines.cluster.runs import Run
 from pipelines.commands.logs import NODE_ID, Follower
-from pipelines.commands.watch import watch
 from steps.core.errors import Reason, SlipwayError
 from tests.conftest import FakeClock
 from tests.pipelines.test_cluster_cli_reads_runs import READY, SERVICE, run, step, workflow

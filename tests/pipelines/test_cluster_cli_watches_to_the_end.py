@@ -8,9 +8,9 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from pipelines.commands.watch import PATIENCE, SETTLE_SECONDS, START_SECONDS, JsonView, PlainView, View, watch
 
 from pipelines.cluster.runs import Phase, Run
-from pipelines.commands.watch import PATIENCE, SETTLE_SECONDS, START_SECONDS, JsonView, PlainView, View, watch
 from steps.core.errors import Reason, SlipwayError
 from tests.conftest import FakeClock
 from tests.pipelines.test_cluster_cli_reads_runs import FAILED, READY, REFUSED, STALLED, model, run, step, workflow

@@ -6,9 +6,9 @@ import io
 import json
 
 import pytest
+from pipelines.display.run import JsonDisplay, LiveDisplay, PlainDisplay, going_on, print_failure, print_outcome, result
 from rich.console import Console
 
-from pipelines.display.run import JsonDisplay, LiveDisplay, PlainDisplay, going_on, print_failure, print_outcome, result
 from pipelines.local import Observer, Outcome
 from steps.core.errors import Reason, SlipwayError
 from steps.core.receipts import Failure, Receipt

@@ -1,0 +1,154 @@
+"""A run as JSON lines, for programs: one object a line on standard output.
+
+Each object has an ``event``: ``begin``, ``node`` (a node changed its state), ``note``, ``progress`` or, at the end, ``result``.
+Digests have their ``sha256:`` prefix; sizes are bytes, durations seconds unless their name says otherwise.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import Any, TextIO
+
+from crd.status import ConditionType, ProgressReason
+from pipelines.cluster.runs import ModelRun, Phase, age, condition
+from pipelines.cluster.steps import State, StepState
+from pipelines.cluster.watch import RunView
+from pipelines.display.lines import resume_note
+from pipelines.local import NodeState, Observer, Outcome
+from steps.core.graph import ARCHIVE, BUILD, CLOUDBUILD, FETCH, SMOKE
+from steps.core.progress import Progress, ProgressEvent
+from steps.core.receipts import Failure, Receipt
+from steps.core.store import Store
+from steps.core.text import display_text
+
+
+class JsonDisplay(Observer):
+    """A run on this machine."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, event: str, **values: object) -> None:
+        """Write one event."""
+        print(json.dumps({"event": event, **values}), file=self._stream, flush=True)
+
+    def begin(self, run: str, nodes: tuple[str, ...], before: list[Receipt]) -> None:
+        """Write the name of the run and its nodes."""
+        self.write("begin", run=run, nodes=nodes, message=resume_note(nodes, before))
+
+    def progress(self, node: str) -> Progress:
+        """Notes and meters of a node as events."""
+        return _JsonProgress(self, node)
+
+    def changed(self, node: str, state: NodeState) -> None:
+        """Write the new state of a node."""
+        self.write("node", node=node, state=state)
+
+
+class _JsonProgress(Progress):
+    def __init__(self, display: JsonDisplay, node: str) -> None:
+        self._display, self._node = display, node
+
+    def emit(self, event: ProgressEvent) -> None:
+        values = asdict(event)
+        self._display.write(values.pop("kind"), node=self._node, **values)
+
+
+class JsonView(RunView):
+    """A run in the cluster; its ``result`` is what ``slipway status --json`` prints of it."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._written: dict[str, State] = {}
+
+    def show(self, run: ModelRun) -> None:
+        """Write what changed, and the result once the run has ended."""
+        super().show(run)
+        if run.phase in (Phase.SUCCEEDED, Phase.FAILED):
+            self._write("result", **describe_run(run, datetime.now(UTC)))
+
+    def show_step(self, step: StepState) -> None:
+        """Write the state of a step where it has changed."""
+        if self._written.get(step.name, State.WAITING) != step.state:
+            self._written[step.name] = step.state
+            self._write("node", node=step.name, state=step.state)
+
+    def note(self, text: str) -> None:
+        """Write a sentence."""
+        self._write("note", text=text)
+
+    def _write(self, event: str, **values: object) -> None:
+        print(json.dumps({"event": event, **values}), file=self._stream, flush=True)
+
+
+def describe_outcome(outcome: Outcome, store: Store) -> dict[str, Any]:
+    """A finished run on this machine: digests, places in the store, and the failures by node."""
+    outputs = {node: receipt.outputs for node, receipt in outcome.receipts.items()}
+    fetched = outputs.get(FETCH.name, {})
+    services = {}
+    for node in outcome.nodes:
+        service, _, step = node.partition("/")
+        if step == ARCHIVE.name and node in outputs:
+            built = outputs.get(f"{service}/{BUILD.name}", {})
+            tested = outputs.get(f"{service}/{SMOKE.name}", {})
+            services[service] = {
+                "archive": store.locate(outputs[node]["archive"]),
+                "archiveDigest": f"sha256:{outputs[node]['archive_digest']}",
+                "archiveBytes": outputs[node]["archive_bytes"],
+                "image": built.get("image", ""),
+                "imageDigest": outputs.get(f"{service}/{CLOUDBUILD.name}", built).get("image_digest", ""),
+                "latencyMs": tested.get("latency_ms"),
+                "rssBytes": tested.get("rss_bytes"),
+            }
+    return {
+        "run": outcome.run,
+        "nothingToDo": outcome.nothing_to_do,
+        "revision": fetched.get("revision", ""),
+        "setDigest": f"sha256:{fetched['set_digest']}" if fetched else "",
+        "services": services,
+        "report": outcome.report,
+        "failures": {node: Failure.from_error(error).model_dump(mode="json") for node, error in outcome.failures.items()},
+    }
+
+
+def describe_run(run: ModelRun, now: datetime) -> dict[str, Any]:
+    """A run in the cluster: what its status and its steps say."""
+    failure = run.failure
+    return {
+        "name": run.name,
+        "phase": run.phase,
+        "workflow": run.workflow_name,
+        "revision": run.status.get("revision", ""),
+        "setDigest": run.status.get("setDigest", ""),
+        "report": run.status.get("report", ""),
+        "services": run.status.get("services", []),
+        "conditions": run.status.get("conditions", []),
+        "failure": {"step": failure[0], **failure[1].model_dump(mode="json")} if failure else None,
+        "steps": [
+            {
+                "name": step.name,
+                "state": step.state,
+                "seconds": step.seconds(now),
+                "tries": step.tries,
+                "failure": step.failure.model_dump(mode="json") if step.failure else None,
+            }
+            for step in run.steps
+        ],
+    }
+
+
+def describe_model(model: Mapping[str, Any], now: datetime) -> dict[str, Any]:
+    """A Model in one row: what of its status is about its newest generation."""
+    status = model.get("status") or {}
+    ready = condition(model, ConditionType.READY)
+    stalled = condition(model, ConditionType.STALLED)
+    return {
+        "name": model["metadata"]["name"],
+        "ready": ready["status"] if ready else "Unknown",
+        "reason": display_text((stalled or ready or {"reason": ProgressReason.STARTING})["reason"]),
+        "revision": display_text(status.get("revision", "")),
+        "ageSeconds": round(age(model["metadata"]["creationTimestamp"], now)),
+    }
