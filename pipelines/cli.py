@@ -81,7 +81,7 @@ class Verbs(typer.core.TyperGroup):
                 print(error.format_message(), file=sys.stderr)
             else:
                 report_failure(
-                    usage_error(" ".join(error.format_message().split()), context.command_path if context else "slipway"),
+                    usage_error(error.format_message(), context.command_path if context else "slipway"),
                     as_json=False,
                 )
             code = error.exit_code

@@ -8,9 +8,8 @@ from pathlib import Path
 import pytest
 
 from crd.kubernetes_client import DEFAULT_NAMESPACE
-from pipelines import configuration
-from pipelines import workflow_template as argo
-from pipelines.commands import install
+from pipelines import configuration, names
+from pipelines.installation import Choices
 from steps.images.builders.supported import BuilderKind, configured_builder
 
 ROOT = Path(__file__).parents[1]
@@ -40,18 +39,18 @@ def test_an_install_on_a_page_would_be_done(page: Path) -> None:
         pairs = re.findall(r"--set ([A-Z_]+=\S+)", command.replace("$REGION", "europe-west1").replace("$", "my-"))
         [store] = re.findall(r"--store (\S+)", command.replace("$", "my-"))
         registry = [pair.replace("my-REGISTRY", "europe-west1-docker.pkg.dev/p/slipway") for pair in pairs]
-        chosen = install.Choices.parse(registry, store=store, event_bus_url="", registry=None)
+        chosen = Choices.parse(registry, store=store, event_bus_url="", registry=None)
         assert configuration.check_cluster(chosen.settings, DEFAULT_NAMESPACE)[1] == []
 
 
 def test_accounts_secrets_and_files_on_pages_exist() -> None:
     text = CLOUDS.read_text()
     for name in (
-        f"[{DEFAULT_NAMESPACE}/{argo.STEPS_ACCOUNT}]",
-        argo.CREDENTIALS,
-        argo.REGISTRY,
-        configuration.MOUNTED,
-        argo.SETTINGS,
+        f"[{DEFAULT_NAMESPACE}/{names.STEPS_ACCOUNT}]",
+        names.CREDENTIALS_SECRET,
+        names.REGISTRY_SECRET,
+        names.CREDENTIALS_FOLDER,
+        names.SETTINGS,
     ):
         assert name in text
     files = re.findall(r"`((?:tests|pipelines|steps)/[^`*]+)`", text)

@@ -17,7 +17,9 @@ from crd.manifest import read_manifest
 from pipelines.commands.serve import serve_archive
 from pipelines.demo.digits import REPOSITORY, held_out_pictures, prepare
 from pipelines.demo.forge import Forge
-from pipelines.display import run as display
+from pipelines.display.console import open_console, program
+from pipelines.display.open import open_display
+from pipelines.display.tables import print_outcome
 from pipelines.local import run_model
 from steps.command.process import run_to_exit_code
 from steps.core.errors import ExitCode, Reason, SlipwayError
@@ -46,7 +48,7 @@ spec:
 
 
 def main() -> int:
-    console = display.open_console(sys.stdout)
+    console = open_console(sys.stdout)
     begin = time.monotonic()
     console.print("[bold]1. A model[/bold], trained here on scikit-learn's handwritten digits and committed with Git LFS")
     commit = prepare(FOLDER / "forge", lambda line: console.print(f"   {line}"))
@@ -55,10 +57,10 @@ def main() -> int:
         manifest = FOLDER / "model.yaml"
         manifest.write_text(MANIFEST.format(source=forge.url(REPOSITORY)))
         console.print(f"\n[bold]2. slipway run -f {manifest}[/bold], from {forge.url(REPOSITORY)}")
-        outcome = run_model(read_manifest(manifest), STORE, display.open_display(as_json=False))
+        outcome = run_model(read_manifest(manifest), STORE, open_display(as_json=False))
     store = require_local(open_store(STORE), "The demo")
     console.print()
-    display.print_outcome(outcome, store, console)
+    print_outcome(outcome, store, console)
     if outcome.failure:
         raise outcome.failure
     made = outcome.receipts[f"{TASK}/archive"].outputs
@@ -70,7 +72,7 @@ def main() -> int:
         label, score = predict(running.served.url, picture)
     console.print(f"   curl -F image=@{path} {running.served.url}/predict", soft_wrap=True)
     console.print(f"\n   label [bold]{label}[/bold], score {score:.4f} (written by hand: {truth})")
-    again = f"{display.program()} serve {store.path(made['archive'])}"
+    again = f"{program()} serve {store.path(made['archive'])}"
     console.print(f"\nThe service has been stopped. It starts again, and says how to ask it, with\n   {again}", soft_wrap=True)
     console.print(f"\nDone in {format_seconds(time.monotonic() - begin)}.")
     if label != truth:

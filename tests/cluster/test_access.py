@@ -16,9 +16,9 @@ from kubernetes.dynamic import DynamicClient
 
 from crd.types import API_VERSION
 from crd.workflow import thin_workflow
-from pipelines.access import EXECUTOR_ACCOUNT, RULES, access
-from pipelines.manifests import FOLDER
-from pipelines.workflow_template import CREDENTIALS, STEPS_ACCOUNT
+from pipelines.access import RULES, access
+from pipelines.installation import FOLDER
+from pipelines.names import CREDENTIALS_SECRET, EXECUTOR_ACCOUNT, STEPS_ACCOUNT
 from tests.cluster.place import fresh_namespace
 
 WORKFLOWS = ("argoproj.io", "v1alpha1")
@@ -155,7 +155,9 @@ def test_a_steps_container_gets_no_token(kube: ApiClient, home: str) -> None:
     mounted = {name: [mount["name"] for mount in part["volumeMounts"]] for name, part in containers.items()}
     for name in mounted["main"]:
         own = set(volumes[name]) - {"name"} <= {"emptyDir"}
-        assert own or volumes[name]["secret"]["secretName"] == CREDENTIALS, "neither the pod's own nor what a person put there"
+        assert own or volumes[name]["secret"]["secretName"] == CREDENTIALS_SECRET, (
+            "neither the pod's own nor what a person put there"
+        )
     assert not any("secretKeyRef" in json.dumps(variable) for variable in containers["main"].get("env", []))
     assert not any("secretRef" in source for source in containers["main"].get("envFrom", []))
     # The check can tell: the executor beside it has its token.

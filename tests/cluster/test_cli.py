@@ -23,7 +23,7 @@ from crd.reconcile import reconcile
 from crd.resource_kinds import MODEL, WORKFLOW
 from crd.workflow import workflow_name
 from pipelines.access import access
-from pipelines.commands.install import placed, with_registry
+from pipelines.installation import placed, with_registry
 from pipelines.manifests import settings
 from pipelines.workflow_template import workflow_template
 from steps.core.errors import ExitCode

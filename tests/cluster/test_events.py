@@ -21,8 +21,10 @@ from crd.types import API_VERSION
 from crd.workflow import UID_LABEL, thin_workflow, workflow_name
 from pipelines.access import access
 from pipelines.cluster.readiness import SUBSCRIBED
-from pipelines.events import event_bus, events, events_name
-from pipelines.workflow_template import restricted, workflow_template
+from pipelines.events import event_bus, events
+from pipelines.names import events_name
+from pipelines.pod_security import CONTAINER_SECURITY
+from pipelines.workflow_template import workflow_template
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -333,7 +335,7 @@ def secure(land: Land) -> str:
             {"name": "LEADER_ELECTION_DISABLE", "value": "true"},
             {"name": "ARGO_NAMESPACE", "value": land.namespace},
         ],
-        "securityContext": restricted().model_dump(exclude_none=True, by_alias=True),
+        "securityContext": CONTAINER_SECURITY,
     }
     pod = {
         "serviceAccountName": account["name"],

@@ -18,9 +18,10 @@ from kubernetes.client import ApiClient, CoreV1Api, CustomObjectsApi
 
 from crd.resource_kinds import MODEL, WORKFLOW
 from crd.workflow import workflow_name
-from pipelines.access import OPERATOR_ACCOUNT, access
-from pipelines.commands.install import with_registry
-from pipelines.workflow_template import SETTINGS, workflow_template
+from pipelines.access import access
+from pipelines.installation import with_registry
+from pipelines.names import OPERATOR_ACCOUNT, SETTINGS
+from pipelines.workflow_template import workflow_template
 from steps.core.errors import Reason
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]

@@ -17,7 +17,7 @@ from crd.manifest import parse_manifest
 from crd.types import Model
 from pipelines.demo.forge import Forge
 from pipelines.demo.repository import publish
-from pipelines.local import Observer, Outcome, State, run_model
+from pipelines.local import NodeState, Observer, Outcome, run_model
 from steps.core.contract import Context
 from steps.core.progress import Progress, ProgressEvent
 from steps.core.receipts import Receipt
@@ -56,14 +56,14 @@ def slipway(*arguments: str | Path, cwd: Path, **environment: str) -> subprocess
 class Heard(Observer):
     """An observer that remembers."""
 
-    states: list[tuple[str, State]] = field(default_factory=list)
+    states: list[tuple[str, NodeState]] = field(default_factory=list)
     notes: list[tuple[str, str]] = field(default_factory=list)
     before: list[Receipt] = field(default_factory=list)
 
     def begin(self, run: str, nodes: tuple[str, ...], before: list[Receipt]) -> None:
         self.before = before
 
-    def changed(self, node: str, state: State) -> None:
+    def changed(self, node: str, state: NodeState) -> None:
         self.states.append((node, state))
 
     def progress(self, node: str) -> Progress:

@@ -9,12 +9,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from pipelines.commands.watch import watch
 
 from crd.kubernetes_client import KubernetesClient
 from crd.resource_kinds import AnyKind
-from pipelines.cluster.runs import Run
-from pipelines.commands.logs import NODE_ID, Follower
+from pipelines.cluster.logs import NODE_ID, LogFollower
+from pipelines.cluster.runs import ModelRun
+from pipelines.cluster.watch import poll_run
 from steps.core.errors import Reason, SlipwayError
 from tests.conftest import FakeClock
 from tests.pipelines.test_cluster_cli_reads_runs import READY, SERVICE, run, step, workflow
@@ -50,42 +50,42 @@ def pods() -> Pods:
     return Pods("slipway", "", "", "", None)
 
 
-def follow(pods: Pods, *looks: Callable[[], Run], wanted: str = "") -> list[str]:
+def follow(pods: Pods, *looks: Callable[[], ModelRun], wanted: str = "") -> list[str]:
     """What is told of a run that is seen so, one look after the other."""
     said: list[str] = []
     rest = list(looks)
-    watch(lambda: rest.pop(0)(), Follower(pods, wanted, said.append), FakeClock())
+    poll_run(lambda: rest.pop(0)(), LogFollower(pods, wanted, said.append), FakeClock())
     assert not rest
     return said
 
 
-def running(*nodes: Any) -> Run:
+def running(*nodes: Any) -> ModelRun:
     return run(None, workflow("Running", *nodes))
 
 
-def fetching(phase: str = "Running") -> Run:
+def fetching(phase: str = "Running") -> ModelRun:
     return running(*step("w.fetch", "Running", (phase, "")))
 
 
 def test_lines_come_as_they_are_written_and_each_once(pods: Pods) -> None:
-    def begins() -> Run:
+    def begins() -> ModelRun:
         pods.write("w.fetch(0)", 1, "one", "one")
         return fetching()
 
-    def goes_on() -> Run:
+    def goes_on() -> ModelRun:
         pods.write("w.fetch(0)", 1, "two")
         pods.write("w.fetch(0)", 2, "", EXECUTOR, "three")
         return fetching()
 
-    def goes_over() -> Run:
+    def goes_over() -> ModelRun:
         pods.write("w.fetch(0)", 2, "four")
         pods.write("w.load(0)", 3, "five")
         return running(*FETCHED, *step("w.load", "Running", ("Running", "")))
 
-    def fails() -> Run:
+    def fails() -> ModelRun:
         return run(None, workflow("Failed", *FETCHED, *step("w.load", "Failed", ("Failed", "OOMKilled"))))
 
-    def is_not_tried_again() -> Run:  # which Argo has not said yet
+    def is_not_tried_again() -> ModelRun:  # which Argo has not said yet
         return running(*FETCHED, *step("w.load", "Running", ("Failed", "OOMKilled")))
 
     said = follow(pods, lambda: fetching("Pending"), begins, goes_on, fetching, goes_over, is_not_tried_again, fails)
@@ -103,7 +103,7 @@ def test_headings_say_whose_lines_follow_where_steps_run_at_once(pods: Pods) -> 
             for node in step(f"w.service({number}:{service}).smoke", phase, (phase, ""), service=service)
         ]
 
-    def write(*lines: str) -> Run:
+    def write(*lines: str) -> ModelRun:
         for number, (service, line) in enumerate(zip(services, lines, strict=True)):
             pods.write(f"w.service({number}:{service}).smoke(0)", 1, line)
         return running(*smoke("Running"))
@@ -118,12 +118,12 @@ def test_headings_say_whose_lines_follow_where_steps_run_at_once(pods: Pods) -> 
 
 
 def test_a_lost_connection_repeats_nothing(pods: Pods) -> None:
-    def loses() -> Run:
+    def loses() -> ModelRun:
         pods.write("w.fetch(0)", 1, "two")
         pods.lost.append("w.fetch(0)")
         return fetching()
 
-    def begins() -> Run:
+    def begins() -> ModelRun:
         pods.write("w.fetch(0)", 1, "one")
         return fetching()
 
@@ -131,15 +131,15 @@ def test_a_lost_connection_repeats_nothing(pods: Pods) -> None:
     with redirect_stderr(io.StringIO()) as told:
         said = follow(pods, begins, loses, loses, fetching, lambda: ended)
     assert said == ["── fetch ──", "one", "two", "two", "── fetch: done ──"]
-    assert told.getvalue() == "Nobody answers. Asking again …\n"
+    assert told.getvalue() == "Nobody answers. Trying again …\n"
 
 
 def test_each_try_stands_under_its_number(pods: Pods) -> None:
-    def fails() -> Run:
+    def fails() -> ModelRun:
         pods.write("w.fetch(0)", 1, "one")
         return running(*step("w.fetch", "Running", ("Failed", "OOMKilled")))
 
-    def tries_again() -> Run:
+    def tries_again() -> ModelRun:
         pods.write("w.fetch(1)", 2, "two")
         return run(None, workflow("Succeeded", *step("w.fetch", "Succeeded", ("Failed", "OOMKilled"), ("Succeeded", ""))))
 

@@ -17,7 +17,7 @@ import pytest
 
 from crd.kubernetes_client import KubernetesClient
 from crd.resource_kinds import DEPLOYMENT, MODEL, WORKFLOW
-from pipelines.commands.install import wait
+from pipelines.installation import wait
 from steps.core.errors import ExitCode, Reason, SlipwayError
 from steps.images.builders.supported import IN_CLUSTER, BuilderKind
 from tests.conftest import FakeClock

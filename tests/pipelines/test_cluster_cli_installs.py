@@ -15,22 +15,19 @@ from crd.kubernetes_client import DEFAULT_NAMESPACE, KubernetesClient, encode_ma
 from crd.manifest import parse_manifest
 from crd.resource_kinds import CONFIG_MAP, DEPLOYMENT, EVENT_SOURCE, SENSOR, AnyKind, kind_of
 from crd.workflow import TEMPLATE
-from pipelines import access, configuration, events
 from pipelines import manifests as rendering
-from pipelines import workflow_template as argo
 from pipelines.cluster.readiness import SUBSCRIBED
-from pipelines.commands.install import (
+from pipelines.commands.submit import adhoc_workflow, check_reachable, namespace_of, resource
+from pipelines.installation import (
     LISTENS,
     NO_NAMESPACE,
-    REGISTRY,
     Choices,
-    install,
+    install_manifests,
     manifests,
     with_registry,
     with_settings,
 )
-from pipelines.commands.submit import adhoc_workflow, check_reachable, namespace_of, resource
-from pipelines.doctor import cluster as doctor
+from pipelines.names import EVENT_BUS, REGISTRY_ANNOTATION, SETTINGS
 from steps.core.errors import Reason, SlipwayError
 from tests.conftest import FakeClock
 from tests.pipelines.conftest import manifest
@@ -86,7 +83,7 @@ def test_everything_is_in_the_namespace_that_was_named() -> None:
 def test_a_bus_that_is_there_is_used() -> None:
     (bus,) = [each for each in manifests("here", "nats://10.0.0.1:4222") if each["kind"] == "EventBus"]
     assert bus["spec"] == {"jetstreamExotic": {"url": "nats://10.0.0.1:4222"}}
-    assert bus["metadata"]["name"] == events.BUS
+    assert bus["metadata"]["name"] == EVENT_BUS
 
 
 def images(value: Any) -> list[str]:
@@ -110,7 +107,7 @@ def test_settings_that_are_there_stay_unless_they_are_named_again() -> None:
     existing = {"data": {"SLIPWAY_STORE": "gs://mine", "EXTRA": "1", "KEPT": "2"}}
     merged = with_settings(rendering.settings(), existing, {"EXTRA": "3"}, "r")
     assert merged["data"] == {**rendering.settings()["data"], "SLIPWAY_STORE": "gs://mine", "EXTRA": "3", "KEPT": "2"}
-    assert merged["metadata"]["annotations"] == {REGISTRY: "r"}
+    assert merged["metadata"]["annotations"] == {REGISTRY_ANNOTATION: "r"}
     assert with_settings(rendering.settings(), {}, {}, "")["data"] == rendering.settings()["data"]
 
 
@@ -129,18 +126,6 @@ def test_flags_that_cannot_be_meant_are_refused(pairs: list[str], url: str) -> N
     with pytest.raises(SlipwayError) as caught:
         Choices.parse(pairs, store="", event_bus_url=url, registry=None)
     assert caught.value.reason is Reason.INVALID_INPUT
-
-
-def test_names_that_stand_twice_are_equal() -> None:
-    """The command starts without hera, so it cannot import these where they come from."""
-    assert rendering.NAMESPACE == DEFAULT_NAMESPACE
-    assert argo.SETTINGS == doctor.SETTINGS
-    assert access.OPERATOR_ACCOUNT == doctor.OPERATOR
-    assert argo.STEPS_ACCOUNT == doctor.STEPS
-    assert (argo.CREDENTIALS, argo.REGISTRY) == (configuration.CREDENTIALS, configuration.REGISTRY)
-    assert f"{argo.SECRETS}/{argo.credentials().name}" == configuration.MOUNTED
-    assert argo.NAME == TEMPLATE
-    assert doctor.VERSION_LABEL in argo.workflow_template().to_dict()["metadata"]["labels"]
 
 
 @dataclass(frozen=True)
@@ -177,7 +162,7 @@ class Empty(KubernetesClient):
 
     def install(self, timeout: float, **settings: str) -> list[str]:
         said: list[str] = []
-        install(self, Choices(settings), self.clock, timeout, said.append)
+        install_manifests(self, Choices(settings), self.clock, timeout, said.append)
         return said
 
 
@@ -214,7 +199,7 @@ def test_a_new_setting_joins_those_that_are_there() -> None:
     said = cluster.install(0, SLIPWAY_BUILDER="cloudbuild", EXTRA="")
     assert "Results go to gs://mine/models (--store names another place)." in said
     assert any(line.startswith("Images come from the builder cloudbuild and go to r.example/team ") for line in said)
-    found = cluster.objects[CONFIG_MAP, argo.SETTINGS]["data"]
+    found = cluster.objects[CONFIG_MAP, SETTINGS]["data"]
     assert (found["SLIPWAY_BUILDER"], found["SLIPWAY_REGISTRY"], found["EXTRA"]) == ("cloudbuild", "r.example/team", "")
 
 
@@ -278,7 +263,7 @@ def test_all_that_is_wrong_is_said_at_once() -> None:
 def test_a_wrong_setting_of_before_is_taken_back_by_an_empty_one() -> None:
     cluster = empty(listens=0)
     cluster.install(0)
-    cluster.objects[CONFIG_MAP, argo.SETTINGS]["data"]["SLIPWAY_COLOUR"] = "red"
+    cluster.objects[CONFIG_MAP, SETTINGS]["data"]["SLIPWAY_COLOUR"] = "red"
     with pytest.raises(SlipwayError, match="SLIPWAY_COLOUR"):
         cluster.install(0)
     cluster.install(0, SLIPWAY_COLOUR="")
@@ -297,7 +282,7 @@ def test_the_environment_of_libraries_is_anybodys() -> None:
     }
     cluster = empty(listens=0)
     cluster.install(0, **free)
-    assert free.items() <= cluster.objects[CONFIG_MAP, argo.SETTINGS]["data"].items()
+    assert free.items() <= cluster.objects[CONFIG_MAP, SETTINGS]["data"].items()
 
 
 @given(some.text(some.characters(exclude_categories=["Cs"])))

@@ -11,10 +11,11 @@ import pytest
 from rich.console import Console
 
 from crd.workflow import workflow_name
-from pipelines.cluster.runs import Phase, Run
+from pipelines.cluster.logs import heading, nodes_of, select_steps, step_lines
+from pipelines.cluster.runs import ModelRun, Phase
 from pipelines.cluster.steps import State, expected, steps_of
-from pipelines.commands.logs import chosen, heading, own_words, tries
-from pipelines.commands.status import describe, models_table, print_run, row
+from pipelines.display.json_lines import describe_model, describe_run
+from pipelines.display.tables import models_table, print_run
 from steps.core.errors import Reason, SlipwayError
 
 NOW = datetime(2026, 11, 23, 20, 1, 0, tzinfo=UTC)
@@ -69,8 +70,8 @@ def model(*conditions: tuple[str, str, str], generation: int = 1, observed: int 
     }
 
 
-def run(model: Any, workflow: Any) -> Run:
-    return Run("m", workflow_name("u", 1), model, workflow)
+def run(model: Any, workflow: Any) -> ModelRun:
+    return ModelRun("m", workflow_name("u", 1), model, workflow)
 
 
 READY = model(("Ready", "True", "Succeeded"))
@@ -184,9 +185,9 @@ def test_a_reason_of_a_newer_version_is_shown_and_no_crash() -> None:
 
 
 def test_the_table_says_of_each_model_what_matters() -> None:
-    short = row({**STALLED, "status": {**STALLED["status"], "revision": "f" * 40}}, NOW)
+    short = describe_model({**STALLED, "status": {**STALLED["status"], "revision": "f" * 40}}, NOW)
     assert short == {"name": "m", "ready": "False", "reason": "NotLfs", "revision": "f" * 40, "ageSeconds": 60}
-    assert row(model(), NOW)["ready"] == "Unknown"
+    assert describe_model(model(), NOW)["ready"] == "Unknown"
     out = io.StringIO()
     Console(file=out, width=120).print(models_table([READY, STALLED], NOW))
     head, ready, stalled = out.getvalue().splitlines()
@@ -208,7 +209,7 @@ def test_a_run_in_full_names_digests_steps_and_the_hint() -> None:
     text = out.getvalue()
     for part in ("sha256:aa", "sha256:bb", "(planned, not built)", "runs/w/report.html", "try 2, RevisionNotFound", "Use it."):
         assert part in text
-    described = json.loads(json.dumps(describe(full, NOW)))
+    described = json.loads(json.dumps(describe_run(full, NOW)))
     assert described["phase"] == "Failed"
     assert described["failure"]["step"] == "fetch"
     assert [each["state"] for each in described["steps"]][:2] == ["failed", "not reached"]
@@ -218,10 +219,10 @@ def test_logs_come_in_the_order_in_which_steps_began_and_a_wrong_name_lists_the_
     late = node("w.load", "Retry", "Succeeded", children=("w.load(0)",))
     pod = {**node("w.load(0)", "Pod", "Succeeded"), "startedAt": "2026-11-23T19:00:00Z"}
     found = run(None, workflow("Running", *step("w.fetch", "Succeeded", ("Succeeded", "")), late, pod))
-    assert [step.name for step in chosen(found, "")][:2] == ["load", "fetch"]
-    assert [step.name for step in chosen(found, "fetch")] == ["fetch"]
+    assert [step.name for step in select_steps(found, "")][:2] == ["load", "fetch"]
+    assert [step.name for step in select_steps(found, "fetch")] == ["fetch"]
     with pytest.raises(SlipwayError, match="no step fetsch") as caught:
-        chosen(found, "fetsch")
+        select_steps(found, "fetsch")
     assert f"fetch, load, {SERVICE}/render" in caught.value.hint
 
 
@@ -232,7 +233,7 @@ def test_each_try_is_found_and_headed_by_its_number() -> None:
     ]
     done = workflow("Succeeded", *nodes)
     smoke = next(step for step in steps_of(done, [SERVICE]) if step.name == f"{SERVICE}/smoke")
-    assert [each["id"] for each in tries(done, smoke)] == [f"w.service(0:{SERVICE}).smoke({number})" for number in (0, 1)]
+    assert [each["id"] for each in nodes_of(done, smoke)] == [f"w.service(0:{SERVICE}).smoke({number})" for number in (0, 1)]
     assert heading(smoke, 1) == f"── {SERVICE}/smoke, try 1 of 2: failed ──"
     assert heading(smoke, 2) == f"── {SERVICE}/smoke, try 2 of 2: done ──"
 
@@ -243,4 +244,4 @@ def test_what_argos_executor_says_is_no_word_of_the_step() -> None:
         'time="2026-11-23T21:30:31.718Z" level=info msg="sub-process exited" argo=true',
         "Error: exit status 10",
     ]
-    assert own_words(lines) == ["Fetching."]
+    assert step_lines(lines) == ["Fetching."]

@@ -12,8 +12,9 @@ import pytest
 
 from crd.kubernetes_objects import ModelObject
 from crd.workflow import SPEC_PARAMETERS, thin_workflow
-from pipelines.access import EVENT_SOURCE_ACCOUNT, RULES, SENSOR_ACCOUNT
+from pipelines.access import RULES
 from pipelines.events import event_bus, event_source, events, read_event, sensor
+from pipelines.names import EVENT_SOURCE_ACCOUNT, SENSOR_ACCOUNT
 from steps.images.builders.supported import IN_CLUSTER, BuilderKind
 
 # What `templateReferencing: Secure` lets a Workflow set beside the reference is more than this; nothing else is needed.

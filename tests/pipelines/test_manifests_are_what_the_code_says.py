@@ -15,7 +15,8 @@ import pytest
 import yaml
 
 from pipelines.access import RULES
-from pipelines.manifests import FOLDER, files, render
+from pipelines.installation import FOLDER
+from pipelines.manifests import files, render
 from steps import __version__
 
 # What YAML 1.1 takes for a boolean where it stands without quotes.

@@ -15,7 +15,7 @@ import pytest
 import yaml
 
 from crd.workflow import SPEC_PARAMETERS, TEMPLATE
-from pipelines.manifests import FOLDER
+from pipelines.installation import FOLDER
 from pipelines.step_table import STEPS
 from steps.command.flags import make_parser
 from steps.core.errors import Reason

@@ -11,9 +11,10 @@ import pytest
 
 from crd.kubernetes_client import KubernetesClient
 from crd.resource_kinds import CONFIG_MAP, SECRET, SERVICE_ACCOUNT, AnyKind
-from pipelines.doctor import Finding
-from pipelines.doctor.cluster import SETTINGS, STEPS, in_cluster
+from pipelines.doctor.cluster import in_cluster
+from pipelines.doctor.finding import Finding
 from pipelines.manifests import settings
+from pipelines.names import SETTINGS, STEPS_ACCOUNT
 from steps.core.errors import Reason, SlipwayError
 
 PASSWORD = "hunter2-hunter2"
@@ -59,7 +60,7 @@ class Installed(KubernetesClient):
 def cluster() -> Installed:
     made = Installed("here", "", "https://api.example", "v1.34.4", None)
     made.configure()
-    made.objects[SERVICE_ACCOUNT, STEPS] = {"metadata": {}}
+    made.objects[SERVICE_ACCOUNT, STEPS_ACCOUNT] = {"metadata": {}}
     return made
 
 
@@ -140,7 +141,7 @@ def test_whoever_may_not_see_secrets_is_told_so(cluster: Installed) -> None:
 def test_who_the_steps_are_to_a_cloud_is_told(cluster: Installed) -> None:
     assert cluster.finding("ServiceAccount").detail == "no annotation names an identity in a cloud"
     annotations = {"iam.gke.io/gcp-service-account": "slipway-steps@p.iam.gserviceaccount.com"}
-    cluster.objects[SERVICE_ACCOUNT, STEPS] = {"metadata": {"annotations": annotations}}
+    cluster.objects[SERVICE_ACCOUNT, STEPS_ACCOUNT] = {"metadata": {"annotations": annotations}}
     assert cluster.finding("ServiceAccount").detail == "acts as slipway-steps@p.iam.gserviceaccount.com"
-    del cluster.objects[SERVICE_ACCOUNT, STEPS]
+    del cluster.objects[SERVICE_ACCOUNT, STEPS_ACCOUNT]
     assert cluster.finding("ServiceAccount").mend == "slipway install -n here"

@@ -6,9 +6,12 @@ import io
 import json
 
 import pytest
-from pipelines.display.run import JsonDisplay, LiveDisplay, PlainDisplay, going_on, print_failure, print_outcome, result
 from rich.console import Console
 
+from pipelines.display.bars import LiveDisplay
+from pipelines.display.json_lines import JsonDisplay, describe_outcome
+from pipelines.display.lines import PlainDisplay, resume_note
+from pipelines.display.tables import print_failure, print_outcome
 from pipelines.local import Observer, Outcome
 from steps.core.errors import Reason, SlipwayError
 from steps.core.receipts import Failure, Receipt
@@ -98,7 +101,7 @@ def test_the_live_display_restores_the_cursor() -> None:
     ],
 )
 def test_a_resumed_run_names_its_step(before: list[Receipt], said: str) -> None:
-    assert going_on(NODES, before) == said
+    assert resume_note(NODES, before) == said
 
 
 def printed(outcome: Outcome, run: Ingested) -> str:
@@ -131,7 +134,7 @@ def test_unreached_nodes_are_shown(classifier_run: Ingested) -> None:
     text = printed(broken, classifier_run)
     assert "LoadFailed" in text
     assert text.count("not reached") == len(whole.nodes) - 2
-    document = result(broken, LocalStore(classifier_run.store))
+    document = describe_outcome(broken, LocalStore(classifier_run.store))
     assert document["services"] == {}
     assert document["failures"]["load"]["reason"] == "LoadFailed"
     assert not document["nothingToDo"]
@@ -139,7 +142,7 @@ def test_unreached_nodes_are_shown(classifier_run: Ingested) -> None:
 
 @pytest.mark.slow
 def test_the_json_result_has_digests_and_locations(classifier_run: Ingested) -> None:
-    document = json.loads(json.dumps(result(classifier_run.outcome, LocalStore(classifier_run.store))))
+    document = json.loads(json.dumps(describe_outcome(classifier_run.outcome, LocalStore(classifier_run.store))))
     assert document["setDigest"] == f"sha256:{classifier_run.outcome.receipts['fetch'].outputs['set_digest']}"
     assert set(document["services"]) == set(classifier_run.model.spec.services)
     for made in document["services"].values():
@@ -160,4 +163,4 @@ def test_a_failure_has_reason_and_hint(reason: Reason, passes: bool) -> None:
     assert f"error in fetch: {reason}" in text
     assert "Wrong: [bold]x[/bold]." in text
     assert "hint: Do [this]." in text
-    assert ("This may pass" in text) is passes
+    assert ("This is transient" in text) is passes

@@ -17,9 +17,8 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from pipelines.configuration import check_here
-from pipelines.doctor import Finding
 from pipelines.doctor.destinations import destinations, settings_findings
-from pipelines.doctor.finding import MACHINE, check, within
+from pipelines.doctor.finding import MACHINE, Finding, check, within
 from steps.core.settings import Settings, variable
 from steps.store.gcs import PERMISSIONS
 from tests.servers.cloud_build_server import Fault
