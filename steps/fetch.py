@@ -11,7 +11,7 @@ from steps.command.main import main
 from steps.core.contract import Context, Inputs, Outputs, Step
 from steps.core.errors import Reason, SlipwayError
 from steps.core.text import format_bytes
-from steps.gate.json_files import architectures, check_json
+from steps.gate.json_files import architectures, check_config
 from steps.sources.base import ModelSource, SourceRequest, Survey
 from steps.sources.supported import SourceKind, open_source
 from steps.tasks.base import Task
@@ -128,8 +128,7 @@ def check_survey(survey: Survey, services: Services) -> Services:
         )
     if text is None:  # checked by load
         return tuple(resolve(name).name for name in services)
-    config = check_json("config.json", text)
-    architectures(config)
+    config = check_config(text)
     files = frozenset(file.path for file in survey.choice.files)
     if AUTO in services:
         return tuple(task.name for task in _chosen(config, files, survey.texts))

@@ -17,7 +17,7 @@ from steps.frameworks.golden_answer import golden_answer
 from steps.frameworks.libraries import OFFLINE, import_without_sigterm, require_libraries
 from steps.frameworks.memory import peak_rss_bytes
 from steps.frameworks.model_card import licence
-from steps.gate.json_files import architectures, check_json
+from steps.gate.json_files import architectures, check_config
 from steps.gate.weights import read_header
 from steps.tasks.base import Task
 from steps.tasks.table import check_task
@@ -32,7 +32,7 @@ class TransformersLoader(ModelLoader):
 
     def prepare_bento_model(self, lock: Lock, folder: Path, tasks: Sequence[Task], progress: Progress) -> ModelFacts:
         """Check the tasks against ``config.json`` before anything heavy is imported, then load the model for each."""
-        config = check_json("config.json", (folder / "config.json").read_bytes())
+        config = check_config((folder / "config.json").read_bytes())
         class_names = architectures(config)
         paths = frozenset(file.path for file in lock.files)
         for task in tasks:

@@ -1,4 +1,4 @@
-"""What may enter: addresses, paths, formats, weights and configuration, each checked before anything reads it for real.
+"""What may enter: formats, weights and JSON files, each checked before any library reads it.
 
-The gate is a list of what is allowed, never of what is forbidden; a file that no rule lets in stays outside.
+The gate is a list of what is allowed, not of what is forbidden: a file that no rule allows is refused.
 """

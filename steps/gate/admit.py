@@ -1,4 +1,4 @@
-"""The gate's door: each file that arrived is checked here before it is published under its digest."""
+"""The checks of a file that arrived, before it is published under its digest."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from steps.core.errors import Reason, SlipwayError
-from steps.gate.formats import Kind, check_content, classify
+from steps.gate.formats import FileFormat, check_content, classify
 from steps.gate.json_files import MAX_JSON, check_json
 from steps.gate.weights import check_index, read_header
 
@@ -14,15 +14,16 @@ INDEX_SUFFIX = ".safetensors.index.json"
 
 
 def admit(name: str, path: Path) -> None:
-    """Check one file by its kind. ``name`` is its path in the model, ``path`` where it lies now.
+    """Check one file by its format. ``name`` is its path in the model, ``path`` where it is now.
 
-    Raises ``InvalidWeights``, ``ForbiddenFormat``, ``RemoteCode``, ``InvalidConfig`` or ``TooLarge``.
+    Raises:
+        SlipwayError: ``InvalidWeights``, ``ForbiddenFormat``, ``RemoteCode``, ``InvalidConfig`` or ``TooLarge``.
     """
-    kind, label = classify(name)
-    if kind is Kind.WEIGHTS:
+    file_format, label = classify(name)
+    if file_format is FileFormat.WEIGHTS:
         read_header(path, name)
         return
-    if kind is not Kind.TEXT:
+    if file_format is not FileFormat.TEXT:
         raise SlipwayError(Reason.FORBIDDEN_FORMAT, f"{name} is {label}.")
     with path.open("rb") as file:
         check_content(name, file.read(16))
@@ -33,8 +34,14 @@ def admit(name: str, path: Path) -> None:
 
 
 def admit_together(names: Iterable[str], texts: Mapping[str, bytes]) -> None:
-    """Check what only shows on all files at once: that each shard index among ``texts`` (contents by path) names the
-    shards among ``names`` that belong to it, and nothing else. Raises ``InvalidWeights``.
+    """Check what needs all files at once: each shard index names the shards that belong to it, and nothing else.
+
+    Args:
+        names: The paths of all files of the model.
+        texts: The contents of texts by path; the indexes among them are checked.
+
+    Raises:
+        SlipwayError: ``InvalidWeights``.
     """
     weights = {name for name in names if name.endswith(".safetensors")}
     for name, text in texts.items():

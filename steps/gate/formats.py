@@ -13,7 +13,9 @@ from fnmatch import fnmatchcase
 from steps.core.errors import Reason, SlipwayError
 
 
-class Kind(StrEnum):
+class FileFormat(StrEnum):
+    """What a file is to the gate: only weights and texts are let in."""
+
     WEIGHTS = "weights"
     TEXT = "text"
     FORBIDDEN = "forbidden"
@@ -73,22 +75,28 @@ MAGIC = (
 _PICKLE = re.compile(rb"\x80[\x02-\x05]")
 
 
-def classify(path: str) -> tuple[Kind, str]:
-    """What the file is by its name, and that format's name for a message."""
+def classify(path: str) -> tuple[FileFormat, str]:
+    """What a file is by its path in the model, and the name of its format for a message.
+
+    The name alone decides; ``check_content`` looks at the bytes.
+    """
     name = path.rpartition("/")[2]
     if name.endswith(".safetensors"):
-        return Kind.WEIGHTS, "safetensors"
+        return FileFormat.WEIGHTS, "safetensors"
     # A name such as model.safetensors.py must not slip in as anything else than code.
     for pattern, label in FORBIDDEN_NAMES.items():
         if fnmatchcase(name.lower(), pattern):
-            return Kind.FORBIDDEN, label
+            return FileFormat.FORBIDDEN, label
     if any(fnmatchcase(name, pattern) for pattern in TEXT_NAMES):
-        return Kind.TEXT, "text"
-    return Kind.OTHER, "of no known kind"
+        return FileFormat.TEXT, "text"
+    return FileFormat.OTHER, "of an unknown format"
 
 
 def check_content(path: str, head: bytes) -> None:
-    """Refuse a text file whose first bytes belong to another format. ``head``: at least the first 8 bytes."""
+    """Raise ``ForbiddenFormat`` for a text file whose first bytes belong to another format.
+
+    ``head`` holds at least the first 8 bytes, or the whole file where it is shorter.
+    """
     for magic, label in MAGIC:
         if head.startswith(magic):
             raise SlipwayError(Reason.FORBIDDEN_FORMAT, f"{path} is {label}, not what its name says.")

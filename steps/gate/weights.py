@@ -12,7 +12,7 @@ import re
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
-from typing import Any
+from typing import TypeGuard
 
 from steps.core.errors import Reason, SlipwayError
 
@@ -31,14 +31,14 @@ DTYPES = {
 
 @dataclass(frozen=True)
 class Header:
-    """What a weight file holds: the number of elements for each dtype, and the tensors' names."""
+    """What a weight file holds: the number of elements by dtype (the library's names, as ``F32``), and the tensors' names."""
 
     elements: dict[str, int]
     names: frozenset[str]
 
 
 def read_header(path: Path, name: str) -> Header:
-    """Check a file's header and return it. ``name`` stands in messages. Raises ``InvalidWeights``."""
+    """Check the header of the file at ``path`` and return it. ``name`` is for messages. Raises ``InvalidWeights``."""
     size = path.stat().st_size
     with path.open("rb") as file:
         length = int.from_bytes(file.read(8), "little")
@@ -49,16 +49,16 @@ def read_header(path: Path, name: str) -> Header:
         # Decoded here, because json.loads would take UTF-16 too.
         table = json.loads(text.decode(), object_pairs_hook=_unique, parse_int=_natural)
     except (ValueError, RecursionError) as error:
-        raise _bad(name, f"its header is no JSON object ({error})") from None
+        raise _bad(name, f"its header is not a JSON object ({error})") from None
     if not isinstance(table, dict):
-        raise _bad(name, "its header is no JSON object")
+        raise _bad(name, "its header is not a JSON object")
     return _check_table(name, table, size - 8 - length)
 
 
-def _check_table(name: str, table: dict[str, Any], data: int) -> Header:
+def _check_table(name: str, table: dict[str, object], data: int) -> Header:
     metadata = table.pop("__metadata__", {})
     if not isinstance(metadata, dict) or not all(_is_text(part) for item in metadata.items() for part in item):
-        raise _bad(name, "its metadata is no mapping of texts")
+        raise _bad(name, "its metadata does not map texts to texts")
     if not 0 < len(table) <= MAX_TENSORS:
         raise _bad(name, f"it has {len(table)} tensors where 1 to {MAX_TENSORS} are allowed")
     elements: dict[str, int] = {}
@@ -79,14 +79,14 @@ def _check_table(name: str, table: dict[str, Any], data: int) -> Header:
     return Header(elements, frozenset(table))
 
 
-def _check_tensor(name: str, tensor: str, info: Any) -> tuple[str, int, int, int]:
+def _check_tensor(name: str, tensor: str, info: object) -> tuple[str, int, int, int]:
     if not isinstance(info, dict) or set(info) != {"dtype", "shape", "data_offsets"}:
         raise _bad(name, f"tensor {tensor!r} does not have just dtype, shape and data_offsets")
     dtype, shape, offsets = info["dtype"], info["shape"], info["data_offsets"]
     if not isinstance(dtype, str) or dtype not in DTYPES:
         raise _bad(name, f"tensor {tensor!r} has the unknown dtype {str(dtype)[:20]!r}")
     if not _naturals(shape) or not _naturals(offsets) or len(offsets) != 2:
-        raise _bad(name, f"tensor {tensor!r} has a shape or offsets that are no whole numbers")
+        raise _bad(name, f"tensor {tensor!r} has a shape or offsets that are not whole numbers")
     # Also where a dimension is 0: the library multiplies the others first, and overflows.
     if prod(max(1, length) for length in shape) >= LIMIT:
         raise _bad(name, f"tensor {tensor!r} has a shape whose product overflows")
@@ -97,9 +97,10 @@ def _check_tensor(name: str, tensor: str, info: Any) -> tuple[str, int, int, int
 
 
 def check_index(name: str, text: bytes, present: set[str]) -> None:
-    """Check a shard index: every tensor's file is one of the plain shard names in ``present``, and each of those is used.
+    """Check a shard index: every tensor's file is one of the names in ``present``, and each of those is used.
 
-    transformers joins these names to the folder unchecked, so they are checked here. Raises ``InvalidWeights``.
+    transformers joins these names to the folder unchecked, so they are checked here. ``name`` is the index's path, ``text``
+    its bytes. Raises ``InvalidWeights``.
     """
     try:
         weight_map = json.loads(text)["weight_map"]
@@ -113,7 +114,7 @@ def check_index(name: str, text: bytes, present: set[str]) -> None:
         raise _bad(name, f"it does not name the shard {unused[0]}")
 
 
-def _naturals(value: Any) -> bool:
+def _naturals(value: object) -> TypeGuard[list[int]]:
     return isinstance(value, list) and all(type(item) is int and item < LIMIT for item in value)
 
 
@@ -123,17 +124,17 @@ def _natural(text: str) -> int:
     return int(text)
 
 
-def _is_text(value: Any) -> bool:
+def _is_text(value: object) -> bool:
     """Whether this is a string of Unicode characters; JSON's escapes can make halves of them."""
     return isinstance(value, str) and not any("\ud800" <= character <= "\udfff" for character in value)
 
 
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
     result = dict(pairs)
     if len(result) != len(pairs):
-        raise ValueError("a name stands twice")
+        raise ValueError("a name occurs twice")
     return result
 
 
 def _bad(name: str, why: str) -> SlipwayError:
-    return SlipwayError(Reason.INVALID_WEIGHTS, f"{name} is no sound safetensors file: {why}.")
+    return SlipwayError(Reason.INVALID_WEIGHTS, f"{name} is not a valid safetensors file: {why}.")

@@ -53,6 +53,7 @@ class Url:
 
     @property
     def origin(self) -> str:
+        """Scheme and host, and the port where it is not the scheme's own (RFC 6454)."""
         port = "" if self.port == _DEFAULT_PORTS[self.scheme] else f":{self.port}"
         return f"{self.scheme}://{self.host}{port}"
 
@@ -61,7 +62,7 @@ class Url:
 
     @property
     def is_loopback(self) -> bool:
-        """Whether this is the machine itself, as far as the address tells."""
+        """Whether this is the machine itself, as far as the address shows."""
         number = _number(self.host)
         if number is None:
             return self.host == "localhost" or self.host.endswith(".localhost")
@@ -80,12 +81,12 @@ def check_source(text: str) -> Url:
         raise _invalid(text, "a repository's address has no query")
     url = parse(text)
     if not url.path.strip("/"):
-        raise _invalid(text, "it names a host and no repository")
+        raise _invalid(text, "it names a host but not a repository")
     return Url(url.scheme, url.host, url.port, url.path.rstrip("/"))
 
 
 def check_hop(text: str, came_from: Url) -> Url:
-    """An address that a server gave us: a redirect, or where an LFS object lies.
+    """Check an address that a server gave: a redirect, or the address of an LFS object.
 
     It may not lead from the network to this machine or its link, nor from ``https`` to ``http``. Raises
     ``SourceProtocol``: it is the server that is at fault, not whoever named the source.
@@ -98,7 +99,9 @@ def check_hop(text: str, came_from: Url) -> Url:
             raise _invalid(text, "it leads from https to http")
     except SlipwayError as error:
         hint = error.hint if HTTP_HOSTS in error.hint else None
-        raise SlipwayError(Reason.SOURCE_PROTOCOL, f"{came_from.host} sends us on: {error.message}", hint=hint) from None
+        raise SlipwayError(
+            Reason.SOURCE_PROTOCOL, f"{came_from.host} redirects to a refused address: {error.message}", hint=hint
+        ) from None
     return url
 
 
@@ -111,10 +114,10 @@ def parse(text: str) -> Url:
     if text.startswith("-"):
         raise _invalid(text, "it begins with a dash, like an option")
     if "://" not in text:
-        raise _invalid(text, "it is no https:// address")
+        raise _invalid(text, "it is not an https:// address")
     scheme, _, rest = text.partition("://")
     if scheme not in ("http", "https"):
-        raise _invalid(text, f"{scheme[:20]}:// is not among the ways Slipway fetches; https:// is")
+        raise _invalid(text, f"{scheme[:20]}:// is not supported; use https://")
     if "@" in rest.partition("/")[0]:
         raise _invalid(text, "it has a user name or a password in it; secrets never stand in an address")
     match = _URL.fullmatch(text)
@@ -159,8 +162,10 @@ def host_of(address: str) -> str:
 
 
 def _number(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
-    """The IP address that a host is, None for a name. ``ValueError`` for other spellings of one, such as 127.1 or 0x7f.1:
-    a host whose last part is a number is no name (https://url.spec.whatwg.org/#ends-in-a-number-checker)."""
+    """The IP address that a host is, None for a name. ``ValueError`` for other spellings of one, such as 127.1 or 0x7f.1.
+
+    A host whose last part is a number is not a name (https://url.spec.whatwg.org/#ends-in-a-number-checker).
+    """
     if host.startswith("["):
         number = ipaddress.IPv6Address(host[1:-1])
         return number.ipv4_mapped or number
@@ -181,4 +186,4 @@ def _shown(text: str) -> str:
 
 
 def _invalid(text: str, why: str) -> SlipwayError:
-    return SlipwayError(Reason.INVALID_SOURCE, f"{_shown(text)} is no address that can be fetched: {why}.")
+    return SlipwayError(Reason.INVALID_SOURCE, f"{_shown(text)} is not an address that can be fetched: {why}.")

@@ -1,8 +1,8 @@
 """Where models come from: one ``ModelSource`` for each ``sourceKind``.
 
-All sources share one way through ``fetch``: list the files, choose one copy of the weights, check what can be checked before
-any weight moves, bring the chosen files through the gate into the store, and write the lock. A kind of source says only
-how it lists, reads and brings.
+All sources share one ``fetch``: list the files, choose one copy of the weights, check what can be checked before any weight
+moves, check the chosen files and put them into the store, and return the lock. A kind of source says only how it lists, reads
+and downloads; ``steps.sources.supported`` lists the kinds.
 """
 
 from __future__ import annotations
@@ -27,7 +27,14 @@ from steps.sources.choose import Choice, SourceFile, choose
 
 @dataclass(frozen=True)
 class SourceRequest:
-    """What to fetch: an address, what it means by a name that may move, and changes to the choice of files."""
+    """What to fetch.
+
+    Attributes:
+        source: The address.
+        revision: A branch, a tag or a commit, or the pin that ``ModelSource.pin`` gave; empty for the default.
+        include: Shell patterns of files to take beside the usual choice.
+        exclude: Shell patterns of files to leave out.
+    """
 
     source: str
     revision: str = ""
@@ -37,7 +44,13 @@ class SourceRequest:
 
 @dataclass(frozen=True)
 class Survey:
-    """A source seen from outside: the choice, and the texts among the chosen files that were at hand without fetching."""
+    """What is known of a model before its weights are fetched.
+
+    Attributes:
+        revision: The commit; empty where the source has none.
+        choice: The files that are taken, and those that are left.
+        texts: The contents of small chosen files by path, as far as the listing brought them.
+    """
 
     revision: str
     choice: Choice
@@ -80,25 +93,28 @@ class ModelSource(AbstractContextManager["ModelSource"], ABC):
 
     @abstractmethod
     def read_texts(self, files: tuple[SourceFile, ...]) -> dict[str, bytes]:
-        """Contents, by path, of those chosen files that are small and at hand."""
+        """Contents, by path, of those chosen files that are small texts and need no further download."""
 
     @abstractmethod
-    def bring(self, files: tuple[SourceFile, ...], meter: Meter) -> list[LockedFile]:
-        """Bring the files into the store, each through ``self.publish``."""
+    def download(self, files: tuple[SourceFile, ...], meter: Meter) -> list[LockedFile]:
+        """Download the files into the store, each through ``self.publish``; ``meter`` counts the bytes."""
 
     def commit(self) -> str:
-        """What the lock says of the revision; empty where the source has no commits."""
+        """The commit that the lock names; empty where the source has no commits."""
         return ""
 
     def survey(self) -> Survey:
-        """List and choose, and read what is at hand; no weights move."""
+        """List the files, choose among them and read the small texts; no weights move.
+
+        Raises ``NoSafetensors``, ``ForbiddenFormat``, ``UnsafePath`` or ``InvalidConfig``, and what the source raises.
+        """
         choice = choose(self.files(), self.request.include, self.request.exclude)
         return Survey(self.commit(), choice, self.read_texts(choice.files))
 
     def fetch(self, check: Callable[[Survey], None] = lambda survey: None) -> tuple[Lock, Survey]:
-        """Bring the chosen files into the store and return their lock, not yet published, with the survey.
+        """Download the chosen files into the store and return their lock, not yet published, with the survey.
 
-        ``check`` sees the survey before any weight is fetched and may raise.
+        ``check`` gets the survey before any weight is fetched and may raise. Raises what the gate raises for a file.
         """
         survey = self.survey()
         check(survey)
@@ -110,7 +126,7 @@ class ModelSource(AbstractContextManager["ModelSource"], ABC):
             f"{format_bytes(choice.size)}, leaving {format_bytes(choice.left_size)}."
         )
         meter = self.context.progress.meter("fetching", choice.size)
-        files = self.bring(choice.files, meter)
+        files = self.download(choice.files, meter)
         late = [file for file in files if file.path.endswith(INDEX_SUFFIX) and file.path not in survey.texts]
         admit_together(names, {file.path: b"".join(self.context.store.read(file.key)) for file in late})
         lock = Lock.from_files(files, source_kind=self.name, source=self.request.source, revision=survey.revision)

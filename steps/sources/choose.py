@@ -15,7 +15,7 @@ from typing import Literal
 
 from steps.core.errors import Reason, SlipwayError
 from steps.core.lock import MAX_PATH, SAFE_PATH
-from steps.gate.formats import Kind, classify
+from steps.gate.formats import FileFormat, classify
 
 SINGLE = "model.safetensors"
 INDEX = "model.safetensors.index.json"
@@ -46,48 +46,61 @@ class Choice:
 
     @property
     def files(self) -> tuple[SourceFile, ...]:
+        """The files that are taken."""
         return tuple(file for file, _ in self.taken)
 
     @property
     def size(self) -> int:
+        """The bytes of the files that are taken."""
         return sum(file.size for file, _ in self.taken)
 
     @property
     def left_size(self) -> int:
+        """The bytes of the files that are left."""
         return sum(file.size for file, _ in self.left)
 
 
 def printable(name: bytes) -> str:
-    """A name from a source as text that a terminal may show; a path that needs an escape for it is no safe one."""
+    """A name from a source as text that a terminal may show; a path that needs an escape is not a safe one."""
     text = name.decode("utf-8", "backslashreplace")
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def choose(files: Iterable[SourceFile], include: tuple[str, ...] = (), exclude: tuple[str, ...] = ()) -> Choice:
-    """Decide for every file. Raises ``NoSafetensors`` (saying what is there), ``ForbiddenFormat`` and ``UnsafePath``."""
+    """Decide for every file whether it is taken.
+
+    Args:
+        files: All files of the source.
+        include: Shell patterns of files to take beside the usual choice.
+        exclude: Shell patterns of files to leave out.
+
+    Raises:
+        SlipwayError: ``NoSafetensors`` (naming the formats that are there), ``ForbiddenFormat`` for an included file that the
+            gate refuses, ``UnsafePath``, and ``InvalidConfig`` without a config.json.
+    """
     files = sorted(files, key=lambda file: file.path)
     default_weights = _default_weights({file.path for file in files} - _matching(files, exclude))
     taken: list[tuple[SourceFile, str]] = []
     left: list[tuple[SourceFile, str]] = []
     for file in files:
-        kind, label = classify(file.path)
+        file_format, label = classify(file.path)
         if _matches(file.path, exclude):
             left.append((file, EXCLUDED))
         elif _matches(file.path, include):
-            if kind not in (Kind.WEIGHTS, Kind.TEXT):
+            if file_format not in (FileFormat.WEIGHTS, FileFormat.TEXT):
                 raise SlipwayError(Reason.FORBIDDEN_FORMAT, f"`include` asks for {file.path}, which is {label}.")
             taken.append((file, "included"))
-        elif kind is Kind.WEIGHTS:
+        elif file_format is FileFormat.WEIGHTS:
             if file.path in default_weights:
                 taken.append((file, "weights"))
             else:
                 left.append((file, "another copy of the weights"))
         elif file.path.endswith(".index.json") and file.path != _index_for(default_weights):
             left.append((file, "index of other weights"))
-        elif kind is Kind.TEXT and "/" not in file.path:
+        elif file_format is FileFormat.TEXT and "/" not in file.path:
             taken.append((file, "text"))
         else:
-            left.append((file, label if kind is not Kind.TEXT else "in a subfolder"))
+            left.append((file, label if file_format is not FileFormat.TEXT else "in a subfolder"))
     _check(taken, left)
     return Choice(tuple(taken), tuple(left))
 
@@ -117,9 +130,9 @@ def _check(taken: list[tuple[SourceFile, str]], left: list[tuple[SourceFile, str
         if file.stored == "symlink":
             raise SlipwayError(Reason.UNSAFE_PATH, f"{file.path} is a symbolic link, and links are not followed.")
         if file.stored == "special":
-            raise SlipwayError(Reason.UNSAFE_PATH, f"{file.path} is no regular file.")
+            raise SlipwayError(Reason.UNSAFE_PATH, f"{file.path} is not a regular file.")
         if not SAFE_PATH.fullmatch(file.path) or len(file.path) > MAX_PATH:
-            raise SlipwayError(Reason.UNSAFE_PATH, f"{file.path!r} is no path that every file system reads alike.")
+            raise SlipwayError(Reason.UNSAFE_PATH, f"{file.path!r} is not a path that every file system reads alike.")
     folded: dict[str, str] = {}
     for file, _ in taken:
         if (other := folded.setdefault(file.path.lower(), file.path)) != file.path:
@@ -128,7 +141,9 @@ def _check(taken: list[tuple[SourceFile, str]], left: list[tuple[SourceFile, str
         if file.stored == "submodule" and why != EXCLUDED:
             raise SlipwayError(Reason.UNSAFE_PATH, f"{file.path} is a submodule; the files must be in the repository itself.")
     if not any(file.path.endswith(".safetensors") for file, _ in taken):
-        found = [f"{file.path} ({classify(file.path)[1]})" for file, _ in left if classify(file.path)[0] is not Kind.OTHER]
+        found = [
+            f"{file.path} ({classify(file.path)[1]})" for file, _ in left if classify(file.path)[0] is not FileFormat.OTHER
+        ]
         there = ", ".join(found[:8]) + (f" and {len(found) - 8} more" if len(found) > 8 else "")
         raise SlipwayError(
             Reason.NO_SAFETENSORS, f"There are no safetensors weights; there is {there or 'no weight file at all'}."

@@ -1,8 +1,8 @@
-"""Bringing one large object: parallel ranges, hashed while written, resumed after a cut.
+"""Download of one large object: parallel ranges, hashed while written, resumed after a cut.
 
 Ranges arrive in parallel and are written in order. So the file's length always says how much of it is right, one pass of
-SHA-256 keeps up with the writing, and resuming needs no book-keeping: an unfinished file lies under its object's id, and
-the next try goes on behind its last byte. A connection that breaks costs only what it had not delivered; a process that is
+SHA-256 keeps up with the writing, and resuming needs no book-keeping: an unfinished file has its object's id as its name, and
+the next try goes on after its last byte. A connection that breaks costs only what it had not delivered; a process that is
 killed costs what was on its way, which is an eighth of a large object at most.
 """
 
@@ -59,8 +59,8 @@ class _Stopped(Exception):
 class Transfer:
     """Downloads objects one after the other, each over many connections."""
 
-    def __init__(self, http: SourceClient, clock: Clock, meter: Meter, tell: Callable[[str], None]) -> None:
-        self._http, self._clock, self._meter, self._tell = http, clock, meter, tell
+    def __init__(self, http: SourceClient, clock: Clock, meter: Meter, note: Callable[[str], None]) -> None:
+        self._http, self._clock, self._meter, self._note = http, clock, meter, note
         self._stop = threading.Event()
         self._responses: set[Response] = set()
         self._renewing = threading.Lock()
@@ -80,13 +80,13 @@ class Transfer:
                     file.truncate(0)
                     self._meter.advance(-remote.size)
                     if again:
-                        self._tell(f"{remote.what} arrived with a wrong digest; fetching it once more.")
+                        self._note(f"{remote.what} arrived with a wrong digest; fetching it once more.")
         except OSError as error:
             raise from_os_error(error, f"Cannot write {remote.what} ({remote.size} bytes) to {path}") from error
         path.unlink(missing_ok=True)
         raise SlipwayError(
             Reason.DIGEST_MISMATCH,
-            f"{remote.what} does not have the sha256 {remote.sha256} that its pointer promises.",
+            f"{remote.what} does not have the sha256 {remote.sha256} that its pointer names.",
             hint="The server holds wrong bytes; whoever owns the repository must push the object again.",
         )
 
@@ -98,7 +98,7 @@ class Transfer:
         while chunk := file.read(CHUNK):
             digest.update(chunk)
         if done := file.tell():
-            self._tell(f"{remote.what}: going on behind byte {done}.")
+            self._note(f"{remote.what}: resuming after byte {done}.")
             self._meter.advance(done)
         for chunk in self._chunks(remote, done):
             file.write(chunk)
@@ -114,7 +114,7 @@ class Transfer:
                 yield chunk
                 position += len(chunk)
         except _RangeIgnored:
-            self._tell(f"{remote.url.host} ignores ranges; one stream it is.")
+            self._note(f"{remote.url.host} ignores ranges; downloading in one stream.")
             yield from self._in_one(remote, position)
 
     def _in_parallel(self, remote: RemoteObject, start: int) -> Iterator[bytes]:
@@ -150,7 +150,7 @@ class Transfer:
         return bytes(got)
 
     def _read_range(self, remote: RemoteObject, begin: int, end: int, got: bytearray) -> None:
-        """Append to ``got`` what one request brings of the bytes that it lacks."""
+        """Append to ``got`` what one request delivers of the missing bytes."""
         headers = {}
         if begin + len(got) > 0 or end < remote.size:
             headers["Range"] = f"bytes={begin + len(got)}-{end - 1}"
@@ -199,7 +199,7 @@ class Transfer:
             if response.status not in (200, 206):
                 if response.status in (404, 410):
                     raise SlipwayError(Reason.LFS_OBJECT_MISSING, f"{remote.what} is not on the server ({response.status}).")
-                raise SlipwayError(Reason.SOURCE_PROTOCOL, f"{remote.what}: unexpected answer {response.status}.")
+                raise SlipwayError(Reason.SOURCE_PROTOCOL, f"{remote.what}: unexpected status {response.status}.")
             self._responses.add(response)  # before the look at _stop: who sets it cuts what is in the set
             if self._stop.is_set():
                 raise _Stopped
@@ -240,7 +240,7 @@ class Transfer:
                 return
 
     def _retries(self) -> Retries:
-        return HTTP_RETRIES.start(clock=self._clock, notify=retry_messages(self._tell), stopped=self._stop)
+        return HTTP_RETRIES.start(clock=self._clock, notify=retry_messages(self._note), stopped=self._stop)
 
 
 @contextlib.contextmanager
@@ -255,7 +255,7 @@ def exclusive(path: Path, wait: Callable[[], None]) -> Iterator[None]:
             except BlockingIOError:
                 wait()
                 fcntl.flock(file, fcntl.LOCK_EX)
-            if not _lies_at(file, lock):
+            if not _is_at(file, lock):
                 continue  # whoever held it has removed it, and others may hold a new one
             try:
                 yield
@@ -264,7 +264,7 @@ def exclusive(path: Path, wait: Callable[[], None]) -> Iterator[None]:
             return
 
 
-def _lies_at(file: IO[bytes], path: Path) -> bool:
+def _is_at(file: IO[bytes], path: Path) -> bool:
     try:
         return os.path.samestat(os.fstat(file.fileno()), path.stat())
     except FileNotFoundError:

@@ -1,8 +1,8 @@
 """A model in a Git repository with its large files in Git LFS: the Hub's layout, at any address.
 
-Git brings one commit with its pointers, the LFS batch API brings the objects straight to their place; there is no work tree
-and no second copy. That no pointer is left and that every object is right is not taken from exit codes: each LFS object is
-hashed while it is written, and each other file is checked by Git against its object id.
+Git fetches one commit with its pointers, and the objects are downloaded from the addresses that the LFS batch API gives; there
+is no work tree and no second copy. Exit codes do not prove that every pointer was replaced and every object is right: each
+LFS object is hashed while it is written, and each other file is checked by Git against its object id.
 """
 
 from __future__ import annotations
@@ -65,15 +65,18 @@ class GitLfsSource(ModelSource):
         self._private.close()
 
     def pin(self) -> str:
+        """The commit that the revision means now. Raises ``RevisionNotFound``."""
         return self._resolve()
 
     def commit(self) -> str:
+        """The commit that was fetched."""
         return self._commit
 
     def files(self) -> list[SourceFile]:
+        """Fetch the commit without its LFS objects and list its files, with the sizes of objects in place of pointers."""
         self._commit = self._resolve()
-        tell = self.context.progress.note
-        tell(f"Fetching commit {self._commit} of {self._url}.")
+        note = self.context.progress.note
+        note(f"Fetching commit {self._commit} of {self._url}.")
         self._tree = self._retrying(lambda: self._remote.fetch(self._commit, self._folder / "git"))
         files = self._tree.files()
         small = [file for file in files if file.stored == "git" and file.size < MAX_POINTER]
@@ -88,6 +91,7 @@ class GitLfsSource(ModelSource):
         ]
 
     def read_texts(self, files: tuple[SourceFile, ...]) -> dict[str, bytes]:
+        """Contents of the chosen files that are in Git itself. Raises ``NotLfs`` for weights among them."""
         plain = [file for file in files if file.stored == "git"]
         for file in plain:
             if file.path.endswith(".safetensors"):
@@ -97,13 +101,14 @@ class GitLfsSource(ModelSource):
         assert self._tree is not None, "files() comes first"
         return self._tree.read(plain)
 
-    def bring(self, files: tuple[SourceFile, ...], meter: Meter) -> list[LockedFile]:
+    def download(self, files: tuple[SourceFile, ...], meter: Meter) -> list[LockedFile]:
+        """Put the texts into the store, then download the LFS objects that it does not hold."""
         assert self._tree is not None, "files() comes first"
         contents = self._tree.read([file for file in files if file.stored == "git"])
-        locked = [self._bring_text(file, contents[file.path], meter) for file in files if file.stored == "git"]
-        return locked + self._bring_objects([file for file in files if file.stored == "lfs"], meter)
+        locked = [self._publish_text(file, contents[file.path], meter) for file in files if file.stored == "git"]
+        return locked + self._download_objects([file for file in files if file.stored == "lfs"], meter)
 
-    def _bring_text(self, file: SourceFile, content: bytes, meter: Meter) -> LockedFile:
+    def _publish_text(self, file: SourceFile, content: bytes, meter: Meter) -> LockedFile:
         path = self._folder / "incoming"
         try:
             path.write_bytes(content)
@@ -113,7 +118,7 @@ class GitLfsSource(ModelSource):
         meter.advance(len(content))
         return locked
 
-    def _bring_objects(self, files: list[SourceFile], meter: Meter) -> list[LockedFile]:
+    def _download_objects(self, files: list[SourceFile], meter: Meter) -> list[LockedFile]:
         # An object's id is the digest of its content: what the store has need not be asked for.
         wanted = {file.path: Pointer(file.ref, file.size) for file in files if not self._holds(file)}
         meter.advance(sum(file.size for file in files if file.path not in wanted))
@@ -123,13 +128,13 @@ class GitLfsSource(ModelSource):
         partial = self.context.scratch / "partial"
         begun = sum((partial / p.oid).stat().st_size for p in set(wanted.values()) if (partial / p.oid).exists())
         self.require_space(sum(pointer.size for pointer in set(wanted.values())) - begun)
-        tell = self.context.progress.note
-        remotes = LfsClient(self._url, self._http, self.context.clock, tell).locate(wanted)
-        transfer = Transfer(self._http, self.context.clock, meter, tell)
+        note = self.context.progress.note
+        remotes = LfsClient(self._url, self._http, self.context.clock, note).locate(wanted)
+        transfer = Transfer(self._http, self.context.clock, meter, note)
         for file in files:
             if file.path in wanted:
                 path = partial / file.ref
-                with exclusive(path, lambda: tell("Another run is fetching the same object; waiting for that one.")):
+                with exclusive(path, lambda: note("Another run is fetching the same object; waiting for that one.")):
                     if self._holds(file):  # another path's object, or that of another run
                         meter.advance(file.size)
                     else:

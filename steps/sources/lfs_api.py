@@ -11,7 +11,6 @@ import json
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from steps.core.clock import Clock
 from steps.core.errors import Reason, SlipwayError
@@ -34,14 +33,14 @@ _VERSION = b"version https://git-lfs.github.com/spec/"
 
 @dataclass(frozen=True)
 class Pointer:
-    """What stands in Git for an LFS object: its SHA-256 and its size in bytes."""
+    """The entry in Git for an LFS object: its SHA-256 in hex and its size in bytes."""
 
     oid: str
     size: int
 
 
 def parse_pointer(content: bytes, path: str) -> Pointer | None:
-    """The pointer, or None when the content is something else. A pointer that is out of shape is an error."""
+    """The pointer, or None when the content is something else. Raises ``SourceProtocol`` for a malformed pointer."""
     if not content.startswith(_VERSION) or len(content) >= MAX_POINTER:
         return None
     match = _POINTER.fullmatch(content)
@@ -61,10 +60,10 @@ def endpoint(repository: Url) -> Url:
 
 
 class LfsClient:
-    """Asks one repository's LFS server where objects lie."""
+    """The LFS server of one repository, as the source of addresses of objects."""
 
-    def __init__(self, repository: Url, http: SourceClient, clock: Clock, tell: Callable[[str], None]) -> None:
-        self._repository, self._http, self._clock, self._tell = repository, http, clock, tell
+    def __init__(self, repository: Url, http: SourceClient, clock: Clock, note: Callable[[str], None]) -> None:
+        self._repository, self._http, self._clock, self._note = repository, http, clock, note
         self._endpoint = endpoint(repository)
 
     def locate(self, wanted: Mapping[str, Pointer]) -> dict[str, RemoteObject]:
@@ -81,7 +80,7 @@ class LfsClient:
 
     def _locate(self, wanted: Mapping[str, Pointer]) -> dict[str, RemoteObject]:
         answer = HTTP_RETRIES.call(
-            lambda: self._batch(set(wanted.values())), clock=self._clock, notify=retry_messages(self._tell)
+            lambda: self._batch(set(wanted.values())), clock=self._clock, notify=retry_messages(self._note)
         )
         objects = {str(entry.get("oid")): entry for entry in _entries(answer)}
         missing = [path for path, pointer in wanted.items() if _error_code(objects.get(pointer.oid)) in (404, 410)]
@@ -92,18 +91,21 @@ class LfsClient:
             )
         return {path: self._remote(path, pointer, objects.get(pointer.oid)) for path, pointer in wanted.items()}
 
-    def _remote(self, path: str, pointer: Pointer, entry: dict[str, Any] | None) -> RemoteObject:
+    def _remote(self, path: str, pointer: Pointer, entry: Mapping[str, object] | None) -> RemoteObject:
         if entry is None or entry.get("size") != pointer.size:
             raise self._broken(f"its answer does not hold {path} with {pointer.size} bytes")
         if (code := _error_code(entry)) is not None:
             raise self._broken(f"it answers {code} for {path}")
-        try:
-            download = entry["actions"]["download"]
-            url = check_hop(download["href"], self._repository)
-            header = download.get("header") or {}
-            credential = header.get("Authorization") or header.get("authorization")
-        except (KeyError, TypeError, AttributeError):
-            raise self._broken(f"its answer has no download address for {path}") from None
+        actions = entry.get("actions")
+        download = actions.get("download") if isinstance(actions, dict) else None
+        href = download.get("href") if isinstance(download, dict) else None
+        if not isinstance(download, dict) or not isinstance(href, str):
+            raise self._broken(f"its answer has no download address for {path}")
+        url = check_hop(href, self._repository)
+        header = download.get("header") or {}
+        if not isinstance(header, dict):
+            raise self._broken(f"its answer has malformed headers for {path}")
+        credential = header.get("Authorization") or header.get("authorization")
         # Credentials go to the origin that gave them, and nowhere else.
         authorization = Authorization(self._endpoint.origin, credential) if isinstance(credential, str) and credential else None
         return RemoteObject(
@@ -115,7 +117,7 @@ class LfsClient:
             refresh=lambda: self._locate({path: pointer})[path],
         )
 
-    def _batch(self, pointers: Iterable[Pointer]) -> Any:
+    def _batch(self, pointers: Iterable[Pointer]) -> object:
         body = {
             "operation": "download",
             "transfers": ["basic"],
@@ -136,18 +138,20 @@ class LfsClient:
         try:
             return json.loads(text)
         except (ValueError, RecursionError):
-            raise self._broken("its answer is no JSON") from None
+            raise self._broken("its answer is not JSON") from None
 
     def _broken(self, why: str) -> SlipwayError:
-        return SlipwayError(Reason.SOURCE_PROTOCOL, f"The Git LFS server at {self._endpoint} breaks its protocol: {why}.")
+        return SlipwayError(
+            Reason.SOURCE_PROTOCOL, f"The Git LFS server at {self._endpoint} does not follow the protocol: {why}."
+        )
 
 
-def _entries(answer: Any) -> list[dict[str, Any]]:
+def _entries(answer: object) -> list[dict[str, object]]:
     objects = answer.get("objects") if isinstance(answer, dict) else None
     return [entry for entry in objects if isinstance(entry, dict)] if isinstance(objects, list) else []
 
 
-def _error_code(entry: dict[str, Any] | None) -> int | None:
+def _error_code(entry: Mapping[str, object] | None) -> int | None:
     error = entry.get("error") if entry else None
     code = error.get("code") if isinstance(error, dict) else None
     return code if isinstance(code, int) else None

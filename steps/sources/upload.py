@@ -1,6 +1,6 @@
 """A model that someone put in place already: a folder, or a prefix in a bucket.
 
-There is no commit to pin, so a fingerprint of the listing (sizes and times of a folder, versions of a bucket) tells
+There is no commit to pin, so a fingerprint of the listing (sizes and times of a folder, versions of a bucket) shows
 whether anything changed since the last run; the lock is over contents alone.
 """
 
@@ -22,12 +22,12 @@ from steps.sources.choose import SourceFile, printable
 from steps.store.bucket import BucketObject
 from steps.store.supported import addresses, bucket_addresses, is_bucket, open_prefix
 
-MAX_TEXT = 16 << 20  # bytes; larger texts are only looked at on their way through the gate
+MAX_TEXT = 16 << 20  # bytes; larger texts are read only when they are copied
 PIN = "listing:"
 
 
 class UploadSource(ModelSource):
-    """``sourceKind: upload``. ``source`` is a folder, ``file:///folder``, ``gs://bucket/prefix`` or ``s3://…``."""
+    """``sourceKind: upload``. ``source`` is a folder, ``file:///folder``, or the address of a bucket and a prefix."""
 
     name = "upload"
     title = "a folder, or a prefix in a bucket, where the files are already"
@@ -37,7 +37,7 @@ class UploadSource(ModelSource):
 
     def __init__(self, request: SourceRequest, context: Context) -> None:
         super().__init__(request, context)
-        self._place: Folder | Bucket = Bucket(request.source) if is_bucket(request.source) else Folder(request.source)
+        self._listing: Folder | Bucket = Bucket(request.source) if is_bucket(request.source) else Folder(request.source)
 
     @classmethod
     def is_shared(cls, address: str) -> bool:
@@ -45,35 +45,39 @@ class UploadSource(ModelSource):
         return is_bucket(address)
 
     def pin(self) -> str:
-        return _pin(self._place.files())
+        """A digest of the listing: paths, sizes, and times or versions."""
+        return _pin(self._listing.files())
 
     def files(self) -> list[SourceFile]:
-        files = self._place.files()
+        """All files. Raises ``DigestMismatch`` where the listing is not the pinned one."""
+        files = self._listing.files()
         if self.request.revision.startswith(PIN) and self.request.revision != _pin(files):
             raise _changed(self.request.source)
         return files
 
     def read_texts(self, files: tuple[SourceFile, ...]) -> dict[str, bytes]:
+        """Contents of the chosen texts of ``MAX_TEXT`` bytes at most."""
         texts = [file for file in files if not file.path.endswith(".safetensors") and file.size <= MAX_TEXT]
-        return {file.path: b"".join(self._place.read(file)) for file in texts}
+        return {file.path: b"".join(self._listing.read(file)) for file in texts}
 
-    def bring(self, files: tuple[SourceFile, ...], meter: Meter) -> list[LockedFile]:
+    def download(self, files: tuple[SourceFile, ...], meter: Meter) -> list[LockedFile]:
+        """Copy the files into the store. Raises ``DigestMismatch`` for one that changes meanwhile."""
         self.require_space(sum(file.size for file in files))
         with self.context.private_folder() as folder:
-            return [self._bring(file, folder / "incoming", meter) for file in files]
+            return [self._copy(file, folder / "incoming", meter) for file in files]
 
-    def _bring(self, file: SourceFile, path: Path, meter: Meter) -> LockedFile:
+    def _copy(self, file: SourceFile, path: Path, meter: Meter) -> LockedFile:
         # A copy, never a link: whoever owns the folder may write to it again.
         digest = hashlib.sha256()
         try:
             with path.open("wb") as target:
-                for chunk in self._place.read(file):
+                for chunk in self._listing.read(file):
                     digest.update(chunk)
                     target.write(chunk)
                     meter.advance(len(chunk))
         except OSError as error:
             raise from_os_error(error, f"Cannot copy {file.path} ({file.size} bytes) to {path}") from error
-        if not self._place.is_still(file):
+        if not self._listing.is_unchanged(file):
             raise _changed(file.path)
         return self.publish(file, path, digest.hexdigest())
 
@@ -86,7 +90,7 @@ class Folder:
         if "://" in text or not text or (text != source and not text.startswith("/")):
             raise SlipwayError(
                 Reason.INVALID_SOURCE,
-                f"{source!r} is no folder and no bucket prefix.",
+                f"{source!r} is neither a folder nor a bucket prefix.",
                 hint=f"With `sourceKind: upload`, `source` is {addresses()}.",
             )
         self._root = Path(text).absolute()
@@ -96,12 +100,14 @@ class Folder:
             )
 
     def files(self) -> list[SourceFile]:
+        """All files below the folder but those of ``.git``, by path; links and special files are marked as such."""
         return sorted(self._walk(), key=lambda file: file.path)
 
     def read(self, file: SourceFile) -> Iterator[bytes]:
+        """The file's bytes."""
         return read_chunks(self._root / file.path)
 
-    def is_still(self, file: SourceFile) -> bool:
+    def is_unchanged(self, file: SourceFile) -> bool:
         """Whether the file is as it was listed."""
         return self._look(self._root / file.path) == file
 
@@ -133,6 +139,7 @@ class Bucket:
         self._objects: dict[str, BucketObject] = {}
 
     def files(self) -> list[SourceFile]:
+        """All objects below the prefix. Raises ``SourceNotFound`` where there are none."""
         self._objects = {printable(found.name.encode()): found for found in self._prefix.objects()}
         if not self._objects:
             raise SlipwayError(
@@ -141,6 +148,7 @@ class Bucket:
         return [SourceFile(name, found.size, "object", found.fingerprint) for name, found in self._objects.items()]
 
     def read(self, file: SourceFile) -> Iterator[bytes]:
+        """The bytes of the version that was listed. Raises ``DigestMismatch`` where it is gone."""
         try:
             yield from self._prefix.read(self._objects[file.path])
         except SlipwayError as error:
@@ -148,7 +156,8 @@ class Bucket:
                 raise _changed(file.path) from error
             raise
 
-    def is_still(self, file: SourceFile) -> bool:
+    def is_unchanged(self, file: SourceFile) -> bool:
+        """Whether the object is as it was listed."""
         return True  # a version never changes
 
 

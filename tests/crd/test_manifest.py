@@ -70,7 +70,7 @@ def test_an_alias_becomes_the_task_that_it_means() -> None:
         (replaced("name: tiny", "name: Tiny_Model"), ["line 4", "metadata.name", "'Tiny_Model'"]),
         (replaced("name: tiny", f"name: {'a' * 41}"), ["line 4", "metadata.name"]),
         (replaced("  source: https://example.org/org/model\n", ""), ["line 5", "source is required with sourceKind git_lfs"]),
-        (replaced("https://example.org", "ftp://example.org"), ["line 9", "spec.source", "ftp:// is not among the ways"]),
+        (replaced("https://example.org", "ftp://example.org"), ["line 9", "spec.source", "ftp:// is not supported"]),
         (replaced("https://", "https://user:secret@"), ["line 9", "spec.source", "secrets never stand in an address"]),
         (replaced("git_lfs", "s3"), ["line 8", "spec.sourceKind", "'git_lfs' or 'upload'", "'s3'"]),
         (

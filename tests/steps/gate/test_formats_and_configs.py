@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from steps.core.errors import Reason, SlipwayError
 from steps.gate.admit import admit, admit_together
-from steps.gate.formats import Kind, check_content, classify
+from steps.gate.formats import FileFormat, check_content, classify
 from steps.gate.json_files import MAX_JSON, REMOTE_CODE_KEYS, architectures, check_json
 from tests.model_trees import safetensors
 
@@ -26,26 +26,26 @@ from tests.model_trees import safetensors
 @pytest.mark.parametrize(
     ("name", "kind", "label"),
     [
-        ("model.safetensors", Kind.WEIGHTS, "safetensors"),
-        ("sub/model.safetensors", Kind.WEIGHTS, "safetensors"),
-        ("config.json", Kind.TEXT, "text"),
-        ("LICENSE", Kind.TEXT, "text"),
-        ("spiece.model", Kind.TEXT, "text"),
-        ("chat_template.jinja", Kind.TEXT, "text"),
-        ("pytorch_model.bin", Kind.FORBIDDEN, "PyTorch pickle"),
-        ("PYTORCH_MODEL.BIN", Kind.FORBIDDEN, "PyTorch pickle"),
-        ("model.safetensors.py", Kind.FORBIDDEN, "Python code"),
-        ("LICENSE.py", Kind.FORBIDDEN, "Python code"),
-        ("README.md.sh", Kind.FORBIDDEN, "program"),
-        ("tf_model.h5", Kind.FORBIDDEN, "TensorFlow/Keras"),
-        ("model.onnx_data", Kind.FORBIDDEN, "ONNX"),
-        ("model.tar.gz", Kind.FORBIDDEN, "archive"),
-        ("model.safetensors/x", Kind.OTHER, "of no known kind"),
-        (".gitattributes", Kind.OTHER, "of no known kind"),
-        ("", Kind.OTHER, "of no known kind"),
+        ("model.safetensors", FileFormat.WEIGHTS, "safetensors"),
+        ("sub/model.safetensors", FileFormat.WEIGHTS, "safetensors"),
+        ("config.json", FileFormat.TEXT, "text"),
+        ("LICENSE", FileFormat.TEXT, "text"),
+        ("spiece.model", FileFormat.TEXT, "text"),
+        ("chat_template.jinja", FileFormat.TEXT, "text"),
+        ("pytorch_model.bin", FileFormat.FORBIDDEN, "PyTorch pickle"),
+        ("PYTORCH_MODEL.BIN", FileFormat.FORBIDDEN, "PyTorch pickle"),
+        ("model.safetensors.py", FileFormat.FORBIDDEN, "Python code"),
+        ("LICENSE.py", FileFormat.FORBIDDEN, "Python code"),
+        ("README.md.sh", FileFormat.FORBIDDEN, "program"),
+        ("tf_model.h5", FileFormat.FORBIDDEN, "TensorFlow/Keras"),
+        ("model.onnx_data", FileFormat.FORBIDDEN, "ONNX"),
+        ("model.tar.gz", FileFormat.FORBIDDEN, "archive"),
+        ("model.safetensors/x", FileFormat.OTHER, "of an unknown format"),
+        (".gitattributes", FileFormat.OTHER, "of an unknown format"),
+        ("", FileFormat.OTHER, "of an unknown format"),
     ],
 )
-def test_a_name_says_the_kind(name: str, kind: Kind, label: str) -> None:
+def test_a_name_says_the_kind(name: str, kind: FileFormat, label: str) -> None:
     assert classify(name) == (kind, label)
 
 
@@ -84,7 +84,7 @@ def test_texts_and_weights_are_let_in_and_nothing_else(tmp_path: Path) -> None:
     admit("model.safetensors", path)
     with pytest.raises(SlipwayError, match="PyTorch pickle"):
         admit("model.bin", path)
-    with pytest.raises(SlipwayError, match="of no known kind"):
+    with pytest.raises(SlipwayError, match="of an unknown format"):
         admit("model", path)
     path.write_bytes(b"")
     admit("vocab.txt", path)

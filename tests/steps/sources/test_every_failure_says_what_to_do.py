@@ -210,7 +210,7 @@ SCENES = {
     "no config.json": Scene(
         R.INVALID_CONFIG, ["no config.json"], "save_pretrained", change=lambda tree: (tree / "config.json").unlink()
     ),
-    "a config.json that is no JSON": Scene(R.INVALID_CONFIG, ["config.json is no JSON"], change=write("config.json", "{")),
+    "a config.json that is not JSON": Scene(R.INVALID_CONFIG, ["config.json is not JSON"], change=write("config.json", "{")),
     "a config.json without an architecture": Scene(
         R.INVALID_CONFIG, ["does not say which architecture"], change=write("config.json", "{}")
     ),
@@ -338,15 +338,15 @@ def test_a_store_that_cannot_be_is_told(tmp_path: Path, forge: Forge) -> None:
     publish(forge.root, "bert", model_tree(tmp_path / "tree"))
     (tmp_path / "file").write_text("")
     done = run_process(forge.url("bert"), tmp_path / "file" / "store")
-    check(done, R.STORE_UNREADABLE, [str(tmp_path / "file" / "store")], "may be read and written", tmp_path / "file")
+    check(done, R.STORE_UNREADABLE, [str(tmp_path / "file" / "store")], "may read and write it", tmp_path / "file")
 
 
 @pytest.mark.parametrize(
     ("source", "reason", "says"),
     [
         ("{tmp}/nothing", R.SOURCE_NOT_FOUND, "There is no folder "),
-        ("https://example.invalid/x", R.INVALID_SOURCE, "is no folder and no bucket prefix"),
-        ("file://relative/folder", R.INVALID_SOURCE, "is no folder and no bucket prefix"),
+        ("https://example.invalid/x", R.INVALID_SOURCE, "is neither a folder nor a bucket prefix"),
+        ("file://relative/folder", R.INVALID_SOURCE, "is neither a folder nor a bucket prefix"),
     ],
 )
 def test_an_upload_that_is_not_there(tmp_path: Path, source: str, reason: Reason, says: str) -> None:

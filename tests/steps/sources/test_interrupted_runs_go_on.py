@@ -76,7 +76,7 @@ def test_the_next_run_goes_on_behind_the_last_byte(
         assert process.returncode == code
         assert "Traceback" not in stderr
         if code > 0:
-            assert "goes on where it stopped" in stderr
+            assert "continues where it stopped" in stderr
         begun = partial.stat().st_size
         assert partial.read_bytes() == weights[:begun]
 
@@ -86,7 +86,7 @@ def test_the_next_run_goes_on_behind_the_last_byte(
         again = object_requests(forge)
         assert min(int(str(exchange.range).removeprefix("bytes=").split("-")[0]) for exchange in again) == begun
         assert sum(exchange.sent for exchange in again) == len(weights) - begun
-        assert f"model.safetensors: going on behind byte {begun}." in progress.notes
+        assert f"model.safetensors: resuming after byte {begun}." in progress.notes
     assert not partial.exists()
 
 

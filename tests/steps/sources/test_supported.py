@@ -45,7 +45,7 @@ class MemorySource(ModelSource):
     def read_texts(self, files: tuple[SourceFile, ...]) -> dict[str, bytes]:
         return {file.path: self.contents[file.path] for file in files if not file.path.endswith(".safetensors")}
 
-    def bring(self, files: tuple[SourceFile, ...], meter: Meter) -> list[LockedFile]:
+    def download(self, files: tuple[SourceFile, ...], meter: Meter) -> list[LockedFile]:
         locked = []
         with self.context.private_folder() as folder:
             for file in files:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from steps.core.errors import Reason, SlipwayError
 from steps.core.lock import SAFE_PATH
-from steps.gate.formats import FORBIDDEN_NAMES, Kind, classify
+from steps.gate.formats import FORBIDDEN_NAMES, FileFormat, classify
 from steps.sources.choose import Choice, SourceFile, choose, printable
 
 
@@ -31,8 +31,8 @@ def test_subfolders_and_what_nobody_knows_stay_behind_with_a_reason() -> None:
     assert {file.path: why for file, why in choice.left} == {
         "onnx/model.onnx": "ONNX",
         "sub/vocab.txt": "in a subfolder",
-        ".gitattributes": "of no known kind",
-        "notes.xyz": "of no known kind",
+        ".gitattributes": "of an unknown format",
+        "notes.xyz": "of an unknown format",
         "train.py": "Python code",
     }
 
@@ -72,7 +72,7 @@ def test_a_format_that_holds_code_cannot_be_included(path: str) -> None:
     ],
 )
 def test_a_path_that_something_reads_in_its_own_way_is_never_taken(path: str) -> None:
-    with pytest.raises(SlipwayError, match="no path that every file system reads alike") as caught:
+    with pytest.raises(SlipwayError, match="not a path that every file system reads alike") as caught:
         choose(listing(*BASE, path), include=("*.txt",))
     assert caught.value.reason is Reason.UNSAFE_PATH
     assert path not in paths(choose(listing(*BASE, path), exclude=(path.replace("[", "[[]"),)))
@@ -119,4 +119,4 @@ def test_whatever_is_listed_what_is_taken_is_safe(
     for file in choice.files:
         assert SAFE_PATH.fullmatch(file.path)
         assert file.stored in ("git", "lfs")
-        assert classify(file.path)[0] in (Kind.WEIGHTS, Kind.TEXT)
+        assert classify(file.path)[0] in (FileFormat.WEIGHTS, FileFormat.TEXT)

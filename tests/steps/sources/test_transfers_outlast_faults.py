@@ -321,8 +321,8 @@ def test_a_redirect_on_the_same_origin_may_be_relative_and_keeps_the_credential(
     ("target", "says"),
     [
         ("http://192.0.2.1/{oid}", "plain http reaches only this machine"),
-        ("ftp://127.0.0.1/{oid}", "ftp:// is not among the ways"),
-        ("file:///etc/passwd", "file:// is not among the ways"),
+        ("ftp://127.0.0.1/{oid}", "ftp:// is not supported"),
+        ("file:///etc/passwd", "file:// is not supported"),
         ("//user:pa55@127.0.0.1/{oid}", "a user name or a password"),
         ("http://[::1/", "not a plain address"),
         ("", "more than 5 redirects"),

@@ -125,7 +125,7 @@ def test_links_and_special_files_are_not_followed(context: Context, tree: Path) 
     (tree / "LICENSE").unlink()
     os.mkfifo(tree / "LICENSE")
     failure = refused_anew(context, tree)
-    assert (failure.reason, failure.message) == (Reason.UNSAFE_PATH, "LICENSE is no regular file.")
+    assert (failure.reason, failure.message) == (Reason.UNSAFE_PATH, "LICENSE is not a regular file.")
 
 
 def refused_anew(context: Context, tree: Path) -> SlipwayError:

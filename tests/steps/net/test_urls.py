@@ -14,17 +14,17 @@ from steps.core.errors import Reason, SlipwayError
 from steps.net.urls import MAX_URL, Url, check_hop, check_source, parse
 
 BAD_SOURCES = {
-    "": "no https:// address",
-    "bert-base-uncased": "no https:// address",
+    "": "not an https:// address",
+    "bert-base-uncased": "not an https:// address",
     "ext::sh -c id": "white space",
-    "ext::sh": "no https:// address",
-    "file:///etc": "file:// is not among the ways",
-    "FILE:///etc": "FILE:// is not among the ways",
-    "ssh://git@example.invalid/x": "ssh:// is not among the ways",
-    "git@example.invalid:x/y.git": "no https:// address",
-    "git://example.invalid/x": "git:// is not among the ways",
-    "HTTPS://example.invalid/x": "HTTPS:// is not among the ways",
-    "https:/example.invalid/x": "no https:// address",
+    "ext::sh": "not an https:// address",
+    "file:///etc": "file:// is not supported",
+    "FILE:///etc": "FILE:// is not supported",
+    "ssh://git@example.invalid/x": "ssh:// is not supported",
+    "git@example.invalid:x/y.git": "not an https:// address",
+    "git://example.invalid/x": "git:// is not supported",
+    "HTTPS://example.invalid/x": "HTTPS:// is not supported",
+    "https:/example.invalid/x": "not an https:// address",
     "-uroot": "like an option",
     "--upload-pack=touch": "like an option",
     "https://example.invalid/x\n": "white space or a control character",
@@ -43,8 +43,8 @@ BAD_SOURCES = {
     "https://example.invalid/x#y": "plain address",
     "https://example.invalid/x%": "plain address",
     "https://example.invalid/x%0": "plain address",
-    "https://example.invalid": "names a host and no repository",
-    "https://example.invalid//": "names a host and no repository",
+    "https://example.invalid": "names a host but not a repository",
+    "https://example.invalid//": "names a host but not a repository",
     "https://example.invalid/a/../b": "'.' or '..'",
     "https://example.invalid/a/%2e%2E/b": "'.' or '..'",
     "https://example.invalid:0/x": "no port 0",
@@ -153,7 +153,7 @@ PUBLIC, HERE = parse("https://example.invalid/x"), parse("http://127.0.0.1:8000/
     ],
 )
 def test_a_public_server_may_not_send_us_into_this_machine_or_off_https(hop: str) -> None:
-    with pytest.raises(SlipwayError, match=r"^SourceProtocol: example\.invalid sends us on: ") as caught:
+    with pytest.raises(SlipwayError, match=r"^SourceProtocol: example\.invalid redirects to a refused address: ") as caught:
         check_hop(hop, PUBLIC)
     assert "pa55" not in caught.value.message
 

@@ -1,0 +1,127 @@
+"""Running Git in isolation, and the reason for each of its failures.
+
+Git runs through GitPython's ``Git.execute`` with a fixed argument list, ``--`` before every value, and an environment built
+from nothing (``env -i``, because GitPython otherwise adds the caller's): no configuration of the machine or of a user acts, no
+credential is asked for, no redirect is followed.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from steps.core.errors import Reason, SlipwayError
+from steps.net.proxy import proxy_environment
+from steps.net.retry import TransientError
+from steps.net.tls import certificate_environment
+from steps.sources.choose import printable
+
+CONFIG = {
+    "protocol.version": "2",
+    "core.hooksPath": "/dev/null",
+    "core.fsmonitor": "false",
+    "core.symlinks": "false",
+    "core.askPass": "",
+    "credential.helper": "",
+    "fetch.recurseSubmodules": "false",
+    "http.followRedirects": "false",
+    "gc.auto": "0",
+    "maintenance.auto": "false",
+    # A server that sends next to nothing for a minute is given up.
+    "http.lowSpeedLimit": "1000",
+    "http.lowSpeedTime": "60",
+}
+
+# Git reports errors as text only (LC_ALL=C keeps them English): the first match gives the reason.
+_FAILURES: tuple[tuple[str, Reason], ...] = (
+    (r"Could not resolve host|Failed to connect|Connection refused|Connection timed out|Network is unreachable"
+     r"|Connection reset|early EOF|hung up|transfer closed|Operation too slow|Empty reply|gnutls_handshake|SSL_connect",
+     Reason.NETWORK_UNREACHABLE),
+    (r"error: (429|408|5\d\d)\b|HTTP (429|408|5\d\d)\b", Reason.SOURCE_BUSY),
+    (r"could not read Username|could not read Password|Authentication failed|error: 40[13]\b|terminal prompts disabled",
+     Reason.ACCESS_DENIED),
+    (r"not found|error: 404\b|not valid: is this a git repository|error: 410\b|does not appear to be a git repository",
+     Reason.SOURCE_NOT_FOUND),
+    (r"No space left on device|Disk quota exceeded|unable to write|write error", Reason.DISK_FULL),
+    (r"certificate|SSL", Reason.SOURCE_PROTOCOL),
+)  # fmt: skip
+
+
+class GitRedirectedError(SlipwayError):
+    """The server redirected Git."""
+
+
+def run_git(folder: Path, arguments: Sequence[str], *, address: str, stdin: bytes = b"") -> bytes:
+    """Run ``git`` with ``arguments`` in ``folder``, which is its home, too, and return its standard output.
+
+    Args:
+        folder: Where Git runs.
+        arguments: The command and its arguments; values from outside come after ``--``.
+        address: The repository's address, for messages.
+        stdin: The standard input.
+
+    Raises:
+        TransientError: ``NetworkUnreachable`` or ``SourceBusy``.
+        GitRedirectedError: Where the server redirects.
+        SlipwayError: ``RevisionNotFound``, ``AccessDenied``, ``SourceNotFound``, ``DiskFull``, ``SourceProtocol``, or
+            ``MissingDependency`` without the program git.
+    """
+    if shutil.which("git") is None:  # GitPython cannot even be imported then
+        raise SlipwayError(Reason.MISSING_DEPENDENCY, "The program git is not installed.", hint="Install git.")
+    import git
+
+    command = ["env", "-i", *_environment(folder), "git"]
+    for name, value in CONFIG.items():
+        command += ["-c", f"{name}={value}"]
+    with tempfile.TemporaryFile() as feed:
+        feed.write(stdin)
+        feed.seek(0)
+        status, stdout, stderr = git.Git(str(folder)).execute(
+            [*command, *arguments],
+            istream=feed,
+            with_extended_output=True,
+            with_exceptions=False,
+            stdout_as_string=False,
+            strip_newline_in_stdout=False,
+        )
+    if status != 0:
+        raise _failure(_text(stderr), arguments[0], address)
+    return stdout if isinstance(stdout, bytes) else str(stdout).encode()
+
+
+def _failure(stderr: str, command: str, address: str) -> SlipwayError:
+    lines = [line for line in stderr.splitlines() if line.startswith(("fatal:", "error:", "remote:"))]
+    said = re.sub(r"^(fatal|error|remote): *", "", (lines or stderr.splitlines() or ["nothing"])[0]).rstrip(".")
+    said = printable(said.encode())  # a server's message may hold a terminal's control sequences
+    if re.search(r"error: 30[12378]\b", stderr):
+        return GitRedirectedError(Reason.SOURCE_NOT_FOUND, f"{address} redirects to a page that is not a repository.")
+    if re.search(r"not our ref|couldn't find remote ref|unadvertised object", stderr):
+        return SlipwayError(Reason.REVISION_NOT_FOUND, f"{address} has no such commit: {said}.")
+    for pattern, reason in _FAILURES:
+        if re.search(pattern, stderr):
+            message = f"{address}: {said}."
+            return TransientError(reason, message) if reason.retryable else SlipwayError(reason, message)
+    return SlipwayError(Reason.SOURCE_PROTOCOL, f"git {command} failed for {address}: {said}.")
+
+
+def _environment(home: Path) -> list[str]:
+    names = {
+        "PATH": os.environ.get("PATH", os.defpath),
+        "HOME": str(home),
+        "LC_ALL": "C",
+        "GIT_CONFIG_NOSYSTEM": "1",
+        "GIT_CONFIG_GLOBAL": "/dev/null",
+        "GIT_TERMINAL_PROMPT": "0",
+        "GIT_ALLOW_PROTOCOL": "http:https",
+        "GIT_CEILING_DIRECTORIES": str(home.parent),
+    }
+    names |= proxy_environment() | certificate_environment()
+    return [f"{name}={value}" for name, value in names.items()]
+
+
+def _text(value: object) -> str:
+    return value.decode(errors="replace") if isinstance(value, bytes) else str(value)
