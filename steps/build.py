@@ -65,7 +65,7 @@ def run(inputs: BuildInputs, context: Context) -> BuildOutputs:
     Publishes the build context under ``contexts/`` and the plan under ``plans/``; pushes the image where a registry is named.
     The image's tag is the beginning of the archive's digest.
 
-    Repeating: with a receipt nothing is built; the registry is not asked again.
+    Repeating: with a receipt nothing is built, and the registry gets no request.
 
     Raises:
         SlipwayError: ``UnknownTask`` and ``InvalidInput`` for wrong inputs, settings or a missing registry;

@@ -113,24 +113,27 @@ def finished(single: SingleBuild, wait: float, context: Context) -> Build:
 
 
 def image_digest(build: Build, request: CloudBuildRequest) -> str:
-    """The digest of the requested image, after a look at all that Cloud Build says of where it comes from.
+    """Return the digest of the requested image, after checking what Cloud Build states about the build's source.
 
-    That a build which requested ``VERIFIED`` has succeeded means that its provenance was made and stored: Cloud Build fails
-    it otherwise, and says no more of it in this API (the provenance itself lies with the image in Artifact Registry). It
-    does say of which generation the source was, and the sha256 of what it fetched, which must be the archive's;
-    where it does not say the latter, that generation is read here.
+    The build requested ``VERIFIED``: it succeeds only when its provenance was made and stored
+    (https://cloud.google.com/build/docs/securing-builds/generate-validate-build-provenance). The provenance itself is with the
+    image in Artifact Registry and not in this API. What the API has is the source's generation and the SHA-256 of what was
+    fetched, which must be the archive's; without the latter, that generation of the object is read here.
+
+    Raises:
+        SlipwayError: ``BuildFailed`` without a digest or verification, ``DigestMismatch`` for another source.
     """
-    said = f"Build {build.id} has succeeded, and"
+    begin = f"Build {build.id} has succeeded, and"
     digest = build.images.get(request.image, "")
     if not _DIGEST.fullmatch(digest):
-        raise SlipwayError(Reason.BUILD_FAILED, f"{said} its answer has no digest of {request.image}.")
+        raise SlipwayError(Reason.BUILD_FAILED, f"{begin} its answer has no digest of {request.image}.")
     if not build.verified:
-        raise SlipwayError(Reason.BUILD_FAILED, f"{said} Cloud Build did not verify it.")
+        raise SlipwayError(Reason.BUILD_FAILED, f"{begin} Cloud Build did not verify it.")
     found = build.sha256 or (source_digest(request.source),)
     if request.archive_digest not in found:
         raise SlipwayError(
             Reason.DIGEST_MISMATCH,
-            f"{said} not of the archive: its source has sha256 {', '.join(found)}, not {request.archive_digest}.",
+            f"{begin} not of the archive: its source has sha256 {', '.join(found)}, not {request.archive_digest}.",
         )
     return digest
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 from pydantic import Field
 
@@ -138,7 +137,7 @@ def check_survey(survey: Survey, services: Services) -> Services:
     return tuple(task.name for task in tasks)
 
 
-def _chosen(config: Any, files: frozenset[str], texts: Mapping[str, bytes]) -> list[Task]:
+def _chosen(config: Mapping[str, object], files: frozenset[str], texts: Mapping[str, bytes]) -> list[Task]:
     tasks = tasks_for_auto(config, files, texts)
     if not tasks:
         names = ", ".join(architectures(config))

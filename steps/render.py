@@ -110,7 +110,7 @@ def render(name: str, task: Task, lock: Lock, facts: ModelFacts) -> RenderedPack
     return RenderedPackage(task=task.name, bento=f"{bento_name}:{version}", files=files, binaries=binaries)
 
 
-def about(name: str, task: Task, lock: Lock, facts: ModelFacts) -> dict[str, Any]:
+def about(name: str, task: Task, lock: Lock, facts: ModelFacts) -> dict[str, object]:
     """Return what the package states about itself in ``slipway.json``: only what is the same on every machine."""
     return {
         "name": name,

@@ -48,7 +48,7 @@ def is_checkout() -> bool:
 
 
 def requirements_of(extra: str, distribution: str = DISTRIBUTION) -> list[str]:
-    """What an extra of an installed distribution requires, such as ``botocore[crt]>=1.40``; empty where nothing says."""
+    """Return what an extra of an installed distribution requires, such as ``botocore[crt]>=1.40``; empty if unknown."""
     try:
         declared = importlib.metadata.requires(distribution) or []
     except importlib.metadata.PackageNotFoundError:

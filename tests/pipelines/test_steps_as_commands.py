@@ -71,7 +71,7 @@ def test_the_graph_gives_every_required_flag(node: Node) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "flags", "said"),
+    ("name", "flags", "message"),
     [
         ("fetch", ("--source-kind", "git_lfs", "--source", "ftp://x/y"), "InvalidSource"),
         (
@@ -86,10 +86,10 @@ def test_the_graph_gives_every_required_flag(node: Node) -> None:
         ("build", ("--name", "x", "--service", "ner", "--archive", "a", "--archive-digest", "b"), "--archive-digest"),
     ],
 )
-def test_a_wrong_flag_is_named(name: str, flags: tuple[str, ...], said: str, tmp_path: Path) -> None:
+def test_a_wrong_flag_is_named(name: str, flags: tuple[str, ...], message: str, tmp_path: Path) -> None:
     done = run_step(name, *flags, cwd=tmp_path)
     assert done.returncode == ExitCode.INPUT
-    assert said in done.stderr
+    assert message in done.stderr
     assert "Traceback" not in done.stderr
     assert " hint: " in done.stderr
 

@@ -86,7 +86,7 @@ def twice(lock: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "says"),
+    ("change", "message"),
     [
         (lambda lock: lock["files"][1].update(size=8), "set digest"),
         (lambda lock: lock["files"][1].update(sha256="0" * 64), "set digest"),
@@ -122,10 +122,10 @@ def twice(lock: dict[str, Any]) -> None:
         ),
     ],
 )
-def test_a_wrong_lock_is_refused(change: Callable[[dict[str, Any]], None], says: str) -> None:
+def test_a_wrong_lock_is_refused(change: Callable[[dict[str, Any]], None], message: str) -> None:
     document = lock_over(FILES).model_dump(mode="json")
     change(document)
-    with pytest.raises(ValidationError, match=says):
+    with pytest.raises(ValidationError, match=message):
         Lock.model_validate_json(canonical_json(document))
 
 
@@ -151,7 +151,7 @@ def replace_by_folder(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "reason", "says"),
+    ("change", "reason", "message"),
     [
         (lambda folder: (folder / "config.json").unlink(), Reason.LOCK_MISMATCH, "config.json"),
         (lambda folder: (folder / "sub" / "more").write_bytes(b""), Reason.LOCK_MISMATCH, "sub/more is not in the lock"),
@@ -170,12 +170,12 @@ def replace_by_folder(folder: Path) -> None:
         (lambda folder: (folder / "config.json").write_bytes(b"[]"), Reason.DIGEST_MISMATCH, "has sha256"),
     ],
 )
-def test_a_folder_that_differs_is_refused(folder: Path, change: Callable[[Path], object], reason: Reason, says: str) -> None:
+def test_a_folder_that_differs_is_refused(folder: Path, change: Callable[[Path], object], reason: Reason, message: str) -> None:
     change(folder)
     with pytest.raises(SlipwayError) as caught:
         verify_folder(lock_over(FILES), folder)
     assert caught.value.reason is reason
-    assert says in caught.value.message
+    assert message in caught.value.message
 
 
 def test_a_missing_folder_is_a_lock_mismatch(tmp_path: Path) -> None:

@@ -40,7 +40,7 @@ def test_a_list_variable_is_split_at_commas(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("registri = 'x'", "Did you mean 'registry'?"),
         ("registry = 'Some Where'", "slipway.toml, registry: "),
@@ -48,11 +48,11 @@ def test_a_list_variable_is_split_at_commas(tmp_path: Path) -> None:
         ("build_timeout = 1", "slipway.toml, build_timeout: "),
     ],
 )
-def test_a_wrong_line_is_named(text: str, said: str, tmp_path: Path) -> None:
+def test_a_wrong_line_is_named(text: str, message: str, tmp_path: Path) -> None:
     with pytest.raises(SlipwayError, match=r"slipway\.toml") as caught:
         read_settings({}, written(tmp_path, text))
     assert caught.value.reason is Reason.INVALID_INPUT
-    assert said in str(caught.value)
+    assert message in str(caught.value)
 
 
 def test_a_wrong_variable_is_named(tmp_path: Path) -> None:
