@@ -7,13 +7,14 @@ import os
 import time
 from collections.abc import Iterator
 from itertools import product
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import yaml
 from kubernetes.client import ApiClient, AuthorizationV1Api, Configuration, CoreV1Api, CustomObjectsApi
 from kubernetes.dynamic import DynamicClient
 
+from crd.kubernetes_objects import ModelObject
 from crd.types import API_VERSION
 from crd.workflow import thin_workflow
 from pipelines.access import RULES, access
@@ -145,7 +146,7 @@ def test_a_steps_container_gets_no_token(kube: ApiClient, home: str) -> None:
         apply(kube, home, manifest)
     spec = {"sourceKind": "upload", "source": "gs://slipway/nothing", "services": ["image-classification"]}
     metadata = {"name": "a", "uid": "none", "generation": 1, "namespace": home}
-    workflow = thin_workflow({"apiVersion": API_VERSION, "metadata": metadata, "spec": spec})
+    workflow = thin_workflow(cast(ModelObject, {"apiVersion": API_VERSION, "metadata": metadata, "spec": spec}))
     CustomObjectsApi(kube).create_namespaced_custom_object(*WORKFLOWS, home, "workflows", workflow)
     pod = first_pod(kube, home, workflow["metadata"]["name"])
     assert pod["spec"]["serviceAccountName"] == STEPS_ACCOUNT

@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import count
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from kubernetes.client import ApiClient, ApiException, CoreV1Api, CustomObjectsApi
 from kubernetes.dynamic import DynamicClient
 
+from crd.kubernetes_objects import ModelObject
 from crd.types import API_VERSION
 from crd.workflow import UID_LABEL, thin_workflow, workflow_name
 from pipelines.access import access
@@ -47,8 +48,8 @@ class Land:
     def kind(self, kind: str, api_version: str = "argoproj.io/v1alpha1") -> Any:
         return self.dynamic.resources.get(api_version=api_version, kind=kind)
 
-    def apply(self, manifest: dict[str, Any]) -> dict[str, Any]:
-        stored = self.kind(manifest["kind"], manifest["apiVersion"]).server_side_apply(
+    def apply(self, manifest: Mapping[str, object]) -> dict[str, Any]:
+        stored = self.kind(str(manifest["kind"]), str(manifest["apiVersion"])).server_side_apply(
             body=manifest, namespace=self.namespace, field_manager=MANAGER, force_conflicts=True
         )
         result: dict[str, Any] = stored.to_dict()
@@ -183,7 +184,7 @@ def test_the_sensors_workflow_is_everybodys_workflow(land: Land, spec: dict[str,
     model = land.new(spec)
     workflow = land.the_workflow(model)
     land.finish(model)
-    thin = thin_workflow(model)
+    thin = thin_workflow(cast(ModelObject, model))
     assert workflow["metadata"]["name"] == thin["metadata"]["name"]
     assert workflow["metadata"]["labels"].items() >= thin["metadata"]["labels"].items()
     assert workflow["spec"] == thin["spec"]
@@ -356,7 +357,7 @@ def test_the_workflow_is_let_in_where_only_references_are(land: Land, secure: st
     model = land.change("secure")
     land.the_workflow(model)
     land.finish(model)
-    thin = thin_workflow(model)
+    thin = thin_workflow(cast(ModelObject, model))
     thin["metadata"] |= {"name": "thin", "labels": {INSTANCE: secure}}
     more = {**thin, "metadata": {**thin["metadata"], "name": "more"}, "spec": {**thin["spec"], "serviceAccountName": "default"}}
     for workflow in (thin, more):

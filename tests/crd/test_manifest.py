@@ -135,7 +135,7 @@ MERGES = "a: &a {k: v}\n" + "".join(
         ("a: !!int many", "has a value that YAML cannot read"),
         ("? {a: b}\n: c", "line 1: the name of a field must be text"),
         ("a" * (MAX_MANIFEST + 1), "is larger than"),
-        ("[" * 5000, "nested too deeply"),
+        pytest.param("[" * 5000, "nested too deeply", marks=pytest.mark.slow),
         ("a: &a [*a]", "nested too deeply"),
         (BOMB, "has more than 10000 values"),
         (MERGES, "has more than 10000 values"),
@@ -151,6 +151,7 @@ def test_a_long_wrong_value_is_shortened() -> None:
     assert len(error_message(replaced("name: tiny", f"name: {'A' * 100_000}"))) < 400
 
 
+@pytest.mark.slow
 @given(st.text() | st.text(alphabet="ab:-[]{}&*?!|>'\"#%@`,<=\n\t 0.1eE~").map(lambda tail: GOOD + tail))
 def test_any_text_is_a_model_or_a_complaint(text: str) -> None:
     found: Model | Reason

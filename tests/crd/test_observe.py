@@ -444,6 +444,7 @@ MESSAGES = st.one_of(
 )
 
 
+@pytest.mark.slow
 @given(data=st.data(), name=st.sampled_from(NAMES), phase=st.sampled_from(["", "Running", "Succeeded", "Failed", "Error"]))
 def test_any_workflow_gives_one_stable_status(data: st.DataObject, name: str, phase: str) -> None:
     found_model = model()

@@ -115,6 +115,7 @@ def test_no_field_can_have_an_argo_placeholder() -> None:
     assert accepted > 300
 
 
+@pytest.mark.slow
 @given(st.text())
 def test_expressions_match_whole_texts(text: str) -> None:
     """``$`` matches before a last line break in Python, and nowhere but at the end in RE2."""
