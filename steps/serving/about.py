@@ -1,49 +1,64 @@
-"""What a packaged service says of itself: ``GET /info`` and ``GET /schema``, beside BentoML's own ``/docs.json``."""
+"""``GET /info`` and ``GET /schema``: which model a service answers with, and what it takes and returns.
+
+They stand beside the pages that BentoML adds by itself, such as ``/docs.json``.
+"""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
-from pydantic import BaseModel
+from pydantic import BaseModel, JsonValue
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 PICKLE = b"application/vnd.bentoml+pickle"
 
 
-class About:
-    """ASGI middleware. ``folder`` holds the package's ``slipway.json``; ``example`` is the golden request.
+class InfoMiddleware:
+    """ASGI middleware that answers ``/info`` and ``/schema`` and passes every other call on.
 
     It also refuses BentoML's pickle format, as BentoML itself does, but without a traceback in the log for each such call.
     """
 
     def __init__(
-        self, app: Any, folder: Path, request: type[BaseModel], answer: type[BaseModel], example: dict[str, Any]
+        self, app: ASGIApp, folder: Path, request: type[BaseModel], answer: type[BaseModel], example: Mapping[str, JsonValue]
     ) -> None:
+        """Read and encode both pages once.
+
+        Args:
+            app: The application behind this middleware.
+            folder: Where the package's ``slipway.json`` is: the text of ``/info``.
+            request: The task's request; its JSON schema is a part of ``/schema``.
+            answer: The task's answer, likewise.
+            example: The golden request: its fields, and the paths of its files.
+        """
         schema = {"request": request.model_json_schema(), "answer": answer.model_json_schema(), "example": example}
         self._app = app
         self._pages = {"/info": (folder / "slipway.json").read_bytes(), "/schema": json.dumps(schema).encode()}
 
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one call, see the ASGI specification (https://asgi.readthedocs.io)."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
         elif (page := self._pages.get(scope["path"])) is not None:
             if scope["method"] in ("GET", "HEAD"):
-                await _answer(send, 200, page, head=scope["method"] == "HEAD")
+                await _respond(send, 200, page, head=scope["method"] == "HEAD")
             else:
-                await _answer(send, 405, _error("method: send GET"), (b"allow", b"GET, HEAD"))
+                await _respond(send, 405, _error("method: send GET"), (b"allow", b"GET, HEAD"))
         elif any(name == b"content-type" and value.partition(b";")[0].strip() == PICKLE for name, value in scope["headers"]):
-            await _answer(send, 415, _error("body: pickle is not read"))
+            await _respond(send, 415, _error("body: pickle is not read"))
         else:
             await self._app(scope, receive, send)
 
 
 def _error(text: str) -> bytes:
-    """The form of all errors."""
+    """The body of an error, in the same form as all others."""
     return json.dumps({"error": text, "detail": []}).encode()
 
 
-async def _answer(send: Any, status: int, body: bytes, *headers: tuple[bytes, bytes], head: bool = False) -> None:
+async def _respond(send: Send, status: int, body: bytes, *headers: tuple[bytes, bytes], head: bool = False) -> None:
+    """Send a JSON response; for a ``HEAD`` request the headers only."""
     usual = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
     await send({"type": "http.response.start", "status": status, "headers": [*usual, *headers]})
     await send({"type": "http.response.body", "body": b"" if head else body})

@@ -1,37 +1,46 @@
-"""The service's metrics: BentoML's own, of the routes that there are, and their page ``GET /metrics``.
+"""``GET /metrics``: BentoML's own metrics, counted for the routes that exist and no others.
 
-BentoML keeps some twenty numbers for every path that it was ever asked for, with the path in each, in memory and on disk; a
-client that makes paths up would fill both. So its own use of its middleware is switched off, and the middleware put here.
+BentoML keeps some twenty time series for each path that was ever requested, with the path in each, in memory and on disk; a
+client that invents paths would fill both. So BentoML's own use of its middleware is switched off, and the middleware is
+applied here.
 """
 
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from collections.abc import Sequence
+
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 NAMESPACE = "bentoml_service"  # BentoML's default for a service
 
 
-class Metrics:
-    """ASGI middleware that counts the calls of these ``routes`` and no others."""
+class MetricsMiddleware:
+    """ASGI middleware that counts the calls of some routes and answers ``/metrics``."""
 
-    def __init__(self, app: Any, routes: list[str]) -> None:
+    def __init__(self, app: ASGIApp, routes: Sequence[str]) -> None:
+        """Wrap ``app``; ``routes`` are the paths that are counted, such as ``/predict``."""
         from bentoml._internal.server.http.instruments import RunnerTrafficMetricsMiddleware
 
         self._app, self._routes = app, routes
         self._counted = RunnerTrafficMetricsMiddleware(app, namespace=NAMESPACE)
 
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one call, see the ASGI specification (https://asgi.readthedocs.io)."""
         if scope["type"] == "http" and scope["path"] == "/metrics":
-            await (await _page())(scope, receive, send)
+            page = await _metrics_page()
+            await page(scope, receive, send)
         elif scope["type"] == "http" and scope["path"] in self._routes:
             await self._counted(scope, receive, send)
         else:
             await self._app(scope, receive, send)
 
 
-async def _page() -> Any:
-    """All numbers of all worker processes, in Prometheus' text format."""
+async def _metrics_page() -> ASGIApp:
+    """The metrics of all worker processes, in the Prometheus text format.
+
+    The format: https://prometheus.io/docs/instrumenting/exposition_formats/.
+    """
     from bentoml._internal.configuration.containers import BentoMLContainer
     from starlette.responses import Response
 

@@ -1,8 +1,9 @@
-"""The queue in front of the one model: requests that came while it was busy are answered together.
+"""The queue in front of the one model: requests that arrive while it is busy are answered together.
 
-Nobody waits for a batch to fill: a lone request goes at once, and under load batches grow by themselves, up to the task's
-limit, of requests that gain by it. The model works in a thread of its own, so health checks and uploads go on beside it, and
-it waits for no client: the chunks of a streamed answer are kept for whoever reads them slowly.
+No request waits for a batch to fill: a request to an idle model is answered at once, and under load batches grow by
+themselves, up to the task's limit, of requests that gain by it. The model runs in a thread of its own, so that health checks
+are answered and uploads are received meanwhile, and it waits for no client: the chunks of a streamed answer are kept for a
+client that reads them slowly.
 """
 
 from __future__ import annotations
@@ -13,51 +14,56 @@ from collections import deque
 from collections.abc import AsyncGenerator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Generic
 
-from .runner import Answer, Request, Runner, StreamingRunner
+from .runner import AnswerT, Chunk, Request, Runner, StreamingRunner
 
-MAX_WAITING = 256
-# In one go of the model each text costs as much as the longest one, and what is saved are about 20 tokens a text, on one core
-# (`python -m tests.benchmarks.batching`). So texts go together whose lengths are at most this many characters from the oldest
-# one's, and from this length on, where there is next to nothing to save and much memory to be taken, a text goes alone.
+MAX_WAITING = 256  # requests
+# In a batch each text costs as much as the longest one, and what is saved is about 20 tokens a text on one core (measured by
+# tests.steps.tasks.batching). So texts are answered together if their lengths differ by at most MAX_LENGTH_DIFFERENCE
+# characters from that of the oldest. A text of MAX_BATCHED_LENGTH characters or more is answered alone: there is next to
+# nothing to save, and a batch of such texts takes much memory.
 MAX_LENGTH_DIFFERENCE = 50
 MAX_BATCHED_LENGTH = 500
 
 
 class QueueFull(Exception):
-    """More requests wait than can be answered in good time."""
+    """``MAX_WAITING`` requests wait already."""
 
 
 @dataclass(frozen=True)
-class _Job:
-    """A request that waits or is being answered. ``done`` is cancelled when its client leaves; ``chunks`` are asked for."""
+class _Job(Generic[AnswerT]):
+    """A request that waits or is being answered.
+
+    ``done`` is cancelled when the client leaves. ``chunks`` is where the chunks go if the answer is to be streamed.
+    """
 
     request: Request
-    done: asyncio.Future[Answer | None]
-    chunks: asyncio.Queue[Answer | None] | None = None
+    done: asyncio.Future[AnswerT | None]
+    chunks: asyncio.Queue[Chunk | AnswerT | None] | None = None
 
 
-class RequestQueue:
-    """Answers requests through a runner, the oldest first, at most ``batch`` of them at once."""
+class RequestQueue(Generic[AnswerT]):
+    """Answers requests by a runner, the oldest first, at most ``batch`` of them at once."""
 
-    def __init__(self, runner: Runner[Any, Any], batch: int) -> None:
+    def __init__(self, runner: Runner[Any, AnswerT], batch: int) -> None:
+        """Start the model's thread. ``runner`` is called in it alone."""
         self._runner, self._batch = runner, batch
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="model")
-        self._waiting: deque[_Job] = deque()
+        self._waiting: deque[_Job[AnswerT]] = deque()
         self._worker: asyncio.Task[None] | None = None
 
-    async def answer(self, request: Request) -> Answer:
+    async def answer(self, request: Request) -> AnswerT:
         """The answer to one request. Raises ``QueueFull``, or what the runner raises for it."""
-        answer = await self._enter(request).done
+        answer = await self._enqueue(request).done
         assert answer is not None, "only a job with chunks ends without an answer"
         return answer
 
-    async def stream(self, request: Request) -> AsyncGenerator[Answer, None]:
-        """The chunks of one answer. Closing it early stops the model. Raises as ``answer`` does."""
-        chunks: asyncio.Queue[Answer | None] = asyncio.Queue()
-        job = self._enter(request, chunks)
-        job.done.add_done_callback(lambda _: chunks.put_nowait(None))  # behind the last chunk
+    async def stream(self, request: Request) -> AsyncGenerator[Chunk | AnswerT, None]:
+        """Yield the chunks of one answer, then the whole one. Closing it early stops the model. Raises as ``answer`` does."""
+        chunks: asyncio.Queue[Chunk | AnswerT | None] = asyncio.Queue()
+        job = self._enqueue(request, chunks)
+        job.done.add_done_callback(lambda _: chunks.put_nowait(None))  # after the last chunk
         try:
             while (chunk := await chunks.get()) is not None:
                 yield chunk
@@ -65,7 +71,7 @@ class RequestQueue:
         finally:
             job.done.cancel()
 
-    def _enter(self, request: Request, chunks: asyncio.Queue[Answer | None] | None = None) -> _Job:
+    def _enqueue(self, request: Request, chunks: asyncio.Queue[Chunk | AnswerT | None] | None = None) -> _Job[AnswerT]:
         if sum(not job.done.done() for job in self._waiting) >= MAX_WAITING:
             raise QueueFull
         job = _Job(request, asyncio.get_running_loop().create_future(), chunks)
@@ -75,11 +81,11 @@ class RequestQueue:
         return job
 
     async def _work(self) -> None:
-        """Answer until nobody waits."""
+        """Answer until no request waits."""
         loop = asyncio.get_running_loop()
-        while jobs := self._next():
+        while jobs := self._take_batch():
             if jobs[0].chunks is not None:
-                results: Sequence[Answer | Exception | None] = [
+                results: Sequence[AnswerT | Exception | None] = [
                     await loop.run_in_executor(self._thread, self._answer_in_chunks, jobs[0], jobs[0].chunks, loop)
                 ]
             else:
@@ -92,67 +98,67 @@ class RequestQueue:
                 else:
                     job.done.set_result(result)
 
-    def _next(self) -> list[_Job]:
-        """The oldest job, with those that gain by being answered with it; what is behind a stream waits for that one.
+    def _take_batch(self) -> list[_Job[AnswerT]]:
+        """Take the next batch from the queue: the oldest job and those that gain by being answered with it.
 
-        Those whose client has left are dropped.
+        A stream is answered alone, and no job that came after a stream is answered before it. Jobs whose client has left are
+        dropped.
         """
         waiting = [job for job in self._waiting if not job.done.cancelled()]
         jobs = waiting[:1]
         if jobs and jobs[0].chunks is None:
             alike = itertools.takewhile(lambda job: job.chunks is None, waiting[1:])
-            jobs += [job for job in alike if _gain(jobs[0].request, job.request)][: self._batch - 1]
+            jobs += [job for job in alike if _gains(jobs[0].request, job.request)][: self._batch - 1]
         taken = {id(job) for job in jobs}
         self._waiting = deque(job for job in waiting if id(job) not in taken)
         return jobs
 
-    def _answer_all(self, requests: Sequence[Request]) -> Sequence[Answer | Exception]:
-        """In the model's thread. A request that fails does not take the others with it."""
+    def _answer_all(self, requests: Sequence[Request]) -> Sequence[AnswerT | Exception]:
+        """Answer a batch, in the model's thread. If it fails, each request is answered alone, so that one cannot fail all."""
         if len(requests) > 1:
             try:
                 answers = self._runner.predict_all(requests)
                 if len(answers) == len(requests):
                     return answers
-            except Exception:  # one of them is to blame: each is asked alone
+            except Exception:  # one of them has caused it
                 pass
         return [self._answer_alone(request) for request in requests]
 
-    def _answer_alone(self, request: Request) -> Answer | Exception:
+    def _answer_alone(self, request: Request) -> AnswerT | Exception:
         try:
-            answer: Answer = self._runner.predict(request)
-            return answer
+            return self._runner.predict(request)
         except Exception as error:
             return _settable(error)
 
     def _answer_in_chunks(
-        self, job: _Job, chunks: asyncio.Queue[Answer | None], loop: asyncio.AbstractEventLoop
+        self, job: _Job[AnswerT], chunks: asyncio.Queue[Chunk | AnswerT | None], loop: asyncio.AbstractEventLoop
     ) -> Exception | None:
-        """In the model's thread."""
-        assert isinstance(self._runner, StreamingRunner), "only such tasks have the route"
+        """Stream one answer into ``chunks``, in the model's thread."""
+        assert isinstance(self._runner, StreamingRunner), "only tasks that stream have the route"
         try:
-            found = self._runner.stream(job.request)
+            answer = self._runner.stream(job.request)
             try:
-                for chunk in found:
+                for chunk in answer:
                     if job.done.cancelled():
                         break
                     loop.call_soon_threadsafe(chunks.put_nowait, chunk)
             finally:
-                found.close()  # type: ignore[attr-defined]
+                answer.close()
         except Exception as error:
             return _settable(error)
         return None
 
 
-def _gain(one: Request, other: Request) -> bool:
-    """Whether it takes less time to answer both at once than one by one."""
-    lengths = _read(one), _read(other)
+def _gains(one: Request, other: Request) -> bool:
+    """Whether it takes less time to answer both in one batch than one after the other."""
+    lengths = _text_length(one), _text_length(other)
     return max(lengths) < MAX_BATCHED_LENGTH and abs(lengths[0] - lengths[1]) <= MAX_LENGTH_DIFFERENCE
 
 
-def _read(request: Request) -> int:
-    """How many characters of text a model reads for a request, if that is what takes its time.
+def _text_length(request: Request) -> int:
+    """How many characters a request's texts have; 0 for a model that generates text.
 
-    Not where it writes: it goes through all its weights for each token, for one text or for several, and gains by any.
+    Such a model reads all its weights for each token that it writes, for one text or for several, and so it gains by any batch.
     """
     if "max_new_tokens" in type(request).model_fields:
         return 0
@@ -160,5 +166,5 @@ def _read(request: Request) -> int:
 
 
 def _settable(error: Exception) -> Exception:
-    """A future takes no ``StopIteration``."""
+    """The error as one that a future accepts: ``asyncio.Future`` raises a ``TypeError`` for ``StopIteration``."""
     return RuntimeError("StopIteration") if isinstance(error, StopIteration) else error

@@ -1,13 +1,13 @@
-"""What every task's module defines: a ``Request``, an ``Answer``, and a ``Runner`` that makes one of the other.
+"""What the module of each task defines: a ``Request``, an ``Answer``, and a ``Runner`` that makes an answer for a request.
 
-A request's fields are typed, bounded and described, and nothing else is accepted; so the schema that clients see, the checks
-and the code are one thing.
+A request's fields are typed, bounded and described, and no others are accepted. So the schema that clients see, the checks and
+the code are one thing.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from pathlib import Path
 from typing import ClassVar, Generic, TypeVar
 
@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict
 
 
 class BadInput(ValueError):
-    """The request cannot be answered as it is; the message begins with the field's name and a colon."""
+    """A request that cannot be answered as it is. The message begins with a field's name and a colon; clients get it."""
 
 
 class Request(BaseModel):
@@ -25,10 +25,10 @@ class Request(BaseModel):
 
 
 class Answer(BaseModel):
-    """What a client gets: JSON, or, where the answer is a file by nature, that file.
+    """What a client gets: JSON or, where the answer can also be a file, that file if the client prefers it.
 
-    ``file_type`` is the media type of ``file()``, empty where there is none; with ``file_first`` a client that does not say
-    which it wants gets the file.
+    ``file_type`` is the media type of ``file()``, empty if there is none. With ``file_first``, a client that states no
+    preference gets the file.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -41,7 +41,7 @@ class Answer(BaseModel):
 
 
 class Chunk(Answer):
-    """The next part of an answer that is given in chunks."""
+    """The next part of an answer that is streamed."""
 
 
 RequestT = TypeVar("RequestT", bound=Request)
@@ -49,23 +49,30 @@ AnswerT = TypeVar("AnswerT", bound=Answer)
 
 
 class Runner(ABC, Generic[RequestT, AnswerT]):
-    """The loaded model of ``folder``. It is asked by one thread at a time."""
+    """A loaded model with what it needs to read requests. One thread at a time calls it."""
 
     @abstractmethod
-    def __init__(self, folder: Path) -> None: ...
+    def __init__(self, folder: Path) -> None:
+        """Load the model from the files in ``folder``. Raises whatever the library raises for a model that it cannot load."""
 
     @abstractmethod
     def predict(self, request: RequestT) -> AnswerT:
-        """Answer one request. Raises ``BadInput``."""
+        """Answer one request. Raises ``BadInput`` if this model cannot answer it."""
 
     def predict_all(self, requests: Sequence[RequestT]) -> list[AnswerT]:
-        """Answer some requests at once, in order. A task that gains by it does so in one go of the model."""
+        """Answer several requests, in order. A task that gains by it answers them in one forward pass of the model.
+
+        Raises ``BadInput`` if one of them cannot be answered; the caller then sends each one by itself.
+        """
         return [self.predict(request) for request in requests]
 
 
 class StreamingRunner(Runner[RequestT, AnswerT]):
-    """A runner that can also give its answer in chunks."""
+    """A runner that can also stream its answer."""
 
     @abstractmethod
-    def stream(self, request: RequestT) -> Iterator[Chunk | AnswerT]:
-        """The chunks of the answer as they come, and the whole answer last. Closing it early stops the model."""
+    def stream(self, request: RequestT) -> Generator[Chunk | AnswerT, None, None]:
+        """Yield the answer's chunks as they come, and the whole answer last.
+
+        Closing the generator early stops the model. Raises ``BadInput`` as ``predict`` does, before the first chunk.
+        """

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Annotated, Any, Literal
@@ -64,7 +64,7 @@ class Runner(runner.StreamingRunner[Request, Answer]):
     def predict(self, request: Request) -> Answer:
         return self._write(request, self._read(request), lambda chunk: None, threading.Event())
 
-    def stream(self, request: Request) -> Iterator[TextChunk | Answer]:
+    def stream(self, request: Request) -> Generator[TextChunk | Answer, None, None]:
         inputs = self._read(request)
         chunks: SimpleQueue[TextChunk | Answer | BaseException] = SimpleQueue()
         left = threading.Event()

@@ -13,10 +13,12 @@ from starlette.routing import Route
 from starlette.testclient import TestClient
 
 from steps.serving import runner
-from steps.serving.about import About
+from steps.serving.about import InfoMiddleware
 from steps.serving.fields import OptionalPicture, Picture, ShortTexts
-from steps.serving.http import HttpError, make_response, read
+from steps.serving.http import make_response
+from steps.serving.http_error import HttpError
 from steps.serving.queue import RequestQueue
+from steps.serving.request_body import read_request
 
 
 class TextRequest(runner.Request):
@@ -66,11 +68,11 @@ def service(model: type[runner.Request], folder: Path | None = None) -> TestClie
 
     async def predict(request: Http) -> Response:
         try:
-            return await make_response(queue, await read(request, model))
+            return await make_response(queue, await read_request(request, model))
         except HttpError as refusal:
             return await make_response(queue, refusal)
 
     app: Any = Starlette(routes=[Route("/predict", predict, methods=["POST"])])
     if folder is not None:
-        app = About(app, folder, model, Answer, {"text": "hello"})
+        app = InfoMiddleware(app, folder, model, Answer, {"text": "hello"})
     return TestClient(app)

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from starlette.testclient import TestClient
 
-from steps.serving.http import prefers_file
+from steps.serving.accept import prefers_file
 from tests.steps.serving.echo_service import Answer, TextRequest, service
 
 TEXTS = service(TextRequest)

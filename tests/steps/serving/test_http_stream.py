@@ -5,15 +5,16 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from steps.serving import runner
-from steps.serving.http import ParsedRequest, stream_response
+from steps.serving.http import stream_response
 from steps.serving.queue import MAX_WAITING, RequestQueue
+from steps.serving.request_body import ParsedRequest
 
 
 class Request(runner.Request):
@@ -38,7 +39,7 @@ class Counter(runner.StreamingRunner[Request, Answer]):
     def predict(self, request: Request) -> Answer:
         return Answer(number=request.number)
 
-    def stream(self, request: Request) -> Iterator[Chunk | Answer]:
+    def stream(self, request: Request) -> Generator[Chunk | Answer, None, None]:
         try:
             for number in range(request.number):
                 if self.fail and number == self.late:
@@ -80,7 +81,7 @@ def read(event: str) -> tuple[str, Any]:
     return fields.get("event", "message"), json.loads(fields["data"])
 
 
-async def call(queue: RequestQueue, number: int, client: Client) -> int:
+async def call(queue: RequestQueue[Answer], number: int, client: Client) -> int:
     response = await stream_response(queue, ParsedRequest([Request(number=number)], False, ""))
     await response(client.scope, client.receive, client.send)
     return response.status_code

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Coroutine, Iterator, Sequence
+from collections.abc import Coroutine, Generator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +51,7 @@ class Doubler(runner.StreamingRunner[Request, Answer]):
             raise runner.BadInput("number: it is negative")
         return [Answer(number=2 * request.number) for request in requests]
 
-    def stream(self, request: Request) -> Iterator[Chunk | Answer]:
+    def stream(self, request: Request) -> Generator[Chunk | Answer, None, None]:
         try:
             if request.number < 0:
                 raise runner.BadInput("number: it is negative")

@@ -11,8 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from starlette.requests import Request as Http
 
-from steps.serving import http as web
-from steps.serving.http import MAX_REQUESTS, HttpError, ParsedRequest, read
+from steps.serving import request_body
+from steps.serving.http_error import HttpError
+from steps.serving.request_body import MAX_REQUESTS, ParsedRequest, read_request
 from tests.steps.serving.echo_service import PictureRequest, TextRequest, service
 
 TEXTS, PICTURES = service(TextRequest), service(PictureRequest)
@@ -119,7 +120,7 @@ def test_the_media_type_of_json_may_be_left_out_or_have_parameters() -> None:
 )
 @pytest.mark.parametrize(("client", "wanted"), [(TEXTS, "application/json"), (PICTURES, "multipart/form-data with a file in")])
 def test_another_media_type_is_refused_with_the_right_one(kind: str, client: Any, wanted: str) -> None:
-    answer = client.post("/predict", content=b'{"text": "a"}', headers={"Content-Type": kind.encode("latin-1")})
+    answer = client.post("/predict", content=b'{"text": "a"}', headers={b"Content-Type": kind.encode("latin-1")})
     assert wanted in refused((answer.status_code, answer.json()), 415)
     assert len(answer.json()["error"]) < 250
 
@@ -168,8 +169,8 @@ def test_an_address_in_place_of_a_file_is_refused_and_never_fetched(address: str
 def test_a_missing_file_is_named_and_a_file_that_nobody_asked_for() -> None:
     assert refused(form(("number", "1"))) == "image: Field required"
     assert refused(send(b"{}", client=PICTURES)) == "image: Field required"
-    assert refused(form(("image", b"1"), ("text", b"2"))) == "text: this field holds no file"
-    assert refused(form(("image", b"1"), ("colour", b"2"))) == "colour: this field holds no file"
+    assert refused(form(("image", b"1"), ("text", b"2"))) == "text: this field does not take a file"
+    assert refused(form(("image", b"1"), ("colour", b"2"))) == "colour: this field does not take a file"
 
 
 @pytest.mark.parametrize("text", ["2024", "true", "null", "[1]", '{"a": 1}', '"quoted"', "", " 7 ", "1e3", "NaN"])
@@ -240,7 +241,7 @@ def test_a_wrong_value_in_a_form_is_named_by_its_field(field: str, text: str) ->
     ids=range(9),
 )
 def test_a_broken_form_is_refused(body: bytes, kind: str) -> None:
-    answer = PICTURES.post("/predict", content=body, headers={"Content-Type": kind.encode("latin-1")})
+    answer = PICTURES.post("/predict", content=body, headers={b"Content-Type": kind.encode("latin-1")})
     assert refused((answer.status_code, answer.json())).partition(":")[0] in ("body", "image")
 
 
@@ -269,13 +270,13 @@ def arriving(
         return {"type": "http.request", "body": left.pop(0), "more_body": len(left) > 0 or limit == 0}
 
     try:
-        return asyncio.run(read(Http(scope, receive), TextRequest)), len(left)
+        return asyncio.run(read_request(Http(scope, receive), TextRequest)), len(left)
     except HttpError as refusal:
         return refusal, len(left)
 
 
 def test_a_body_that_is_too_large_is_refused_while_it_arrives(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(web, "MAX_JSON", 1000)
+    monkeypatch.setattr(request_body, "MAX_JSON", 1000)
     refusal, left = arriving([b" " * 300] * 10, 1000)
     assert isinstance(refusal, HttpError)
     assert (refusal.status, refusal.error, left) == (413, "body: larger than 1000 bytes", 6)

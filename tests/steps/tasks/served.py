@@ -25,7 +25,9 @@ def served(made: Made, folder: Path) -> Iterator[TestClient]:
         import service  # type: ignore[import-not-found]
 
         # BentoML counts in a registry of the whole process, which takes one service.
-        service.Service.middlewares[:] = [each for each in service.Service.middlewares if each[0] is not service.Metrics]
+        service.Service.middlewares[:] = [
+            each for each in service.Service.middlewares if each[0] is not service.MetricsMiddleware
+        ]
         with TestClient(service.Service.to_asgi(), raise_server_exceptions=False) as client:
             yield client
     finally:
