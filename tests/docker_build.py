@@ -1,4 +1,4 @@
-"""``docker build`` and ``docker push`` as a build service runs them: by buildah for real, or by what a test brings."""
+"""``docker build`` and ``docker push`` as a build service runs them: by buildah, or by a runner of a test."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Log = Callable[[str], None]
 
 
 class StepFailed(Exception):
-    """A step of a build ended with an error; the text is its last word."""
+    """A step of a build ended with an error; the text says which."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Runner(Protocol):
 
 
 class BuildahRunner:
-    """Builds and pushes with buildah; registries in ``plain_http`` are spoken to without TLS."""
+    """Builds and pushes with buildah; registries in ``plain_http`` are used without TLS."""
 
     def __init__(self, plain_http: tuple[str, ...] = (), flags: tuple[str, ...] = ()) -> None:
         self._plain_http, self._flags = plain_http, flags

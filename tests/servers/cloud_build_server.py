@@ -3,7 +3,7 @@
 Google's own client talks to it. It wants a bearer token that the service account's key has signed, refuses what Cloud Build
 refuses, takes the source from a Cloud Storage server by bucket, object and generation, replaces ``$NAME`` in arguments, and
 runs the docker step through a ``Runner``: buildah for real, or one that a test brings. Then it pushes the images, writes the
-log into the bucket and tells digests and provenance. What it does not know it refuses, so that no test passes on something
+log into the bucket and reports digests and provenance. What it does not know it refuses, so that no test passes on something
 that was ignored.
 
     with CloudBuildServer(trust, storage=gcs.url, runner=runner) as server:
@@ -69,19 +69,19 @@ class Effect(Enum):
 
 @dataclass
 class Fault:
-    """Befalls the next ``times`` calls of a method. ``reason`` is that of a google.rpc.ErrorInfo."""
+    """Hits the next ``times`` calls of a method. ``reason`` is that of a google.rpc.ErrorInfo."""
 
     method: str
     effect: Effect = Effect.ANSWER
     code: str = "UNAVAILABLE"
-    message: str = "This fault was asked for."
+    message: str = "This fault was requested."
     reason: str = ""
     times: int = 1
 
 
 @dataclass
 class Outcome:
-    """What becomes of the next build instead of an image."""
+    """How the next build ends instead of with an image."""
 
     status: Any
     detail: str = ""
@@ -143,7 +143,7 @@ class CloudBuildServer:
     def of(self, status: Any) -> list[Any]:
         return [build for build in self.builds.values() if build.status == status]
 
-    # What the API does.
+    # The API.
 
     def _guarded(self, name: str, function: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
         def call(request: Any, context: Any) -> Any:
@@ -243,7 +243,7 @@ class CloudBuildServer:
 
         return re.sub(r"\$\$|\$([A-Za-z_][A-Za-z0-9_]*)|\$\{([A-Za-z_][A-Za-z0-9_]*)\}", value, text)
 
-    # What a worker does.
+    # The worker.
 
     def work(self) -> None:
         """Make all builds that are waiting, here and now."""
@@ -402,7 +402,7 @@ def main() -> None:
     parser.add_argument("--list-delay", type=float, default=0.0, metavar="SECONDS")
     for flag, what in (
         ("lose-create", "make the build and lose the answer"),
-        ("quota", "refuse to create for want of quota"),
+        ("quota", "refuse to create because the quota is exhausted"),
         ("create-twice", "make two builds of one call"),
         ("fail", "let builds fail in their step"),
         ("time-out", "let builds run into their timeout"),
@@ -427,7 +427,7 @@ def main() -> None:
         Fault("CreateBuild", code="RESOURCE_EXHAUSTED", message="Quota exceeded: concurrent builds.", times=given.quota),
         Fault("CreateBuild", Effect.TWICE, times=given.create_twice),
     ]
-    server.outcomes = [Outcome(Status.FAILURE, "build step 0 failed", ("This fault was asked for.",))] * given.fail
+    server.outcomes = [Outcome(Status.FAILURE, "build step 0 failed", ("This fault was requested.",))] * given.fail
     server.outcomes += [Outcome(Status.TIMEOUT, "build exceeded its timeout")] * given.time_out
     with serving(server):
         print(f"serving at {server.endpoint}", flush=True)

@@ -45,7 +45,7 @@ class Effect(Enum):
 
 @dataclass
 class Fault:
-    """Befalls the next ``times`` requests with this method whose path and query match the regular expression."""
+    """Hits the next ``times`` requests with this method whose path and query match the regular expression."""
 
     method: str
     path: str
@@ -86,7 +86,7 @@ class OciRegistry:
         pieces: bool = False,
     ) -> None:
         self.auth, self.users, self.redirects, self.mounts = auth, users or {}, redirects, mounts
-        self.pieces: dict[str, bytes] | None = {} if pieces else None  # buildah sends them; Artifact Registry takes none
+        self.pieces: dict[str, bytes] | None = {} if pieces else None  # buildah sends chunks; Artifact Registry refuses them
         self.blobs: dict[str, dict[str, bytes]] = {}  # repository: digest: content
         self.manifests: dict[str, dict[str, tuple[str, bytes]]] = {}  # repository: tag or digest: type and content
         self.uploads: dict[str, str] = {}  # secret: repository
@@ -153,7 +153,7 @@ class OciRegistry:
         return digest_of(made[0][1])
 
     def image(self, name: str) -> tuple[str, dict[str, Any], dict[str, Any]]:
-        """What lies under ``REPOSITORY:TAG``: the manifest's digest, the manifest, the configuration."""
+        """The image ``REPOSITORY:TAG``: the manifest's digest, the manifest, the configuration."""
         repository, tag = name.split(":")
         data = self.manifests[repository][tag][1]
         manifest = json.loads(data)
@@ -203,8 +203,8 @@ class OciRegistry:
                 return Answer(202, headers={"Location": path, "Range": f"0-{len(self.pieces[query['_state']]) - 1}"})
         raise Refused(405, "UNSUPPORTED")
 
-    def _get_manifest(self, repository: str, asked: str, headers: dict[str, str]) -> Answer:
-        kind, data = self.manifests.get(repository, {}).get(asked, ("", b""))
+    def _get_manifest(self, repository: str, identifier: str, headers: dict[str, str]) -> Answer:
+        kind, data = self.manifests.get(repository, {}).get(identifier, ("", b""))
         if not data or kind not in headers.get("accept", ""):
             raise Refused(404, "MANIFEST_UNKNOWN")
         return Answer(200, data, {"Content-Type": kind, "Docker-Content-Digest": digest_of(data)})
@@ -307,7 +307,7 @@ class _Server(ThreadingHTTPServer):
     daemon_threads = True
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Cut connections are what these tests are about."""
+        """Report nothing: these tests cut connections."""
 
 
 class _Handler(BaseHTTPRequestHandler):

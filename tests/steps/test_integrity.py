@@ -1,4 +1,4 @@
-"""Between any two steps one byte of a stored object changes: whoever reads it next stops, and says which object it was."""
+"""Between any two steps one byte of a stored object changes: the step that reads it next stops and names the object."""
 
 from __future__ import annotations
 

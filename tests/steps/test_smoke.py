@@ -62,7 +62,7 @@ def test_another_answer_than_the_models_fails(classifier: Made, tmp_path: Path) 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("old", "new", "said"),
+    ("old", "new", "message"),
     [
         ("import bentoml\n", "import bentoml\nraise RuntimeError('broken at import')\n", "broken at import"),
         ("self.queue = ", "raise RuntimeError('broken at start')\n        self.queue = ", "broken at start"),
@@ -70,11 +70,11 @@ def test_another_answer_than_the_models_fails(classifier: Made, tmp_path: Path) 
     ],
     ids=["import", "start", "killed"],
 )
-def test_a_failed_start_shows_the_log(classifier: Made, tmp_path: Path, old: str, new: str, said: str) -> None:
+def test_a_failed_start_shows_the_log(classifier: Made, tmp_path: Path, old: str, new: str, message: str) -> None:
     made = with_code(classifier, tmp_path / "store", old, new)
     error = smoke_error(made, made.facts)
     assert error.reason is Reason.BOOT_FAILED
-    assert said in error.message
+    assert message in error.message
     assert len(error.message.splitlines()) < 20
 
 

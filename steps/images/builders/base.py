@@ -46,7 +46,7 @@ class Builder(ABC):
     """One way to make an image of a build context.
 
     The class attributes are all that the command line, the CRD, the graph, the checks of settings and ``slipway doctor`` know
-    of a builder: none of them asks for one by name.
+    of a builder: none of them knows one by its name.
 
     Attributes:
         name: the value of ``builder`` in a Model, of ``SLIPWAY_BUILDER`` and of ``--builder``.

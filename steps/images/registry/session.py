@@ -1,7 +1,7 @@
 """Authenticated requests to a registry, and the errors that its answers stand for.
 
 A registry answers 401 with a challenge (RFC 9110): ``Basic``, or ``Bearer`` with the address of a token server, which is
-asked for a token with just the scopes that the request needs, without credentials where there are none
+requested to give a token with just the scopes that the request needs, without credentials where there are none
 (https://distribution.github.io/distribution/spec/auth/token/). Addresses of uploads and of redirected downloads carry
 secrets in their queries: no message shows more of an address than its host.
 

@@ -1,4 +1,4 @@
-"""A launch site for the tests of Cloud Build: both servers, an archive and its plan in the bucket, and the step as it runs."""
+"""What the tests of Cloud Build share: both servers, an archive and its plan in the bucket, and the step as it runs."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ LABELS = {"org.opencontainers.image.licenses": 'it\'s $HOME ${PROJECT_ID} $$ `id
 
 
 class WorkingClock(FakeClock):
-    """While somebody sleeps, others work: ``then`` is called with each nap."""
+    """A clock that calls ``then`` after each sleep, for what others do meanwhile."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -45,7 +45,7 @@ class WorkingClock(FakeClock):
 
 @dataclass
 class Recorder:
-    """A runner that keeps what it is asked. The digest follows from what was built; ``pushed`` is the registry."""
+    """A runner that records its builds. The digest follows from what was built; ``pushed`` is the registry."""
 
     built: list[DockerBuild] = field(default_factory=list)
     pushed: dict[str, str] = field(default_factory=dict)

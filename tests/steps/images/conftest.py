@@ -13,7 +13,7 @@ from tests.servers.gcs_server import GcsServer
 from tests.servers.oci_registry import OciRegistry
 from tests.servers.trust import Trust
 from tests.steps.images.cloud_build_site import PROJECT, Recorder, Site, launch
-from tests.steps.images.oci_build import Workshop, put_base, wheels
+from tests.steps.images.oci_build import OciBuild, put_base, wheels
 
 
 @pytest.fixture(scope="session")
@@ -72,9 +72,9 @@ def kept_layers(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def workshop(registry: OciRegistry, offline_pip: None, kept_layers: Path, tmp_path: Path) -> Iterator[Workshop]:
+def oci_build(registry: OciRegistry, offline_pip: None, kept_layers: Path, tmp_path: Path) -> Iterator[OciBuild]:
     """A store that may have the packages' layers already, and a registry that has the base image."""
-    made = Workshop(tmp_path / "store", registry)
+    made = OciBuild(tmp_path / "store", registry)
     for name in ("layers", "blobs"):
         if (kept_layers / name).exists():
             shutil.copytree(kept_layers / name, made.root / name)

@@ -1,4 +1,4 @@
-"""What an image is assembled of, made on the spot: a tiny package, a folder of tiny wheels, a base image in a registry."""
+"""What the builder ``oci`` assembles an image of: a tiny package, a folder of tiny wheels, a base image in a registry."""
 
 from __future__ import annotations
 
@@ -74,8 +74,8 @@ def put_base(registry: OciRegistry, name: str = BASE, **changes: Any) -> str:
 
 
 @dataclass
-class Workshop:
-    """A store with archives of one model, and the way to their images."""
+class OciBuild:
+    """A store with archives of one model, and the builds of their images."""
 
     root: Path
     registry: OciRegistry
@@ -134,8 +134,8 @@ class Workshop:
         """The image as the registry knows it, ``REPOSITORY:TAG``."""
         return outputs.image.partition("/")[2]
 
-    def said(self, error: object = "") -> str:
-        """All that anybody could read."""
+    def messages(self, error: object = "") -> str:
+        """All texts that a person could read."""
         return "\n".join([*self.progress.notes, str(error), getattr(error, "hint", "")])
 
 

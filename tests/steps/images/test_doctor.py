@@ -106,7 +106,7 @@ def test_what_is_wrong_with_one_setting_hides_no_other(tmp_path: Path, monkeypat
     monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "missing.pem"))
     settings, wrong = check_here(os.environ)
     bad = [each for each in settings_findings(settings, wrong, by_flag=False) if not each.good]
-    said = "\n".join(f"{each.what} {each.detail} {each.mend}" for each in bad)
+    message = "\n".join(f"{each.what} {each.detail} {each.mend}" for each in bad)
     for text in (
         "Did you mean 'registry'?",
         "SLIPWAY_BUILD_TIMEOUT: ",
@@ -115,7 +115,7 @@ def test_what_is_wrong_with_one_setting_hides_no_other(tmp_path: Path, monkeypat
         "The setting build_pool is 'mine'",
         f"SSL_CERT_FILE {tmp_path / 'missing.pem'} is no file",
     ):
-        assert text in said
+        assert text in message
     assert len(bad) == 6
 
 
@@ -157,12 +157,12 @@ def test_a_bucket_that_is_not_there_is_told_with_the_command_that_makes_it() -> 
     assert "gcloud storage buckets create gs://nobodys" in finding.mend
 
 
-@pytest.mark.parametrize(("status", "said"), [(403, "is denied"), (503, "is out of reach")])
-def test_a_bucket_that_refuses_or_is_busy_is_told(google: PermittingGcs, status: int, said: str) -> None:
+@pytest.mark.parametrize(("status", "message"), [(403, "is denied"), (503, "is out of reach")])
+def test_a_bucket_that_refuses_or_is_busy_is_told(google: PermittingGcs, status: int, message: str) -> None:
     google.faults.append(HttpFault("GET", "/b/models", status=status, times=9))
     finding = the("store", asked(store="gs://models"))
     assert not finding.good
-    assert said in finding.detail
+    assert message in finding.detail
     assert len(google.requests) == 1, "nobody tries again for two minutes"
 
 

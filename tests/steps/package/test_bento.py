@@ -1,4 +1,4 @@
-"""The archive is BentoML's own format: ``bentoml import`` takes it, ``bentoml serve TAG`` answers, bad requests hurt nobody."""
+"""The archive is BentoML's own format: ``bentoml import`` takes it, ``bentoml serve TAG`` answers, bad requests are refused."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A package as a real server process: what it tells a cluster, and that no client can stop, block or fill its log."""
+"""A package as a real server process: what it reports to a cluster; no client can stop it, block it or fill its log."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``package.unpack``: only plain files under safe names come out, as the lock has them, and nothing beside the folder."""
+"""``package.unpack``: only regular files under safe names come out, as the lock has them, and nothing beside the folder."""
 
 from __future__ import annotations
 

@@ -118,7 +118,7 @@ def test_equal_contexts_give_an_equal_image(
         folder = unpacked(classifier, tmp_path / "two")
     finally:
         os.umask(before)
-    (folder / DOCKERFILE).chmod(0o644)  # written anew by this test
+    (folder / DOCKERFILE).chmod(0o644)  # written again by this test
     for path in folder.rglob("*"):
         os.utime(path, (1, 1))
     storage("another storage")
@@ -228,7 +228,7 @@ def test_a_stopped_build_stops_its_program(
 
 
 @pytest.mark.parametrize(
-    ("script", "said"),
+    ("script", "message"),
     [
         ("printf 'caf\\351\\n'; exit 3", "buildah failed (3):\ncaf�"),
         ("seq 1 100; exit 1", "\n86\n87\n"),
@@ -237,10 +237,10 @@ def test_a_stopped_build_stops_its_program(
     ],
 )
 def test_any_end_of_the_program_is_explained(
-    classifier: Made, scripted: Callable[[str], LocalBuilder], tmp_path: Path, context: Context, script: str, said: str
+    classifier: Made, scripted: Callable[[str], LocalBuilder], tmp_path: Path, context: Context, script: str, message: str
 ) -> None:
     with pytest.raises(SlipwayError) as caught:
         scripted(script).build(request_of(classifier, tmp_path), context.progress)
     assert caught.value.reason is Reason.BUILD_FAILED
-    assert said in caught.value.message
+    assert message in caught.value.message
     assert "\n85\n" not in caught.value.message

@@ -1,4 +1,4 @@
-"""cloudbuild: whatever is lost, late, doubled or stopped, an archive ends with exactly one referenced image."""
+"""cloudbuild: an archive gets exactly one image, whatever is lost, late, duplicated or stopped."""
 
 from __future__ import annotations
 
@@ -153,7 +153,7 @@ def command(site: Site, **changed: object) -> list[str]:
 @pytest.mark.slow
 @pytest.mark.parametrize(("method", "created"), [("ListBuilds", 0), ("CreateBuild", 1), ("GetBuild", 1)])
 def test_a_killed_step_takes_its_build_over(site: Site, method: str, created: int) -> None:
-    """Killed when a call is done and not answered yet. The list is late: only the store knows that a build was asked for."""
+    """Killed when a call is done and not answered yet. The list is late: only the store knows of the request."""
     site.server.list_delay = 45
     with subprocess.Popen(command(site), cwd=ROOT, stderr=subprocess.PIPE) as process:
 

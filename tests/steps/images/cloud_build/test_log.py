@@ -1,4 +1,4 @@
-"""cloudbuild: a build that failed is told once, with the end of its log; then there may be a new one."""
+"""cloudbuild: a failed build is reported once, with the end of its log; the next run starts another."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""cloudbuild: what Cloud Build is asked for, and what is believed of its answer."""
+"""cloudbuild: what Cloud Build is requested to build, and how its answer is checked."""
 
 from __future__ import annotations
 
@@ -225,7 +225,7 @@ def test_a_store_out_of_reach_is_refused(site: Site, context: Context) -> None:
 
 
 @pytest.mark.parametrize(
-    ("code", "reason", "said", "hint"),
+    ("code", "reason", "message", "hint"),
     [
         ("PERMISSION_DENIED", "", "denied", "roles/cloudbuild.builds.editor"),
         ("PERMISSION_DENIED", "SERVICE_DISABLED", "was not found", "gcloud services enable cloudbuild.googleapis.com"),
@@ -234,11 +234,11 @@ def test_a_store_out_of_reach_is_refused(site: Site, context: Context) -> None:
     ],
 )
 @pytest.mark.parametrize("method", ["ListBuilds", "CreateBuild"])
-def test_a_missing_permission_names_the_role(site: Site, code: str, reason: str, said: str, hint: str, method: str) -> None:
+def test_a_missing_permission_names_the_role(site: Site, code: str, reason: str, message: str, hint: str, method: str) -> None:
     site.server.faults.append(Fault(method, code=code, reason=reason, times=9))
     failure = site.fails()
     assert failure.reason is Reason.ACCESS_DENIED
-    assert said in failure.message
+    assert message in failure.message
     assert hint in failure.hint
     assert site.server.builds == {}
 

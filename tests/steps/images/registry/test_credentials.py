@@ -8,7 +8,7 @@ import pytest
 
 from steps.core.errors import Reason, SlipwayError
 from steps.images.registry.credentials import find_credentials
-from tests.steps.images.oci_build import Workshop, auth, docker_config
+from tests.steps.images.oci_build import OciBuild, auth, docker_config
 
 PASSWORD = "correct horse"
 
@@ -23,22 +23,22 @@ esac
 
 
 @pytest.mark.parametrize("how", ["credHelpers", "credsStore"])
-def test_a_credential_helper_is_run(workshop: Workshop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str) -> None:
-    host = workshop.registry.host
-    workshop.registry.auth, workshop.registry.users = "basic", {"ada": PASSWORD}
+def test_a_credential_helper_is_run(oci_build: OciBuild, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str) -> None:
+    host = oci_build.registry.host
+    oci_build.registry.auth, oci_build.registry.users = "basic", {"ada": PASSWORD}
     program = tmp_path / "bin/docker-credential-tests"
     program.parent.mkdir()
     program.write_text(HELPER.replace("HOST", host))
     program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{program.parent}:/usr/bin:/bin")
     docker_config(tmp_path / "docker", **{how: {host: "tests"} if how == "credHelpers" else "tests"})
-    assert workshop.build().image_digest
+    assert oci_build.build().image_digest
     assert find_credentials("elsewhere.example", "a") is None
     program.write_text("#!/bin/sh\necho it broke and says hush-hush >&2\nexit 3\n")
     with pytest.raises(SlipwayError, match=r"docker-credential-tests failed for .* \(3\)") as caught:
         find_credentials(host, "a")
     assert caught.value.reason is Reason.ACCESS_DENIED
-    assert "hush" not in workshop.said(caught.value)
+    assert "hush" not in oci_build.messages(caught.value)
     program.unlink()
     with pytest.raises(SlipwayError, match="which is not installed") as caught:
         find_credentials(host, "a")

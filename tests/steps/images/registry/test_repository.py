@@ -8,7 +8,7 @@ from steps.core.errors import ExitCode, Reason, SlipwayError
 from steps.images.registry.reference import Reference
 from steps.images.registry.repository import Descriptor, Repository, digest_of
 from tests.servers.oci_registry import STATE, Effect, Fault, OciRegistry
-from tests.steps.images.oci_build import BASE, Workshop, put_base
+from tests.steps.images.oci_build import BASE, OciBuild, put_base
 
 REPOSITORY = "team/tiny-text-classification"
 PASSWORD = "correct horse"
@@ -20,7 +20,7 @@ FAULTS = {
     "the answer to an upload is lost": Fault("PUT", "uploads/", Effect.LOSE),
     "an upload arrives with another byte": Fault("PUT", "uploads/", Effect.CORRUPT),
     "an upload is forgotten": Fault("PUT", "uploads/", status=404),
-    "nobody knows whether a blob is there": Fault("HEAD", "blobs/", status=503),
+    "the check for a blob fails": Fault("HEAD", "blobs/", status=503),
     "the manifest is not taken": Fault("PUT", "manifests/", status=502),
     "the answer to the manifest is lost": Fault("PUT", "manifests/", Effect.LOSE),
     "the base cannot be read": Fault("GET", "library/python/manifests/", status=504),
@@ -33,29 +33,29 @@ FAULTS = {
 @pytest.mark.slow
 @pytest.mark.parametrize("times", [1, 3])
 @pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS.keys())
-def test_a_transient_fault_leaves_no_trace(workshop: Workshop, fault: Fault, times: int) -> None:
+def test_a_transient_fault_leaves_no_trace(oci_build: OciBuild, fault: Fault, times: int) -> None:
     with OciRegistry() as quiet:
         put_base(quiet)
-        workshop.registry.faults.append(Fault(**{**vars(fault), "times": times}))
-        outputs = workshop.build()
-        manifests = workshop.registry.manifests[REPOSITORY]
-    assert workshop.registry.image(workshop.name(outputs))[0] == outputs.image_digest
+        oci_build.registry.faults.append(Fault(**{**vars(fault), "times": times}))
+        outputs = oci_build.build()
+        manifests = oci_build.registry.manifests[REPOSITORY]
+    assert oci_build.registry.image(oci_build.name(outputs))[0] == outputs.image_digest
     assert set(manifests) == {outputs.image.rpartition(":")[2], outputs.image_digest}
     if fault.headers:
-        assert [seconds for seconds in workshop.clock.slept if seconds == 7.0]
-    assert STATE not in workshop.said()
+        assert [seconds for seconds in oci_build.clock.slept if seconds == 7.0]
+    assert STATE not in oci_build.messages()
 
 
-def test_interrupted_base_layers_are_read_again(workshop: Workshop) -> None:
+def test_interrupted_base_layers_are_read_again(oci_build: OciBuild) -> None:
     with OciRegistry() as elsewhere:
         put_base(elsewhere)
         elsewhere.faults += [Fault("GET", "/blobs/", Effect.LOSE, times=2), Fault("GET", "/blobs/", Effect.CORRUPT)]
-        outputs = workshop.build(base=f"{elsewhere.host}/{BASE}")
-    assert workshop.registry.image(workshop.name(outputs))[0] == outputs.image_digest
+        outputs = oci_build.build(base=f"{elsewhere.host}/{BASE}")
+    assert oci_build.registry.image(oci_build.name(outputs))[0] == outputs.image_digest
 
 
 @pytest.mark.parametrize(
-    ("fault", "reason", "said"),
+    ("fault", "reason", "message"),
     [
         (Fault("POST", "uploads/", status=500), Reason.STORE_BUSY, "answered 500"),
         (Fault("PUT", "uploads/", Effect.DROP), Reason.NETWORK_UNREACHABLE, "cannot be reached"),
@@ -69,33 +69,33 @@ def test_interrupted_base_layers_are_read_again(workshop: Workshop) -> None:
     ],
     ids=lambda value: value.value if isinstance(value, Reason) else None,
 )
-def test_a_lasting_fault_leaves_no_image(workshop: Workshop, fault: Fault, reason: Reason, said: str) -> None:
+def test_a_lasting_fault_leaves_no_image(oci_build: OciBuild, fault: Fault, reason: Reason, message: str) -> None:
     fault.times = 10**6
-    workshop.registry.faults.append(fault)
+    oci_build.registry.faults.append(fault)
     with pytest.raises(SlipwayError) as caught:
-        workshop.build()
+        oci_build.build()
     assert caught.value.reason is reason
-    assert said in caught.value.message
-    assert workshop.registry.host in caught.value.message
-    assert STATE not in workshop.said(caught.value)
-    assert REPOSITORY not in workshop.registry.manifests
+    assert message in caught.value.message
+    assert oci_build.registry.host in caught.value.message
+    assert STATE not in oci_build.messages(caught.value)
+    assert REPOSITORY not in oci_build.registry.manifests
     if reason.retryable:
         assert reason.exit_code is ExitCode.TRANSIENT
 
 
-def test_a_changed_manifest_is_noticed(workshop: Workshop) -> None:
-    workshop.registry.faults.append(Fault("GET", "tiny-text-classification/manifests/", Effect.CORRUPT, times=10**6))
+def test_a_changed_manifest_is_noticed(oci_build: OciBuild) -> None:
+    oci_build.registry.faults.append(Fault("GET", "tiny-text-classification/manifests/", Effect.CORRUPT, times=10**6))
     with pytest.raises(SlipwayError) as caught:
-        workshop.build()
+        oci_build.build()
     assert caught.value.reason is Reason.DIGEST_MISMATCH
 
 
-def test_a_blob_beyond_its_size_is_refused(workshop: Workshop) -> None:
+def test_a_blob_beyond_its_size_is_refused(oci_build: OciBuild) -> None:
     data = b"x" * 1000
-    workshop.registry.blobs["library/python"][digest_of(data)] = data
-    reference = Reference.parse(f"{workshop.registry.host}/{BASE}")
+    oci_build.registry.blobs["library/python"][digest_of(data)] = data
+    reference = Reference.parse(f"{oci_build.registry.host}/{BASE}")
     with (
-        Repository(reference, plain_http=(), clock=workshop.clock, note=workshop.progress.note) as repository,
+        Repository(reference, plain_http=(), clock=oci_build.clock, note=oci_build.progress.note) as repository,
         pytest.raises(SlipwayError, match="more than the 999 bytes") as caught,
     ):
         repository.read(Descriptor("x", digest_of(data), 999))

@@ -17,79 +17,79 @@ from steps.images.registry.repository import Repository, digest_of
 from tests.conftest import FakeClock
 from tests.servers.oci_registry import Fault, OciRegistry
 from tests.servers.trust import Trust
-from tests.steps.images.oci_build import BASE, Workshop, auth, docker_config, put_base
+from tests.steps.images.oci_build import BASE, OciBuild, auth, docker_config, put_base
 
 REPOSITORY = "team/tiny-text-classification"
 PASSWORD = "correct horse"
 
 
 @pytest.mark.parametrize("kind", ["basic", "bearer"])
-def test_dockers_credentials_are_sent(workshop: Workshop, tmp_path: Path, kind: str) -> None:
-    workshop.registry.auth, workshop.registry.users = kind, {"ada": PASSWORD}  # type: ignore[assignment]
-    docker_config(tmp_path / "docker", auths={workshop.registry.host: auth("ada", PASSWORD)})
-    outputs = workshop.build()
-    assert workshop.registry.image(workshop.name(outputs))[0] == outputs.image_digest
-    assert PASSWORD not in workshop.said()
+def test_dockers_credentials_are_sent(oci_build: OciBuild, tmp_path: Path, kind: str) -> None:
+    oci_build.registry.auth, oci_build.registry.users = kind, {"ada": PASSWORD}  # type: ignore[assignment]
+    docker_config(tmp_path / "docker", auths={oci_build.registry.host: auth("ada", PASSWORD)})
+    outputs = oci_build.build()
+    assert oci_build.registry.image(oci_build.name(outputs))[0] == outputs.image_digest
+    assert PASSWORD not in oci_build.messages()
 
 
-def test_an_expired_token_is_renewed(workshop: Workshop, tmp_path: Path) -> None:
-    workshop.registry.auth, workshop.registry.users, workshop.registry.token_seconds = "bearer", {"ada": PASSWORD}, 1
-    docker_config(tmp_path / "docker", auths={workshop.registry.host: auth("ada", PASSWORD)})
-    workshop.registry.faults += [Fault("PUT", "uploads/", status=503, headers={"Retry-After": "60"}, times=3)]
-    outputs = workshop.build()
-    assert len(workshop.registry.tokens) > 3
-    assert workshop.registry.image(workshop.name(outputs))[0] == outputs.image_digest
+def test_an_expired_token_is_renewed(oci_build: OciBuild, tmp_path: Path) -> None:
+    oci_build.registry.auth, oci_build.registry.users, oci_build.registry.token_seconds = "bearer", {"ada": PASSWORD}, 1
+    docker_config(tmp_path / "docker", auths={oci_build.registry.host: auth("ada", PASSWORD)})
+    oci_build.registry.faults += [Fault("PUT", "uploads/", status=503, headers={"Retry-After": "60"}, times=3)]
+    outputs = oci_build.build()
+    assert len(oci_build.registry.tokens) > 3
+    assert oci_build.registry.image(oci_build.name(outputs))[0] == outputs.image_digest
 
 
-def test_an_identity_token_is_exchanged(workshop: Workshop, tmp_path: Path) -> None:
-    workshop.registry.auth, workshop.registry.refresh_tokens = "bearer", {"refresh-me": "ada"}
-    docker_config(tmp_path / "docker", auths={workshop.registry.host: {"identitytoken": "refresh-me"}})
-    assert workshop.build().image_digest
-    assert "refresh-me" not in workshop.said()
+def test_an_identity_token_is_exchanged(oci_build: OciBuild, tmp_path: Path) -> None:
+    oci_build.registry.auth, oci_build.registry.refresh_tokens = "bearer", {"refresh-me": "ada"}
+    docker_config(tmp_path / "docker", auths={oci_build.registry.host: {"identitytoken": "refresh-me"}})
+    assert oci_build.build().image_digest
+    assert "refresh-me" not in oci_build.messages()
 
 
-def test_anonymous_reading_needs_no_credentials(workshop: Workshop) -> None:
-    workshop.registry.auth = "bearer"
-    reference = Reference.parse(f"{workshop.registry.host}/{BASE}")
+def test_anonymous_reading_needs_no_credentials(oci_build: OciBuild) -> None:
+    oci_build.registry.auth = "bearer"
+    reference = Reference.parse(f"{oci_build.registry.host}/{BASE}")
     with Repository(reference, plain_http=(), clock=FakeClock(), note=print) as repository:
         assert repository.manifest("3.11-slim")[1]
 
 
 @pytest.mark.parametrize("kind", ["basic", "bearer"])
-@pytest.mark.parametrize("entry", [{}, auth("ada", "wrong " + PASSWORD)], ids=["nobody", "a wrong password"])
-def test_a_denied_push_says_how_to_log_in(workshop: Workshop, tmp_path: Path, kind: str, entry: dict[str, str]) -> None:
-    workshop.registry.auth, workshop.registry.users = kind, {"ada": PASSWORD}  # type: ignore[assignment]
-    docker_config(tmp_path / "docker", auths={workshop.registry.host: entry})
+@pytest.mark.parametrize("entry", [{}, auth("ada", "wrong " + PASSWORD)], ids=["no password", "a wrong password"])
+def test_a_denied_push_says_how_to_log_in(oci_build: OciBuild, tmp_path: Path, kind: str, entry: dict[str, str]) -> None:
+    oci_build.registry.auth, oci_build.registry.users = kind, {"ada": PASSWORD}  # type: ignore[assignment]
+    docker_config(tmp_path / "docker", auths={oci_build.registry.host: entry})
     with OciRegistry() as elsewhere:
         put_base(elsewhere)
         with pytest.raises(SlipwayError) as caught:
-            workshop.build(base=f"{elsewhere.host}/{BASE}")
+            oci_build.build(base=f"{elsewhere.host}/{BASE}")
     assert caught.value.reason is Reason.ACCESS_DENIED
     assert "docker login" in caught.value.hint
-    assert f"push to {workshop.registry.host}/{REPOSITORY}" in caught.value.hint
-    said = workshop.said(caught.value)
-    assert PASSWORD not in said
-    assert entry.get("auth", "no such thing") not in said
-    assert not any(token in said for token in workshop.registry.tokens)
+    assert f"push to {oci_build.registry.host}/{REPOSITORY}" in caught.value.hint
+    message = oci_build.messages(caught.value)
+    assert PASSWORD not in message
+    assert entry.get("auth", "no such thing") not in message
+    assert not any(token in message for token in oci_build.registry.tokens)
 
 
-def test_only_named_registries_use_plain_http(workshop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_named_registries_use_plain_http(oci_build: OciBuild, monkeypatch: pytest.MonkeyPatch) -> None:
     """Under a name that only the proxy knows, which shows that proxies are asked, too."""
-    monkeypatch.setenv("http_proxy", f"http://{workshop.registry.host}")
-    monkeypatch.setenv("https_proxy", f"http://{workshop.registry.host}")
+    monkeypatch.setenv("http_proxy", f"http://{oci_build.registry.host}")
+    monkeypatch.setenv("https_proxy", f"http://{oci_build.registry.host}")
     reference = Reference.parse(f"plain.example/{BASE}")
 
     def read() -> bytes:
         plain_http = read_settings().plain_http
-        with Repository(reference, plain_http=plain_http, clock=workshop.clock, note=workshop.progress.note) as repository:
+        with Repository(reference, plain_http=plain_http, clock=oci_build.clock, note=oci_build.progress.note) as repository:
             return repository.manifest("3.11-slim")[1]
 
     with pytest.raises(SlipwayError) as caught:
         read()
     assert caught.value.reason is Reason.NETWORK_UNREACHABLE
     monkeypatch.setenv("SLIPWAY_PLAIN_HTTP", "other.example,plain.example")
-    assert digest_of(read()) == workshop.registry.image(BASE)[0]
-    assert ("GET", f"http://plain.example/v2/{BASE.replace(':', '/manifests/')}") in workshop.registry.requests
+    assert digest_of(read()) == oci_build.registry.image(BASE)[0]
+    assert ("GET", f"http://plain.example/v2/{BASE.replace(':', '/manifests/')}") in oci_build.registry.requests
 
 
 class _TokenServer(BaseHTTPRequestHandler):
@@ -121,14 +121,14 @@ def token_server(trust: Trust) -> Iterator[str]:
 
 
 def test_a_named_certificate_authority_is_trusted(
-    workshop: Workshop, trust: Trust, token_server: str, monkeypatch: pytest.MonkeyPatch
+    oci_build: OciBuild, trust: Trust, token_server: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    workshop.registry.auth, workshop.registry.realm = "bearer", token_server
-    workshop.registry.tokens["a-token-over-tls"] = {f"{BASE.partition(':')[0]}:pull"}
-    reference = Reference.parse(f"{workshop.registry.host}/{BASE}")
+    oci_build.registry.auth, oci_build.registry.realm = "bearer", token_server
+    oci_build.registry.tokens["a-token-over-tls"] = {f"{BASE.partition(':')[0]}:pull"}
+    reference = Reference.parse(f"{oci_build.registry.host}/{BASE}")
 
     def read() -> bytes:
-        with Repository(reference, plain_http=(), clock=workshop.clock, note=workshop.progress.note) as repository:
+        with Repository(reference, plain_http=(), clock=oci_build.clock, note=oci_build.progress.note) as repository:
             return repository.manifest("3.11-slim")[1]
 
     with pytest.raises(SlipwayError, match="shows no certificate that is trusted here") as caught:
@@ -136,12 +136,12 @@ def test_a_named_certificate_authority_is_trusted(
     assert caught.value.reason is Reason.SOURCE_PROTOCOL
     assert "SSL_CERT_FILE" in caught.value.hint
     monkeypatch.setenv("SSL_CERT_FILE", str(trust.certificate))
-    assert digest_of(read()) == workshop.registry.image(BASE)[0]
+    assert digest_of(read()) == oci_build.registry.image(BASE)[0]
 
 
-def test_token_servers_must_use_https(workshop: Workshop, tmp_path: Path) -> None:
-    workshop.registry.auth, workshop.registry.realm = "bearer", "http://tokens.example/token"
-    docker_config(tmp_path / "docker", auths={workshop.registry.host: auth("ada", PASSWORD)})
+def test_token_servers_must_use_https(oci_build: OciBuild, tmp_path: Path) -> None:
+    oci_build.registry.auth, oci_build.registry.realm = "bearer", "http://tokens.example/token"
+    docker_config(tmp_path / "docker", auths={oci_build.registry.host: auth("ada", PASSWORD)})
     with pytest.raises(SlipwayError, match="names a token server that is not https") as caught:
-        workshop.build()
+        oci_build.build()
     assert caught.value.reason is Reason.SOURCE_PROTOCOL
