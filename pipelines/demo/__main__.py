@@ -1,4 +1,4 @@
-"""``make run``: the whole way once, with a model that is made, published and fetched right here.
+"""``make run``: all steps once, with a model that is trained, published and fetched on this machine.
 
 A small vision transformer learns handwritten digits, is committed with its weights in Git LFS, served over HTTP on loopback,
 ingested by its address like any other model, and finally asked about a digit that it never saw.
@@ -48,6 +48,10 @@ spec:
 
 
 def main() -> int:
+    """Train and publish the model, run the steps on it, and ask the packaged service about one picture.
+
+    Returns the exit code. Raises ``SlipwayError`` with what failed, ``SmokeMismatch`` for a wrong label among it.
+    """
     console = open_console(sys.stdout)
     begin = time.monotonic()
     console.print("[bold]1. A model[/bold], trained here on scikit-learn's handwritten digits and committed with Git LFS")

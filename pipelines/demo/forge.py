@@ -133,18 +133,22 @@ class ForgeServer(ThreadingHTTPServer):
 
     @property
     def url(self) -> str:
+        """The address, without a path."""
         host, port = self.server_address[:2]
         return f"http://{host!s}:{port}"
 
     def server_bind(self) -> None:
-        TCPServer.server_bind(self)  # HTTPServer's asks the name service who 127.0.0.1 is
+        """Bind without a look-up of the host's name."""
+        TCPServer.server_bind(self)  # HTTPServer's looks up the name of 127.0.0.1
 
     def process_request(self, request: Any, client_address: Any) -> None:
+        """Remember the connection, so that it can be cut, and serve it in a thread."""
         with self._lock:
             self._connections.add(request)
         super().process_request(request, client_address)
 
     def shutdown_request(self, request: Any) -> None:
+        """Forget the connection and close it."""
         with self._lock:
             self._connections.discard(request)
         super().shutdown_request(request)
@@ -157,7 +161,8 @@ class ForgeServer(ThreadingHTTPServer):
                     connection.shutdown(socket.SHUT_RDWR)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        if not isinstance(sys.exception(), ConnectionError):  # a client that leaves is no error
+        """Log what a handler raised, unless the client went away."""
+        if not isinstance(sys.exception(), ConnectionError):  # a client that leaves is not an error
             _log.exception("The forge failed on a request of %s", client_address)
 
 
@@ -171,10 +176,12 @@ class ForgeHandler(BaseHTTPRequestHandler):
     timeout = 60  # seconds without a byte from the client
 
     def do_GET(self) -> None:
+        """Answer a GET request."""
         self._log_exchange()
         self.send(self.answer(b""))
 
     def do_POST(self) -> None:
+        """Answer a POST request, or refuse its body."""
         self._log_exchange()
         body = self._read_body()
         if isinstance(body, Reply):
@@ -278,7 +285,8 @@ class ForgeHandler(BaseHTTPRequestHandler):
             self.exchange.sent += len(chunk)
             self.wfile.write(chunk)
 
-    def log_message(self, format: str, *args: Any) -> None:
+    def log_message(self, format: str, *args: object) -> None:
+        """Log a line of http.server at the level DEBUG."""
         _log.debug(format, *args)
 
     def _log_exchange(self) -> None:

@@ -45,8 +45,10 @@ _IDENTITY = {
 
 
 def bare_repository(root: Path, name: str) -> Path:
-    """The folder of the repository ``name`` in a forge's root, made or not. Raises ``ValueError`` on a name with other
-    characters than letters, digits, dot, dash and underscore."""
+    """The folder of the repository ``name`` in a forge's root, which need not exist.
+
+    Raises ``ValueError`` for a name with other characters than letters, digits, dot, dash and underscore.
+    """
     if not NAME.fullmatch(name):
         raise ValueError(f"{name!r} is not a repository name: letters, digits, dot, dash and underscore, at most 100.")
     return root / f"{name}.git"
@@ -85,7 +87,7 @@ def publish(
     The repository is made when missing; later calls add commits. A folder equal to the branch's tip adds none and
     returns the tip. Files whose name matches a pattern of ``lfs`` become LFS objects, and ``.gitattributes`` says so;
     ``lfs=()`` commits every file as it is. Links are committed as links. Raises ``ValueError`` on a bad name and
-    ``RuntimeError`` with git's own words when git refuses.
+    ``RuntimeError`` with git's own message when git fails.
     """
     repository = bare_repository(forge_root, name)
     if not (repository / "HEAD").is_file():

@@ -47,7 +47,7 @@ def opens(path: Path) -> bool:
     return True
 
 
-def test_a_header_says_how_many_numbers_of_each_dtype_there_are(path: Path) -> None:
+def test_a_header_counts_elements_by_dtype(path: Path) -> None:
     table = {
         "__metadata__": {"format": "pt", "ü": "\U0001f600"},
         "b": {"dtype": "F32", "shape": [2, 3], "data_offsets": [4, 28]},
@@ -61,7 +61,7 @@ def test_a_header_says_how_many_numbers_of_each_dtype_there_are(path: Path) -> N
     assert opens(path)
 
 
-def test_every_dtype_is_one_that_the_library_knows_with_the_same_size(path: Path) -> None:
+def test_every_dtype_has_the_librarys_size(path: Path) -> None:
     for dtype, bits in DTYPES.items():
         read(path, {"a": {"dtype": dtype, "shape": [8], "data_offsets": [0, bits]}}, bytes(bits))
         assert opens(path), dtype
@@ -136,7 +136,7 @@ def two(first: list[int], second: list[int]) -> dict[str, Any]:
         (json.dumps({"a": TENSOR}).encode() + b"\0", b"abcd", "not a JSON object"),
     ],
 )  # fmt: skip
-def test_a_rule_that_is_broken_by_a_hair_is_named(path: Path, header: Any, data: bytes, says: str) -> None:
+def test_each_broken_rule_is_named(path: Path, header: Any, data: bytes, says: str) -> None:
     with pytest.raises(SlipwayError, match=r"^InvalidWeights: model\.safetensors is not a valid safetensors file: ") as caught:
         read(path, header, data)
     assert caught.value.reason is Reason.INVALID_WEIGHTS
@@ -159,7 +159,7 @@ def test_a_rule_that_is_broken_by_a_hair_is_named(path: Path, header: Any, data:
         b"PK\x03\x04" * 4,
     ],
 )
-def test_a_length_that_does_not_fit_the_file_is_refused(path: Path, content: bytes) -> None:
+def test_a_header_longer_than_its_file_is_refused(path: Path, content: bytes) -> None:
     path.write_bytes(content)
     with pytest.raises(SlipwayError, match="its header") as caught:
         read_header(path, "model.safetensors")
@@ -239,7 +239,7 @@ def near_sound(draw: st.DrawFn) -> tuple[bytes, bytes]:
 @example((b'{"a":{"dtype":"U8","shape":[4611686018427387904,4,0],"data_offsets":[0,0]}}', b""))
 @example((b'{"a":{"dtype":"F4","shape":[3],"data_offsets":[0,2]}}', b"ab"))
 @example((b'{"__metadata__":{"x":"\\ud800"},"a":{"dtype":"U8","shape":[0],"data_offsets":[0,0]}}', b""))
-def test_whatever_the_check_lets_in_the_library_opens(file: tuple[bytes, bytes]) -> None:
+def test_the_library_opens_what_is_admitted(file: tuple[bytes, bytes]) -> None:
     with tempfile.NamedTemporaryFile(suffix=".safetensors") as target:
         target.write(raw_safetensors(*file))
         target.flush()

@@ -78,7 +78,7 @@ def test_five_attempts_have_four_waits(clock: FakeClock) -> None:
     assert messages[0] == "Failure 1. Trying again in 30.0 s."
 
 
-def test_a_short_retry_after_does_not_shorten_the_wait(clock: FakeClock) -> None:
+def test_a_short_retry_after_shortens_no_wait(clock: FakeClock) -> None:
     work, _ = failing(1, wait=0)
     RetryPolicy(attempts=2, first=8).call(work, clock=clock)
     assert 6.4 <= clock.slept[0] <= 9.6

@@ -38,13 +38,13 @@ VERSION, OID, SIZE = GOOD.splitlines(keepends=True)
         VERSION + SIZE + OID,
     ],
 )
-def test_a_pointer_out_of_shape_is_an_error_and_never_a_text(content: bytes) -> None:
+def test_a_malformed_pointer_is_an_error(content: bytes) -> None:
     with pytest.raises(SlipwayError, match=r"vocab\.txt") as caught:
         parse_pointer(content, "vocab.txt")
     assert caught.value.reason is Reason.SOURCE_PROTOCOL
 
 
-def test_other_texts_are_no_pointers() -> None:
+def test_other_texts_are_not_pointers() -> None:
     assert parse_pointer(b"", "x") is None
     assert parse_pointer(b"version 5\n", "x") is None
     assert parse_pointer(GOOD + b"x" * 1024, "x") is None

@@ -58,7 +58,7 @@ def get(pool: urllib3.PoolManager, forge: Forge, oid: str = OID, **headers: str)
     return pool.request("GET", f"{forge.url('digits')}/lfs/objects/{oid}", headers=headers)
 
 
-def test_the_batch_api_says_where_an_object_is_and_there_it_is(forge: Forge, pool: urllib3.PoolManager) -> None:
+def test_a_batch_answer_leads_to_the_object(forge: Forge, pool: urllib3.PoolManager) -> None:
     status, answer = batch(pool, forge, {"operation": "download", "transfers": ["basic"], "objects": [OBJECT]})
     assert (status, answer["transfer"]) == (200, "basic")
     [found] = answer["objects"]
@@ -71,7 +71,7 @@ def test_the_batch_api_says_where_an_object_is_and_there_it_is(forge: Forge, poo
     assert [(exchange.status, exchange.sent) for exchange in object_requests(forge)] == [(200, len(WEIGHTS))]
 
 
-def test_each_object_that_cannot_be_had_has_its_own_error(forge: Forge, pool: urllib3.PoolManager) -> None:
+def test_each_unavailable_object_has_its_error(forge: Forge, pool: urllib3.PoolManager) -> None:
     wanted = [OBJECT, {"oid": "0" * 64, "size": 5}, {"oid": "../../config", "size": 5}, {"oid": OID, "size": 5}]
     status, answer = batch(pool, forge, {"operation": "download", "objects": wanted})
     assert status == 200
@@ -149,7 +149,7 @@ def test_an_empty_object_has_no_range() -> None:
     assert requested_range(None, 0) is None
 
 
-def test_a_range_counts_only_for_the_object_it_was_meant_for(forge: Forge, pool: urllib3.PoolManager) -> None:
+def test_if_range_limits_a_range(forge: Forge, pool: urllib3.PoolManager) -> None:
     assert get(pool, forge, Range="bytes=5-", If_Range=f'"{OID}"').status == 206
     for other in ('"other"', f'W/"{OID}"', "Mon, 23 Nov 2026 20:00:00 GMT"):
         response = get(pool, forge, Range="bytes=5-", If_Range=other)
@@ -192,7 +192,7 @@ def test_a_forge_without_ranges_can_be_cut_too(tmp_path: Path, pool: urllib3.Poo
         assert (response.status, response.data) == (200, WEIGHTS)
 
 
-def test_wrong_and_missing_bytes_come_with_a_good_status(tmp_path: Path, pool: urllib3.PoolManager) -> None:
+def test_faults_keep_a_good_status(tmp_path: Path, pool: urllib3.PoolManager) -> None:
     with serving(tmp_path, forge_faults.WrongBytes.having(at=3, times=1)) as forge:
         response = get(pool, forge)
         assert (response.status, response.data) == (200, WEIGHTS[:3] + b"\x02" + WEIGHTS[4:])

@@ -13,6 +13,8 @@ from pipelines.demo import digits
 from pipelines.demo.repository import tip
 from steps.core.digest import sha256_file
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, digits.TrainingResult]:
@@ -27,7 +29,7 @@ def test_the_folder_holds_what_a_model_repository_holds(trained: tuple[Path, dig
     assert result.parameters * 4 < (folder / "model.safetensors").stat().st_size < result.parameters * 4 + 10_000
 
 
-def test_the_stated_accuracy_is_that_of_the_pipeline_on_the_posted_pictures(
+def test_the_model_card_states_the_accuracy(
     trained: tuple[Path, digits.TrainingResult], capfd: pytest.CaptureFixture[str]
 ) -> None:
     from transformers import pipeline

@@ -31,7 +31,7 @@ def oids_requested(forge: Forge) -> list[str]:
     return [exchange.path.rpartition("/")[2] for exchange in object_requests(forge)]
 
 
-def test_of_a_repository_with_every_format_only_safetensors_moves(context: Context, forge: Forge, tree: Path) -> None:
+def test_only_safetensors_are_fetched(context: Context, forge: Forge, tree: Path) -> None:
     add_copies(tree, size=5000)
     commit = publish(forge.root, "bert", tree)
     outputs = fetch(context, forge.url("bert"))
@@ -44,7 +44,7 @@ def test_of_a_repository_with_every_format_only_safetensors_moves(context: Conte
     assert outputs.left_bytes >= 5000 * len(COPIES)
 
 
-def test_after_it_no_file_is_a_pointer_and_every_digest_is_right(context: Context, forge: Forge, tree: Path) -> None:
+def test_no_pointer_remains_and_all_digests_match(context: Context, forge: Forge, tree: Path) -> None:
     publish(forge.root, "bert", tree, lfs=("*.safetensors", "tokenizer.json", "config.json"))
     outputs = fetch(context, forge.url("bert"))
     files = {file.path: file for file in lock_of(context, outputs).files}
@@ -55,7 +55,7 @@ def test_after_it_no_file_is_a_pointer_and_every_digest_is_right(context: Contex
     read_header(local(context).path(files["model.safetensors"].key), "model.safetensors")
 
 
-def test_shards_come_with_their_index_and_other_indexes_stay(context: Context, forge: Forge, tree: Path) -> None:
+def test_shards_come_with_their_own_index(context: Context, forge: Forge, tree: Path) -> None:
     shards = shard(tree, count=3)
     (tree / "pytorch_model.bin.index.json").write_text("{}")
     (tree / "model.fp16.safetensors").write_bytes(safetensors({"weight": noise(10)}))
@@ -88,9 +88,7 @@ def test_include_and_exclude_change_the_choice(context: Context, forge: Forge, t
     assert oids_requested(forge) == [sha256_bytes((tree / "model.fp16.safetensors").read_bytes())]
 
 
-def test_a_model_that_was_fetched_is_not_fetched_again(
-    context: Context, forge: Forge, tree: Path, progress: RecordedProgress
-) -> None:
+def test_a_fetched_model_is_not_fetched_again(context: Context, forge: Forge, tree: Path, progress: RecordedProgress) -> None:
     publish(forge.root, "bert", tree)
     first = fetch(context, forge.url("bert"))
     seen = len(forge.exchanges)
@@ -99,7 +97,7 @@ def test_a_model_that_was_fetched_is_not_fetched_again(
     assert len(forge.exchanges) - seen == 2  # the branch is asked for (two requests of protocol version 2), and that is all
 
 
-def test_objects_that_the_store_has_are_not_asked_for_at_a_new_commit(context: Context, forge: Forge, tree: Path) -> None:
+def test_stored_objects_are_not_requested_again(context: Context, forge: Forge, tree: Path) -> None:
     publish(forge.root, "bert", tree)
     first = fetch(context, forge.url("bert"))
     (tree / "README.md").write_text("# Better words\n")
@@ -110,7 +108,7 @@ def test_objects_that_the_store_has_are_not_asked_for_at_a_new_commit(context: C
     assert len(batch_requests(forge)) == len(object_requests(forge)) == 1
 
 
-def test_equal_files_have_one_set_digest_whatever_address_they_came_from(context: Context, forge: Forge, tree: Path) -> None:
+def test_equal_files_have_one_set_digest(context: Context, forge: Forge, tree: Path) -> None:
     publish(forge.root, "one", tree)
     publish(forge.root, "two", tree, message="With another commit")
     one, two = fetch(context, forge.url("one")), fetch(context, forge.url("two"))
@@ -141,7 +139,7 @@ def test_branches_tags_and_commits_name_what_they_should(context: Context, forge
         assert fetch(context, forge.url("bert"), revision=revision).revision == second, revision
 
 
-def test_the_expected_set_digest_lets_that_content_through_and_no_other(context: Context, forge: Forge, tree: Path) -> None:
+def test_an_expected_set_digest_is_enforced(context: Context, forge: Forge, tree: Path) -> None:
     publish(forge.root, "bert", tree)
     outputs = fetch(context, forge.url("bert"))
     assert fetch(context, forge.url("bert"), expected_set_digest=outputs.set_digest) == outputs
@@ -152,7 +150,7 @@ def test_the_expected_set_digest_lets_that_content_through_and_no_other(context:
     assert caught.value.reason is Reason.SET_DIGEST_UNEXPECTED
 
 
-def test_an_object_that_rotted_in_the_store_stops_the_next_fetch_of_it(context: Context, forge: Forge, tree: Path) -> None:
+def test_a_corrupt_stored_object_stops_a_fetch(context: Context, forge: Forge, tree: Path) -> None:
     publish(forge.root, "bert", tree)
     first = fetch(context, forge.url("bert"))
     [weights] = lock_of(context, first).weights
@@ -167,7 +165,7 @@ def test_an_object_that_rotted_in_the_store_stops_the_next_fetch_of_it(context: 
     assert str(blob) in caught.value.hint
 
 
-def test_a_damaged_object_on_the_forge_is_never_published(context: Context, forge: Forge, tree: Path) -> None:
+def test_a_damaged_object_is_never_published(context: Context, forge: Forge, tree: Path) -> None:
     publish(forge.root, "bert", tree)
     oid = sha256_bytes((tree / "model.safetensors").read_bytes())
     stored = lfs_object(forge.root / "bert.git", oid)

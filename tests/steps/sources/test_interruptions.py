@@ -24,6 +24,8 @@ from tests.model_trees import model_tree
 from tests.servers.forge_faults import batch_requests, object_requests
 from tests.steps.sources.running import ROOT, command, fetch, left_in, run_process, taken
 
+pytestmark = pytest.mark.slow
+
 MEGABYTE = 1 << 20
 
 
@@ -60,7 +62,7 @@ def wait_for_bytes(path: Path, count: int) -> None:
     [(signal.SIGKILL, -9), (signal.SIGTERM, ExitCode.TERMINATED), (signal.SIGINT, ExitCode.INTERRUPTED)],
     ids=["killed", "terminated", "Ctrl-C"],
 )
-def test_the_next_run_goes_on_behind_the_last_byte(
+def test_the_next_run_resumes_after_the_last_byte(
     tmp_path: Path, context: Context, forge_root: Path, progress: RecordedProgress, stop: signal.Signals, code: int
 ) -> None:
     with holding(forge_root, tmp_path / "tree", 4 * MEGABYTE, after=2 * MEGABYTE) as (forge, go_on):
@@ -90,9 +92,7 @@ def test_the_next_run_goes_on_behind_the_last_byte(
     assert not partial.exists()
 
 
-def test_a_killed_run_costs_less_than_15_percent_of_a_40_megabyte_object(
-    tmp_path: Path, context: Context, forge_root: Path
-) -> None:
+def test_a_killed_run_costs_under_15_percent(tmp_path: Path, context: Context, forge_root: Path) -> None:
     with holding(forge_root, tmp_path / "tree", 40 * MEGABYTE, after=30 * MEGABYTE) as (forge, go_on):
         weights = (tmp_path / "tree" / "model.safetensors").read_bytes()
         with subprocess.Popen(
@@ -106,7 +106,7 @@ def test_a_killed_run_costs_less_than_15_percent_of_a_40_megabyte_object(
         assert sum(exchange.sent for exchange in object_requests(forge)) <= 1.15 * len(weights)
 
 
-def test_an_unfinished_file_with_wrong_bytes_is_begun_anew(context: Context, forge: Forge, tmp_path: Path) -> None:
+def test_a_wrong_unfinished_file_is_restarted(context: Context, forge: Forge, tmp_path: Path) -> None:
     tree = model_tree(tmp_path / "tree")
     publish(forge.root, "bert", tree)
     weights = (tree / "model.safetensors").read_bytes()
@@ -133,7 +133,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", folder], check=True)
 
 
-def test_what_does_not_fit_the_disk_is_refused_before_it_moves(small_disk: Path, tmp_path: Path, forge: Forge) -> None:
+def test_a_small_disk_is_refused_before_download(small_disk: Path, tmp_path: Path, forge: Forge) -> None:
     publish(forge.root, "bert", model_tree(tmp_path / "tree", size=5 * MEGABYTE))
     done = run_process(forge.url("bert"), small_disk / "store")
     assert done.returncode == ExitCode.RESOURCES
@@ -142,7 +142,7 @@ def test_what_does_not_fit_the_disk_is_refused_before_it_moves(small_disk: Path,
     assert batch_requests(forge) == []
 
 
-def test_a_disk_that_fills_up_under_way_leaves_nothing_half_published(
+def test_a_full_disk_leaves_nothing_half_published(
     small_disk: Path, tmp_path: Path, clock: FakeClock, forge_root: Path
 ) -> None:
     ballast = small_disk / "ballast"
@@ -167,7 +167,7 @@ def test_a_disk_that_fills_up_under_way_leaves_nothing_half_published(
         assert taken(context, fetch(context, forge.url("bert")))["model.safetensors"] == weights
 
 
-def test_a_file_that_may_not_grow_is_a_full_disk_too(tmp_path: Path, context: Context, forge: Forge) -> None:
+def test_a_file_size_limit_is_a_full_disk(tmp_path: Path, context: Context, forge: Forge) -> None:
     publish(forge.root, "bert", model_tree(tmp_path / "tree", size=3 * MEGABYTE))
     weights = (tmp_path / "tree" / "model.safetensors").read_bytes()
     limited = ["sh", "-c", 'ulimit -f 2048; exec "$@"', "sh", *command(forge.url("bert"), tmp_path / "store")]

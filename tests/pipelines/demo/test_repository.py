@@ -38,7 +38,7 @@ def listing(root: Path) -> dict[str, str]:
     return {path: head.split()[0] for head, path in (line.split("\t", 1) for line in lines)}
 
 
-def test_equal_folders_are_one_commit_wherever_they_are_published(tmp_path: Path, tree: Path) -> None:
+def test_equal_folders_are_one_commit(tmp_path: Path, tree: Path) -> None:
     first = publish(tmp_path / "one", "digits", tree)
     assert publish(tmp_path / "two", "digits", a_tree(tmp_path / "again")) == first
     assert tip(tmp_path / "one", "digits") == first
@@ -55,7 +55,7 @@ def test_the_callers_git_settings_change_nothing(tmp_path: Path, tree: Path, mon
     assert publish(tmp_path / "two", "digits", tree) == first
 
 
-def test_publishing_the_tip_again_adds_no_commit_and_a_change_adds_one(tmp_path: Path, tree: Path) -> None:
+def test_only_a_change_adds_a_commit(tmp_path: Path, tree: Path) -> None:
     first = publish(tmp_path, "digits", tree)
     assert publish(tmp_path, "digits", tree, message="Again") == first
     (tree / "config.json").unlink()
@@ -108,7 +108,7 @@ def test_the_folders_own_attributes_are_kept(tmp_path: Path, tree: Path) -> None
 
 
 @pytest.mark.parametrize("name", ["", "..", "../x", "a/b", ".hidden", "-x", "a\n", "a" * 101])
-def test_a_name_that_is_more_than_a_name_is_refused(tmp_path: Path, tree: Path, name: str) -> None:
+def test_a_name_with_a_path_is_refused(tmp_path: Path, tree: Path, name: str) -> None:
     before = sorted(os.walk(tmp_path))
     with pytest.raises(ValueError, match="not a repository name"):
         publish(tmp_path, name, tree)

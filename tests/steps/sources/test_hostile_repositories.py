@@ -59,9 +59,7 @@ def logged_git(tmp_path: Path) -> Path:
     return folder
 
 
-def test_git_runs_with_a_fixed_command_line_a_clean_environment_and_no_git_lfs(
-    tmp_path: Path, forge: Forge, tree: Path, logged_git: Path, touch: Path
-) -> None:
+def test_git_runs_in_isolation(tmp_path: Path, forge: Forge, tree: Path, logged_git: Path, touch: Path) -> None:
     (logged_git / "git-lfs").symlink_to(touch)
     commit = publish(forge.root, "bert", tree)
     marks = {
@@ -165,9 +163,7 @@ def test_settings_of_the_repository_are_not_read(context: Context, forge: Forge,
     assert all(content == (tree / path).read_bytes() for path, content in files.items())
 
 
-def test_a_repository_around_the_scratch_folder_is_not_noticed(
-    tmp_path: Path, forge: Forge, tree: Path, trap: Forge, touch: Path
-) -> None:
+def test_a_repository_around_the_scratch_is_ignored(tmp_path: Path, forge: Forge, tree: Path, trap: Forge, touch: Path) -> None:
     publish(forge.root, "bert", tree)
     subprocess.run(["git", "init", "--quiet", tmp_path], check=True, env=GIT_ENVIRONMENT)
     with (tmp_path / ".git" / "config").open("a") as config:
@@ -176,9 +172,7 @@ def test_a_repository_around_the_scratch_folder_is_not_noticed(
     assert outputs_of(run_process(forge.url("bert"), tmp_path / "store", env={"TMPDIR": str(tmp_path / "tmp")})).files == 5
 
 
-def test_an_lfs_answer_that_points_into_the_machine_is_checked_as_an_address(
-    context: Context, forge_root: Path, tree: Path
-) -> None:
+def test_lfs_addresses_are_checked(context: Context, forge_root: Path, tree: Path) -> None:
     class PointsElsewhere(ForgeHandler):
         def lfs_answer(self, name: str, oid: str, size: int) -> dict[str, object]:
             return {"oid": oid, "size": size, "actions": {"download": {"href": "file:///etc/passwd"}}}
@@ -213,9 +207,7 @@ def test_an_lfs_answer_that_points_into_the_machine_is_checked_as_an_address(
         b'{"objects": [{"oid": "OID", "size": SIZE, "error": {"code": 422, "message": "no"}}]}',
     ],
 )
-def test_a_batch_answer_out_of_shape_is_the_servers_fault(
-    context: Context, forge_root: Path, tree: Path, answer: bytes
-) -> None:
+def test_a_malformed_batch_answer_is_a_protocol_error(context: Context, forge_root: Path, tree: Path, answer: bytes) -> None:
     weights = (tree / "model.safetensors").read_bytes()
     body = answer.replace(b"OID", sha256_bytes(weights).encode()).replace(b"SIZE", str(len(weights)).encode())
 
@@ -230,7 +222,7 @@ def test_a_batch_answer_out_of_shape_is_the_servers_fault(
         assert caught.value.reason is Reason.SOURCE_PROTOCOL
 
 
-def test_an_object_does_not_get_past_the_gate_under_a_more_harmless_name(context: Context, forge: Forge, tree: Path) -> None:
+def test_a_harmless_name_does_not_pass_the_gate(context: Context, forge: Forge, tree: Path) -> None:
     evil = json.dumps({"architectures": ["BertModel"], "auto_map": {"AutoModel": "modeling.Evil"}}).encode()
     (tree / "notes.txt").write_bytes(evil)
     publish(forge.root, "bert", tree, lfs=("*.safetensors", "notes.txt"))
@@ -280,7 +272,7 @@ def test_a_servers_branches_cannot_steer_the_terminal(tmp_path: Path, forge_root
     assert "\x1b" not in done.stderr
 
 
-def test_a_pointer_to_an_object_of_another_size_is_not_believed(context: Context, forge: Forge, tree: Path) -> None:
+def test_a_pointer_with_a_wrong_size_is_refused(context: Context, forge: Forge, tree: Path) -> None:
     weights = (tree / "model.safetensors").read_bytes()
     publish(forge.root, "bert", tree)
     (tree / "model.safetensors").write_bytes(lfs_pointer(sha256_bytes(weights), len(weights) - 1))

@@ -25,7 +25,7 @@ def paths(choice: Choice) -> set[str]:
 BASE = ("config.json", "model.safetensors")
 
 
-def test_subfolders_and_what_nobody_knows_stay_behind_with_a_reason() -> None:
+def test_subfolders_and_unknown_formats_are_left() -> None:
     choice = choose(listing(*BASE, "onnx/model.onnx", "sub/vocab.txt", ".gitattributes", "notes.xyz", "train.py"))
     assert paths(choice) == set(BASE)
     assert {file.path: why for file, why in choice.left} == {
@@ -71,7 +71,7 @@ def test_a_format_that_holds_code_cannot_be_included(path: str) -> None:
         *("a b.txt", "a\nb.txt", "$HOME.txt", "ü.txt", "x\\y.txt", "nul\0.txt", "{{x}}.txt"),
     ],
 )
-def test_a_path_that_something_reads_in_its_own_way_is_never_taken(path: str) -> None:
+def test_an_ambiguous_path_is_never_taken(path: str) -> None:
     with pytest.raises(SlipwayError, match="not a path that every file system reads alike") as caught:
         choose(listing(*BASE, path), include=("*.txt",))
     assert caught.value.reason is Reason.UNSAFE_PATH
@@ -84,12 +84,12 @@ def test_a_message_names_eight_files_at_most() -> None:
 
 
 @given(st.binary())
-def test_a_name_that_is_shown_has_nothing_that_steers_a_terminal(name: bytes) -> None:
+def test_printable_names_have_no_control_sequences(name: bytes) -> None:
     assert printable(name).isprintable()
 
 
 @given(st.binary(min_size=1).filter(lambda name: not SAFE_PATH.fullmatch(name.decode("latin-1"))))
-def test_no_bytes_become_a_safe_path_by_being_made_printable(name: bytes) -> None:
+def test_printable_bytes_never_become_a_safe_path(name: bytes) -> None:
     assert not SAFE_PATH.fullmatch(printable(name))
 
 

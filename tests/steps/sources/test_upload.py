@@ -41,7 +41,7 @@ def refused(context: Context, source: str | Path) -> SlipwayError:
     return caught.value
 
 
-def test_a_folder_gives_the_same_set_as_the_repository_it_was_cloned_from(context: Context, tree: Path, forge: Forge) -> None:
+def test_a_folder_equals_its_repository(context: Context, tree: Path, forge: Forge) -> None:
     add_copies(tree)
     publish(forge.root, "bert", tree)
     shutil.copytree(forge.root, tree / ".git")
@@ -51,7 +51,7 @@ def test_a_folder_gives_the_same_set_as_the_repository_it_was_cloned_from(contex
     assert taken(context, folder) == {name: (tree / name).read_bytes() for name in FILES}
 
 
-def test_a_folder_may_be_named_from_where_one_stands(context: Context, tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_may_have_a_relative_path(context: Context, tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tree.parent)
     assert upload(context, "tree").files == 5
 
@@ -64,9 +64,7 @@ def test_what_is_in_the_store_is_a_copy(context: Context, tree: Path) -> None:
     assert taken(context, outputs) == before
 
 
-def test_an_unchanged_folder_is_not_read_again_and_a_changed_one_is(
-    context: Context, tree: Path, progress: RecordedProgress
-) -> None:
+def test_only_a_changed_folder_is_read_again(context: Context, tree: Path, progress: RecordedProgress) -> None:
     first = upload(context, tree)
     progress.events.clear()
     assert upload(context, tree) == first
@@ -89,9 +87,7 @@ def test_a_pin_holds_until_the_files_are_read(context: Context, tree: Path) -> N
 
 
 @pytest.mark.parametrize("how", ["longer", "as long as before", "deleted", "a link now"])
-def test_a_file_that_changes_while_it_is_read_is_noticed(
-    context: Context, tree: Path, progress: RecordedProgress, how: str
-) -> None:
+def test_a_file_that_changes_meanwhile_is_noticed(context: Context, tree: Path, progress: RecordedProgress, how: str) -> None:
     weights = tree / "model.safetensors"
     size = weights.stat().st_size
 
@@ -133,7 +129,7 @@ def refused_anew(context: Context, tree: Path) -> SlipwayError:
     return refused(context, tree)
 
 
-def test_names_that_are_no_text_do_no_harm_and_are_not_taken(context: Context, tree: Path) -> None:
+def test_undecodable_names_are_not_taken(context: Context, tree: Path) -> None:
     (tree / os.fsdecode(b"\xff.bin")).write_bytes(b"x")
     assert upload(context, tree).left_files == 1
     (tree / os.fsdecode(b"\xff.txt")).write_bytes(b"x")
@@ -177,22 +173,20 @@ def bucket(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tree
         yield made
 
 
-def test_a_bucket_prefix_gives_the_same_set_as_the_folder(context: Context, tree: Path, bucket: Bucket) -> None:
+def test_a_bucket_prefix_equals_its_folder(context: Context, tree: Path, bucket: Bucket) -> None:
     there, here = upload(context, bucket / "models/team/bert"), upload(context, tree)
     assert there.set_digest == here.set_digest
     assert taken(context, there) == {name: (tree / name).read_bytes() for name in FILES}
 
 
-def test_a_new_version_in_the_bucket_is_a_new_pin(context: Context, bucket: Bucket) -> None:
+def test_a_new_object_version_changes_the_pin(context: Context, bucket: Bucket) -> None:
     first = upload(context, bucket / "models/team/bert/")
     assert upload(context, bucket / "models/team/bert/") == first
     bucket.store("team/bert/README.md", b"# Better words\n")
     assert upload(context, bucket / "models/team/bert/").set_digest != first.set_digest
 
 
-def test_an_object_that_is_replaced_while_it_is_read_is_noticed(
-    context: Context, bucket: Bucket, progress: RecordedProgress
-) -> None:
+def test_an_object_replaced_meanwhile_is_noticed(context: Context, bucket: Bucket, progress: RecordedProgress) -> None:
     def replace(event: ProgressEvent) -> None:
         if event.kind == "progress" and event.done == 0:
             bucket.store("team/bert/model.safetensors", b"other")

@@ -29,6 +29,8 @@ from tests.model_trees import add_copies, model_tree, noise, safetensors, shard,
 from tests.servers.forge_faults import MissingObjects, NoLfs, WrongBytes, batch_requests, object_requests
 from tests.steps.sources.running import left_in, local, run_process
 
+pytestmark = pytest.mark.slow
+
 R = Reason
 
 
@@ -235,7 +237,7 @@ def check(done: subprocess.CompletedProcess[str], reason: Reason, says: list[str
 
 
 @pytest.mark.parametrize("scene", [pytest.param(scene, id=name) for name, scene in SCENES.items()])
-def test_a_failing_fetch_says_what_is_wrong_and_what_to_do(tmp_path: Path, forge_root: Path, scene: Scene) -> None:
+def test_a_failure_has_a_reason_and_a_hint(tmp_path: Path, forge_root: Path, scene: Scene) -> None:
     tree = model_tree(tmp_path / "tree")
     scene.change(tree)
     publish(forge_root, "bert", tree, lfs=scene.lfs)
@@ -297,20 +299,20 @@ def test_a_repository_whose_default_branch_is_not_there(tmp_path: Path, forge: F
         "http://example.invalid/x/y",
     ],
 )
-def test_a_bad_address_is_refused_before_anything_is_contacted(tmp_path: Path, source: str) -> None:
+def test_a_bad_address_is_refused_before_contact(tmp_path: Path, source: str) -> None:
     done = run_process(source, tmp_path / "store")
     check(done, R.INVALID_SOURCE, [], "https://", tmp_path / "store")
     assert "pa55word" not in done.stderr
 
 
-def test_a_misspelt_task_is_told_before_the_source_is_contacted(tmp_path: Path, forge: Forge) -> None:
+def test_a_misspelt_task_is_refused_before_contact(tmp_path: Path, forge: Forge) -> None:
     done = run_process(forge.url("bert"), tmp_path / "store", "--services=ner,sentiment-analisys")
     check(done, R.UNKNOWN_TASK, ["Did you mean 'sentiment-analysis'?"], "", tmp_path / "store")
     assert forge.exchanges == []
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1:{port}", "no-such-host.invalid"])
-def test_a_network_that_is_not_there_is_worth_another_try(
+def test_an_unreachable_network_is_transient(
     context: Context, capsys: pytest.CaptureFixture[str], clock: FakeClock, monkeypatch: pytest.MonkeyPatch, host: str
 ) -> None:
     monkeypatch.setenv("SLIPWAY_HTTP_HOSTS", "no-such-host.invalid")
@@ -328,7 +330,7 @@ def test_a_network_that_is_not_there_is_worth_another_try(
     assert left_in(local(context).root) == []
 
 
-def test_a_machine_without_git_is_told_what_to_install(tmp_path: Path, forge: Forge) -> None:
+def test_a_machine_without_git_gets_a_hint(tmp_path: Path, forge: Forge) -> None:
     (tmp_path / "bin").mkdir()
     done = run_process(forge.url("bert"), tmp_path / "store", env={"PATH": str(tmp_path / "bin")})
     check(done, R.MISSING_DEPENDENCY, ["git is not installed"], "Install git", tmp_path / "store")
