@@ -90,7 +90,7 @@ DEADLINE = 1800
 PARAMETERS: Mapping[str, tuple[str, str | None, tuple[str, ...]]] = {
     "name": ("Name of the model: a DNS label of at most 40 characters", None, ()),
     "source_kind": ("Where the model comes from", DEFAULT_SOURCE, tuple(SourceKind)),
-    "source": ("Address of the repository, or for upload the bucket prefix", "", ()),
+    "source": ("Address of the model, of the form that the kind of source requires", "", ()),
     "services": ('Tasks to serve, as a JSON list: ["image-classification"], or ["auto"]', None, ()),
     "framework": ("Library that the model is made with", DEFAULT_FRAMEWORK, tuple(Framework)),
     "revision": ("Branch, tag or commit; the default branch when empty", "", ()),

@@ -23,9 +23,7 @@ class FetchInputs(Inputs):
     """Where the model is, which of its files to fetch, and what it must be."""
 
     source_kind: SourceKind = Field(description="kind of source that the model is fetched from")
-    source: str = Field(
-        description="address of the repository, or for upload a folder or the address of a store", max_length=2048
-    )
+    source: str = Field(description="address of the model, of the form that the kind of source requires", max_length=2048)
     revision: str = Field("", description="branch, tag or commit; the default branch when empty", max_length=200)
     include: tuple[str, ...] = Field((), description="patterns of files to fetch in addition to the usual choice")
     exclude: tuple[str, ...] = Field((), description="patterns of files not to fetch")

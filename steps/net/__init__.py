@@ -1,4 +1,4 @@
-"""One way to speak HTTP, for sources, stores and registries: addresses, connections and retries.
+"""HTTP for sources and registries: addresses, connections, proxies, certificates, credentials and retries.
 
-It knows nothing of what is transferred.
+It knows nothing of what is transferred; what a status means is for its callers to say.
 """

@@ -1,4 +1,4 @@
-"""Certificates: which authorities are trusted, and what is said where a server's is not.
+"""Certificates: which authorities are trusted, and the failure where a server's is not.
 
 Python trusts the authorities of the system, or those of the file and folder that ``SSL_CERT_FILE`` and ``SSL_CERT_DIR`` name
 (https://docs.openssl.org/master/man3/SSL_CTX_load_verify_locations/).

@@ -1,4 +1,4 @@
-"""Where models come from: one ``ModelSource`` for each ``sourceKind``.
+"""Where models come from: one class for each value of ``sourceKind``.
 
-``base`` has the interface.
+``base`` has the interface, and ``supported`` the table of the kinds.
 """

@@ -95,17 +95,17 @@ def run_git(folder: Path, arguments: Sequence[str], *, address: str, stdin: byte
 
 def _failure(stderr: str, command: str, address: str) -> SlipwayError:
     lines = [line for line in stderr.splitlines() if line.startswith(("fatal:", "error:", "remote:"))]
-    said = re.sub(r"^(fatal|error|remote): *", "", (lines or stderr.splitlines() or ["nothing"])[0]).rstrip(".")
-    said = printable(said.encode())  # a server's message may hold a terminal's control sequences
+    message_text = re.sub(r"^(fatal|error|remote): *", "", (lines or stderr.splitlines() or ["nothing"])[0]).rstrip(".")
+    message_text = printable(message_text.encode())  # a server's message may hold a terminal's control sequences
     if re.search(r"error: 30[12378]\b", stderr):
         return GitRedirectedError(Reason.SOURCE_NOT_FOUND, f"{address} redirects to a page that is not a repository.")
     if re.search(r"not our ref|couldn't find remote ref|unadvertised object", stderr):
-        return SlipwayError(Reason.REVISION_NOT_FOUND, f"{address} has no such commit: {said}.")
+        return SlipwayError(Reason.REVISION_NOT_FOUND, f"{address} has no such commit: {message_text}.")
     for pattern, reason in _FAILURES:
         if re.search(pattern, stderr):
-            message = f"{address}: {said}."
-            return TransientError(reason, message) if reason.retryable else SlipwayError(reason, message)
-    return SlipwayError(Reason.SOURCE_PROTOCOL, f"git {command} failed for {address}: {said}.")
+            text = f"{address}: {message_text}."
+            return TransientError(reason, text) if reason.retryable else SlipwayError(reason, text)
+    return SlipwayError(Reason.SOURCE_PROTOCOL, f"git {command} failed for {address}: {message_text}.")
 
 
 def _environment(home: Path) -> list[str]:
