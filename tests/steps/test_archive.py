@@ -90,7 +90,7 @@ def test_weights_are_stored_and_texts_are_compressed(context: Context) -> None:
     assert len(both) - len(alone) < len(vocabulary) / 3
 
 
-def test_a_long_path_and_an_empty_file_come_back(context: Context) -> None:
+def test_long_paths_and_empty_files_are_kept(context: Context) -> None:
     path = "/".join(["deep" * 10] * 5)
     data = archived(context, {"model.safetensors": b"w", path: b"long", "empty.txt": b""}, {})
     with tarfile.open(fileobj=io.BytesIO(data)) as tar:

@@ -41,7 +41,7 @@ def copied(dockerfile: str) -> list[list[str]]:
     return [line.split()[1:] for line in dockerfile.splitlines() if line.startswith("COPY ")]
 
 
-def test_the_planned_context_is_the_archive_file_by_file(planned: tuple[Made, BuildPlan]) -> None:
+def test_the_planned_context_is_the_archive(planned: tuple[Made, BuildPlan]) -> None:
     made, plan = planned
     context = made.root / plan.context
     with tarfile.open(made.path) as tar:

@@ -1,4 +1,4 @@
-"""``slipway doctor`` on a laptop: each destination is asked, what is wrong is told with the way to mend it, nothing stays."""
+"""``slipway doctor`` on a laptop: each destination is checked, a failure comes with a fix, and nothing is left behind."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def asked(**settings: Any) -> list[Finding]:
 # Settings
 
 
-def test_each_setting_is_told_with_its_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_setting_is_shown_with_its_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "slipway.toml").write_text('registry = "r.example/a"\nregion = "one"\nstore = "gs://b"\n')
     monkeypatch.setenv("SLIPWAY_REGION", "two")
     monkeypatch.setenv("SLIPWAY_PLAIN_HTTP", "a:1,b:2")
@@ -98,7 +98,7 @@ def test_each_setting_is_told_with_its_place(tmp_path: Path, monkeypatch: pytest
     assert all(each.good for each in found)
 
 
-def test_what_is_wrong_with_one_setting_hides_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_wrong_setting_hides_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "slipway.toml").write_text("registri = 'x'\n")
     monkeypatch.setenv("SLIPWAY_BUILD_TIMEOUT", "1")
     monkeypatch.setenv("SLIPWAY_BUILD_POOL", "mine")
@@ -122,7 +122,7 @@ def test_what_is_wrong_with_one_setting_hides_no_other(tmp_path: Path, monkeypat
 # Stores
 
 
-def test_a_bucket_of_google_tells_what_may_be_done(google: PermittingGcs) -> None:
+def test_a_google_bucket_lists_its_permissions(google: PermittingGcs) -> None:
     found = asked(store="gs://models/some/prefix")
     assert the("store", found).good
     assert the("Google", found).detail == f"service account slipway@{PROJECT}.iam.gserviceaccount.com, project {PROJECT}"
@@ -130,7 +130,7 @@ def test_a_bucket_of_google_tells_what_may_be_done(google: PermittingGcs) -> Non
     assert not google.sessions
 
 
-def test_a_right_that_is_missing_in_the_bucket_is_named_with_the_command_that_grants_it(google: PermittingGcs) -> None:
+def test_a_missing_permission_names_the_command(google: PermittingGcs) -> None:
     google.permissions = tuple(each for each in PERMISSIONS if not each.endswith((".delete", ".create")))
     finding = the("store", asked(store="gs://models"))
     assert (finding.good, finding.required) == (False, True)
@@ -141,7 +141,7 @@ def test_a_right_that_is_missing_in_the_bucket_is_named_with_the_command_that_gr
     )
 
 
-def test_a_server_that_tells_no_permissions_is_said_to(gcs: GcsServer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_server_without_permissions_is_described(gcs: GcsServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("STORAGE_EMULATOR_HOST", gcs.url)
     found = asked(store="gs://models")
     assert the("store", found).detail == "it answers, and does not say what may be done in it"
@@ -151,14 +151,14 @@ def test_a_server_that_tells_no_permissions_is_said_to(gcs: GcsServer, monkeypat
 
 
 @pytest.mark.usefixtures("google")
-def test_a_bucket_that_is_not_there_is_told_with_the_command_that_makes_it() -> None:
+def test_a_missing_bucket_names_the_command() -> None:
     finding = the("store", asked(store="gs://nobodys"))
     assert not finding.good
     assert "gcloud storage buckets create gs://nobodys" in finding.mend
 
 
 @pytest.mark.parametrize(("status", "message"), [(403, "is denied"), (503, "is out of reach")])
-def test_a_bucket_that_refuses_or_is_busy_is_told(google: PermittingGcs, status: int, message: str) -> None:
+def test_a_denied_or_busy_bucket_is_reported(google: PermittingGcs, status: int, message: str) -> None:
     google.faults.append(HttpFault("GET", "/b/models", status=status, times=9))
     finding = the("store", asked(store="gs://models"))
     assert not finding.good
@@ -178,7 +178,7 @@ def s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[S3Server]:
         yield server
 
 
-def test_an_upload_to_s3_is_begun_and_taken_back(s3: S3Server) -> None:
+def test_an_s3_upload_is_started_and_aborted(s3: S3Server) -> None:
     found = asked(store="s3://models/some/prefix")
     finding = the("store", found)
     assert finding.good, finding
@@ -189,7 +189,7 @@ def test_an_upload_to_s3_is_begun_and_taken_back(s3: S3Server) -> None:
     assert not [each for each in found if each.what.startswith("Google")]
 
 
-def test_a_bucket_of_s3_that_refuses_is_told_with_the_right_that_is_missing(s3: S3Server) -> None:
+def test_a_denied_s3_bucket_names_the_permission(s3: S3Server) -> None:
     s3.faults.append(HttpFault("POST", "uploads", status=403, code="AccessDenied"))
     finding = the("store", asked(store="s3://models"))
     assert not finding.good
@@ -198,7 +198,7 @@ def test_a_bucket_of_s3_that_refuses_is_told_with_the_right_that_is_missing(s3: 
     assert "aws s3 mb s3://nobodys" in missing.mend
 
 
-def test_without_credentials_for_s3_it_is_said_how_to_get_them(s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_s3_credentials_name_the_setting(s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
     monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
     finding = the("store", asked(store="s3://models"))
@@ -218,7 +218,7 @@ def logged_in(tmp_path: Path, registry: OciRegistry) -> None:
 
 
 @pytest.mark.parametrize("auth", ["basic", "bearer"])
-def test_a_push_to_the_registry_is_begun_and_taken_back(auth: Any, tmp_path: Path) -> None:
+def test_a_push_is_started_and_cancelled(auth: Any, tmp_path: Path) -> None:
     with OciRegistry(auth=auth) as registry:
         logged_in(tmp_path, registry)
         finding = the("registry", asked(builder="oci", registry=f"{registry.host}/team"))
@@ -230,7 +230,7 @@ def test_a_push_to_the_registry_is_begun_and_taken_back(auth: Any, tmp_path: Pat
 
 
 @pytest.mark.parametrize("auth", ["basic", "bearer"])
-def test_without_credentials_that_the_registry_takes_it_is_said_how_to_log_in(auth: Any, tmp_path: Path) -> None:
+def test_refused_credentials_say_how_to_log_in(auth: Any, tmp_path: Path) -> None:
     with OciRegistry(auth=auth) as registry:
         finding = the("registry", asked(builder="oci", registry=f"{registry.host}/team"))
         assert (finding.good, finding.required) == (False, True)
@@ -243,7 +243,7 @@ def test_without_credentials_that_the_registry_takes_it_is_said_how_to_log_in(au
         assert PASSWORD not in str(refused)
 
 
-def test_a_registry_that_fails_is_told_at_once_and_one_that_cancels_nothing_is_good_enough() -> None:
+def test_a_registry_need_not_cancel_uploads() -> None:
     with OciRegistry() as registry:
         registry.faults.append(RegistryFault("POST", "uploads", status=503))
         finding = the("registry", asked(builder="oci", registry=f"{registry.host}/team"))
@@ -278,7 +278,7 @@ def build_settings(**more: Any) -> dict[str, Any]:
     return {"builder": "cloudbuild", "registry": "r.example/a", "build_endpoint": endpoint, "region": region, **more}
 
 
-def test_cloud_build_is_asked_for_a_list(site: Site) -> None:
+def test_cloud_build_is_requested_for_a_list(site: Site) -> None:
     found = asked(**build_settings())
     assert the("builder", found).detail.startswith(f"projects/{PROJECT}/locations/europe-west1 lets you list builds")
     assert site.server.calls == ["ListBuilds"]
@@ -300,7 +300,7 @@ def test_cloud_build_is_asked_for_a_list(site: Site) -> None:
         (Fault("ListBuilds", code="UNAVAILABLE", times=9), "is out of reach", ""),
     ],
 )
-def test_a_cloud_build_that_refuses_is_told(site: Site, fault: Fault, detail: str, mend: str) -> None:
+def test_a_refusing_cloud_build_is_reported(site: Site, fault: Fault, detail: str, mend: str) -> None:
     site.server.faults.append(fault)
     finding = the("builder", asked(**build_settings()))
     assert (finding.good, finding.required) == (False, True)
@@ -309,7 +309,7 @@ def test_a_cloud_build_that_refuses_is_told(site: Site, fault: Fault, detail: st
 
 
 @pytest.mark.usefixtures("site")
-def test_a_machine_that_cloud_build_does_not_have_is_told() -> None:
+def test_an_unknown_machine_type_is_reported() -> None:
     assert "E2_HIGHCPU_8" in the("builder", asked(**build_settings(build_machine="huge"))).mend
 
 
@@ -323,7 +323,7 @@ def test_what_gives_no_answer_is_left_alone() -> None:
     stopped.set()
 
 
-def test_a_check_that_has_no_answer_is_a_finding() -> None:
+def test_a_check_without_answer_is_a_finding() -> None:
     def ask() -> str:
         return within(lambda: str(threading.Event().wait(5)), 0.01)
 
@@ -332,7 +332,7 @@ def test_a_check_that_has_no_answer_is_a_finding() -> None:
     assert "firewall" in finding.mend
 
 
-def test_the_command_goes_to_its_end_whatever_it_finds(tmp_path: Path) -> None:
+def test_the_command_finishes_whatever_it_finds(tmp_path: Path) -> None:
     """All broken at once, a secret in each place: every finding is there, and no secret."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         dead = f"127.0.0.1:{free.getsockname()[1]}"

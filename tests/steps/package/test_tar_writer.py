@@ -64,7 +64,7 @@ def test_the_chunks_of_a_store_leave_no_trace(size: int) -> None:
     assert gzip.decompress(archive(size)).count(data) == 1
 
 
-def test_stored_bytes_are_in_the_file_as_they_are() -> None:
+def test_stored_bytes_are_in_the_file_unchanged() -> None:
     data = random.Random(1).randbytes(STORED_MAX)
     member = b"".join(gzip_member([Part(b"text " * 1000), Part(data, stored=True), Part(b"text " * 1000)]))
     assert data in member

@@ -28,7 +28,7 @@ def test_a_builder_has_a_name_and_a_title(kind: BuilderKind) -> None:
 
 
 @each_kind
-def test_a_later_step_is_a_node_of_the_graph(kind: BuilderKind) -> None:
+def test_a_later_step_is_in_the_graph(kind: BuilderKind) -> None:
     later = [node.name for node in branch(kind) if node.builder]
     assert later == ([kind.builder.later_step] if kind.builder.later_step else [])
 
