@@ -255,7 +255,7 @@ class KubernetesClient:
         def transient(error: Exception) -> float | None:
             if not isinstance(error, KubernetesError):
                 return None
-            if error.connection_lost and method != "POST":  # what was created already would then seem to be somebody else's
+            if error.connection_lost and method != "POST":  # a repeated POST is refused if the first one succeeded
                 return 0.0
             return error.retry_after
 

@@ -73,7 +73,7 @@ def translate_errors(server: str) -> Iterator[None]:
     try:
         yield
     except AnyApiException as error:
-        raise answered(cast(ApiException, error), server) from None
+        raise to_kubernetes_error(cast(ApiException, error), server) from None
     except (HTTPError, OSError) as error:
         cause = getattr(error, "reason", None) or error
         raise KubernetesError(
@@ -95,7 +95,7 @@ def not_an_api_server(server: str) -> KubernetesError:
     )
 
 
-def answered(error: ApiException, server: str) -> KubernetesError:
+def to_kubernetes_error(error: ApiException, server: str) -> KubernetesError:
     """The error for an answer that is not a success. ``server`` is the address that messages name."""
     code = error.status or 0
     status = _status_object(error.body)
