@@ -103,6 +103,7 @@ def test_a_missing_object_is_named(tmp_path: Path) -> None:
     assert f".slipway/locks/{'0' * 64}.json" in failure["message"]
 
 
+@pytest.mark.slow
 def test_steps_by_hand_equal_the_runner(vit_run: Ingested, tmp_path: Path) -> None:
     """Everything but fetch runs where no network is, if this machine can make such a place."""
     values: dict[str, str] = {
@@ -135,6 +136,7 @@ def test_steps_by_hand_equal_the_runner(vit_run: Ingested, tmp_path: Path) -> No
     assert (tmp_path / "store" / values["report"]).is_file()
 
 
+@pytest.mark.slow
 def test_a_finished_step_prints_the_same_outputs(vit_run: Ingested, tmp_path: Path) -> None:
     receipt = vit_run.outcome.receipts["image-classification/archive"]
     flags = [part for name, value in receipt.inputs.items() for part in (f"--{name.replace('_', '-')}", str(value))]

@@ -13,6 +13,8 @@ from steps.core.errors import Reason, SlipwayError
 from tests.pipelines.conftest import Ingested
 from tests.servers.forge_faults import object_requests
 
+pytestmark = pytest.mark.slow  # models are loaded
+
 
 def test_a_model_becomes_an_archive(vit_run: Ingested, hub: Forge, tmp_path: Path) -> None:
     lock = fetch(hub.url("vit"), store=tmp_path)
