@@ -73,6 +73,6 @@ def test_every_extra_in_the_code_exists() -> None:
     named = {
         name for call in re.findall(r"missing_extra\(((?:\"\w+\"(?:, )?)+)", text) for name in re.findall(r"\"(\w+)\"", call)
     }
-    assert named >= {"gcp", "s3", "ml", "operator", "pipelines"}
+    assert named >= {"gcp", "s3", "ml", "operator"}
     for name in named:
         assert re.search(rf"^{name} = \[", project, re.MULTILINE)
