@@ -16,6 +16,7 @@ from pipelines.demo.forge import Forge
 from steps.core.contract import Context
 from steps.core.progress import Progress, ProgressEvent
 from steps.store.local import LocalStore
+from tests.servers.trust import Trust
 
 # Of the tests' models a second thread finishes nothing sooner; threads that wait for each other take all cores for it.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -29,6 +30,9 @@ FOREIGN = re.compile(
 CLUSTER = re.compile(r"KUBECONFIG|STORAGE_EMULATOR_HOST")
 
 
+CLOUD_PROJECT = "launch"  # of the Cloud Build server in tests
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave out the tests that need a cluster unless they are asked for by ``-m cluster``."""
     if "cluster" in config.option.markexpr:
@@ -37,6 +41,15 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if left_out:
         config.hook.pytest_deselected(items=left_out)
         items[:] = [item for item in items if not item.get_closest_marker("cluster")]
+
+
+@pytest.fixture(scope="session")
+def trust(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Trust]:
+    """One certificate for all servers: gRPC reads its authorities once in a process."""
+    made = Trust.make(tmp_path_factory.mktemp("trust"), CLOUD_PROJECT, "127.0.0.1")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GRPC_DEFAULT_SSL_ROOTS_FILE_PATH", str(made.certificate))
+        yield made
 
 
 @pytest.fixture(scope="session", autouse=True)

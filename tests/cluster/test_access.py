@@ -105,14 +105,14 @@ def allowed(account: AuthorizationV1Api, namespace: str | None) -> set[Right]:
 every_account = pytest.mark.parametrize(("account", "name"), [(name, name) for name in RULES], indirect=["account"], ids=RULES)
 
 
-def test_the_table_asks_for_every_right_that_is_granted() -> None:
+def test_every_granted_right_is_needed() -> None:
     assert {right for name in RULES for right in granted(name)} <= {
         (group, resource, verb) for (group, resource), verb in product(RESOURCES, VERBS)
     }
 
 
 @every_account
-def test_an_account_may_do_what_is_listed_and_nothing_else(account: AuthorizationV1Api, name: str, home: str) -> None:
+def test_an_account_has_only_listed_rights(account: AuthorizationV1Api, name: str, home: str) -> None:
     assert allowed(account, home) == granted(name)
 
 
@@ -122,14 +122,12 @@ def test_an_account_may_do_nothing_in_another_namespace(account: AuthorizationV1
 
 
 @every_account
-def test_an_account_may_do_nothing_in_the_whole_cluster(account: AuthorizationV1Api, name: str) -> None:
+def test_an_account_has_no_cluster_rights(account: AuthorizationV1Api, name: str) -> None:
     assert not allowed(account, None)
 
 
 @every_account
-def test_the_list_of_its_rights_holds_nothing_that_the_table_forgot(
-    account: AuthorizationV1Api, name: str, home: str, elsewhere: str
-) -> None:
+def test_kubernetes_lists_the_same_rights(account: AuthorizationV1Api, name: str, home: str, elsewhere: str) -> None:
     assert rules(account, home) - rules(account, elsewhere) == granted(name)
 
 

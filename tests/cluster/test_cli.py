@@ -115,9 +115,7 @@ def manifest(folder: Path, name: str) -> str:
     return str(path)
 
 
-def test_a_model_that_fails_is_told_retried_and_ready(
-    cluster: KubernetesClient, operator: None, fails: None, tmp_path: Path
-) -> None:
+def test_a_failed_model_is_ready_after_retry(cluster: KubernetesClient, operator: None, fails: None, tmp_path: Path) -> None:
     done = slipway(cluster, "submit", "-f", manifest(tmp_path, "mended"), "--watch")
     assert done.returncode == ExitCode.SOURCE, done.stderr
     assert "✗ fetch: failed" in done.stderr
@@ -182,7 +180,7 @@ def test_what_steps_write_is_followed_to_the_end(cluster: KubernetesClient, tmp_
     ]
 
 
-def test_a_model_may_be_called_what_its_people_like(cluster: KubernetesClient, tmp_path: Path) -> None:
+def test_a_model_may_have_any_display_name(cluster: KubernetesClient, tmp_path: Path) -> None:
     path = Path(manifest(tmp_path, "called"))
     called = "org/模型 \U0001f600 \\ud83d"
     path.write_text(path.read_text().replace("spec: {", f"spec: {{name: {json.dumps(called, ensure_ascii=False)}, "))
@@ -192,7 +190,7 @@ def test_a_model_may_be_called_what_its_people_like(cluster: KubernetesClient, t
     assert "unchanged" in slipway(cluster, "submit", "-f", str(path)).stdout
 
 
-def test_what_the_api_server_refuses_is_told_as_a_manifests_fault(cluster: KubernetesClient, tmp_path: Path) -> None:
+def test_a_refused_object_is_an_invalid_manifest(cluster: KubernetesClient, tmp_path: Path) -> None:
     path = manifest(tmp_path, "fixed")
     assert slipway(cluster, "submit", "-f", path).returncode == 0
     Path(path).write_text(MANIFEST.format(name="fixed").replace("fixed.git", "other.git"))

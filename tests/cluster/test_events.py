@@ -193,7 +193,7 @@ def test_the_sensors_workflow_is_everybodys_workflow(land: Land, spec: dict[str,
     assert arguments["source"] == model["spec"]["source"]
 
 
-def test_what_leaves_the_generation_as_it_is_starts_nothing(land: Land) -> None:
+def test_an_equal_generation_starts_nothing(land: Land) -> None:
     model = land.new()
     first = land.the_workflow(model)
     name = model["metadata"]["name"]
@@ -224,7 +224,7 @@ def test_a_new_generation_starts_one(land: Land) -> None:
     assert {found["metadata"]["name"] for found in land.workflows(model)} == {workflow_name(uid, 1), workflow_name(uid, 2)}
 
 
-def test_a_restarted_source_starts_nothing_for_what_is_done(land: Land) -> None:
+def test_a_restarted_source_repeats_nothing_done(land: Land) -> None:
     done = [land.new() for _ in range(3)]
     for model in done:
         land.the_workflow(model)
@@ -235,7 +235,7 @@ def test_a_restarted_source_starts_nothing_for_what_is_done(land: Land) -> None:
     assert not any(land.workflows(model) for model in done)
 
 
-def test_a_restarted_source_does_no_harm_to_what_is_running(land: Land) -> None:
+def test_a_restarted_source_leaves_running_workflows(land: Land) -> None:
     model = land.new()
     before = land.the_workflow(model)
     # As `argo retry -p` does: a Sensor that patched would undo it.
@@ -275,7 +275,7 @@ def test_a_model_that_is_being_deleted_starts_nothing(land: Land) -> None:
         )
 
 
-def test_a_model_made_anew_under_its_old_name_is_run(land: Land) -> None:
+def test_a_recreated_model_is_run(land: Land) -> None:
     model = land.new()
     land.the_workflow(model)
     land.models().delete(name=model["metadata"]["name"], namespace=land.namespace)
@@ -285,7 +285,7 @@ def test_a_model_made_anew_under_its_old_name_is_run(land: Land) -> None:
     land.finish(again)
 
 
-def test_ten_models_get_ten_workflows_though_sensor_and_source_are_killed_between(land: Land) -> None:
+def test_ten_models_get_ten_workflows(land: Land) -> None:
     models = []
     for number in range(10):
         models.append(land.new())
@@ -301,7 +301,7 @@ def test_ten_models_get_ten_workflows_though_sensor_and_source_are_killed_betwee
         assert workflow["metadata"]["name"] == workflow_name(model["metadata"]["uid"], 1)
 
 
-def test_the_bus_that_argo_events_runs_is_let_in(land: Land) -> None:
+def test_the_managed_bus_is_admitted(land: Land) -> None:
     """Its version is known and its pods are admitted; what they hold is not for these tests to fetch."""
     bus = event_bus()
     bus["metadata"]["name"] = "managed"
@@ -353,7 +353,7 @@ def secure(land: Land) -> str:
     return "secure"
 
 
-def test_the_workflow_is_let_in_where_only_references_are(land: Land, secure: str) -> None:
+def test_secure_template_referencing_admits_workflows(land: Land, secure: str) -> None:
     model = land.change("secure")
     land.the_workflow(model)
     land.finish(model)

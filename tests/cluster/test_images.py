@@ -191,7 +191,7 @@ def reached(place: Place, name: str) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("builder", ["", "cloudbuild"])
-def test_a_model_becomes_an_image_that_runs_in_the_cluster(
+def test_a_model_becomes_a_running_image(
     place: Place, applied: Mapping[str, str], builder: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     name = applied[builder]
@@ -226,7 +226,7 @@ print(json.dumps(json.loads((golden / "request.json").read_text()) | {"picture":
 
 
 @pytest.mark.skipif(os.geteuid() != 0 or not shutil.which("unshare"), reason="running an image here takes root and unshare")
-def test_an_image_starts_and_answers_with_the_network_off(place: Place) -> None:
+def test_an_image_answers_without_network(place: Place) -> None:
     [service] = place.model("cloudbuild")["status"]["services"]
     pulled = ["buildah", "from", "--tls-verify=false", f"{service['image'].rpartition(':')[0]}@{service['imageDigest']}"]
     container = subprocess.run(pulled, check=True, capture_output=True, text=True).stdout.strip()

@@ -22,9 +22,10 @@ from steps.core.contract import Context
 from steps.core.progress import Progress, ProgressEvent
 from steps.core.receipts import Receipt
 from steps.store.local import LocalStore
+from tests.servers.api_server import cluster, environment, server
 from tests.tiny_models import classifier_folder, encoder_folder, tagger_folder, vit_folder
 
-__all__ = ["classifier_folder", "encoder_folder", "tagger_folder", "vit_folder"]
+__all__ = ["classifier_folder", "cluster", "encoder_folder", "environment", "server", "tagger_folder", "vit_folder"]
 
 # Each model's repository and its services.
 WISHES = {
@@ -50,6 +51,11 @@ def slipway(*arguments: str | Path, cwd: Path, **environment: str) -> subprocess
     return subprocess.run(
         command(*arguments), cwd=cwd, env=dict(os.environ) | environment, capture_output=True, text=True, timeout=200
     )
+
+
+def slipway_here(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """The ``slipway`` command in this working folder, to its end."""
+    return slipway(*arguments, cwd=Path.cwd(), **environment)
 
 
 @dataclass

@@ -19,13 +19,13 @@ from steps.core.errors import SlipwayError
 from steps.core.receipts import execute
 from steps.images.description import DOCKERFILE
 from steps.store.supported import open_store
-from tests.conftest import FakeClock, RecordedProgress
+from tests.conftest import CLOUD_PROJECT, FakeClock, RecordedProgress
 from tests.docker_build import DockerBuild, Log
 from tests.servers.cloud_build_server import CloudBuildServer
 from tests.servers.gcs_server import GcsServer
 from tests.servers.trust import Trust
 
-PROJECT = "launch"
+PROJECT = CLOUD_PROJECT
 STORE = "gs://models/some/prefix"
 IMAGE = "registry.example/models/tiny-text-classification:0123456789ab"
 LABELS = {"org.opencontainers.image.licenses": 'it\'s $HOME ${PROJECT_ID} $$ `id`; "x"', "dev.slipway.task": "t"}

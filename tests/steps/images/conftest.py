@@ -12,17 +12,8 @@ import pytest
 from tests.servers.gcs_server import GcsServer
 from tests.servers.oci_registry import OciRegistry
 from tests.servers.trust import Trust
-from tests.steps.images.cloud_build_site import PROJECT, Recorder, Site, launch
+from tests.steps.images.cloud_build_site import Recorder, Site, launch
 from tests.steps.images.oci_build import OciBuild, put_base, wheels
-
-
-@pytest.fixture(scope="session")
-def trust(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Trust]:
-    """One certificate for all servers: gRPC reads its authorities once in a process."""
-    made = Trust.make(tmp_path_factory.mktemp("trust"), PROJECT, "127.0.0.1")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("GRPC_DEFAULT_SSL_ROOTS_FILE_PATH", str(made.certificate))
-        yield made
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from pipelines.display.json_lines import JsonView
 from pipelines.display.lines import PlainView
 from steps.core.errors import Reason, SlipwayError
 from tests.conftest import FakeClock
-from tests.pipelines.test_cluster_cli_reads_runs import FAILED, READY, REFUSED, STALLED, model, run, step, workflow
+from tests.pipelines.cluster.objects import FAILED, READY, REFUSED, STALLED, model, run, step, workflow
 
 LOST = SlipwayError(Reason.NETWORK_UNREACHABLE, "Nobody answers.")
 
@@ -50,7 +50,7 @@ def test_each_change_is_one_line(clock: FakeClock) -> None:
     assert len(clock.slept) == 3
 
 
-def test_machines_get_a_line_for_each_change_and_the_result(clock: FakeClock) -> None:
+def test_programs_get_changes_and_the_result(clock: FakeClock) -> None:
     out = io.StringIO()
     done = run(READY, workflow("Succeeded", *step("w.fetch", "Succeeded", ("Succeeded", ""))))
     poll_run(looks(running(*step("w.fetch", "Running", ("Running", ""))), done), JsonView(out), clock)
@@ -79,7 +79,7 @@ def test_a_missing_right_is_raised_at_once(clock: FakeClock) -> None:
     assert clock.slept == []
 
 
-def test_a_run_that_nobody_starts_is_not_waited_for(clock: FakeClock) -> None:
+def test_a_run_that_never_starts_is_reported(clock: FakeClock) -> None:
     with pytest.raises(SlipwayError, match="No Workflow was started for m") as caught:
         poll_run(looks(run(model(), None)), RunView(), clock)
     assert caught.value.reason is Reason.MISSING_DEPENDENCY

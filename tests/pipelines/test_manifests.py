@@ -78,7 +78,7 @@ def restricted_pods() -> list[Pod]:
     return [*pods(), bus_pod()]
 
 
-def test_what_is_checked_in_is_what_the_code_renders() -> None:
+def test_the_checked_in_files_are_fresh() -> None:
     rendered = render()
     assert {path.name for path in FOLDER.iterdir()} == set(rendered)
     for name, text in rendered.items():
@@ -86,6 +86,7 @@ def test_what_is_checked_in_is_what_the_code_renders() -> None:
         assert checked_in == list(yaml.safe_load_all(text)), f"{name} is stale: run `make manifests`"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", ["1", "5"])
 def test_they_are_rendered_alike_by_every_process(seed: str) -> None:
     code = "import json; from pipelines.manifests import render; print(json.dumps(render()))"
@@ -100,7 +101,7 @@ def test_they_hold_no_anchors() -> None:
         assert not [token for token in tokens if isinstance(token, yaml.AnchorToken | yaml.AliasToken)], path.name
 
 
-def test_names_of_parameters_stay_texts_in_yaml_1_1() -> None:
+def test_parameter_names_stay_strings_in_yaml() -> None:
     names = [name for document in documents() for name in parameter_names(document)]
     assert names
     assert all(isinstance(name, str) and name.lower() not in BOOLEANS for name in names), names
@@ -147,13 +148,13 @@ def test_pods_are_what_a_restricted_namespace_lets_in(pod: Pod) -> None:
 
 
 @pytest.mark.parametrize("pod", list(pods()), ids=lambda pod: pod.where)
-def test_pods_have_an_account_of_ours_and_a_limit(pod: Pod) -> None:
+def test_pods_have_an_account_and_limits(pod: Pod) -> None:
     assert pod.account in RULES
     assert set(pod.resources["requests"]) == {"cpu", "memory"}
     assert "memory" in pod.resources["limits"]
 
 
-def test_only_what_argo_events_makes_is_given_a_token_by_its_account() -> None:
+def test_only_accounts_of_argo_events_mount_tokens() -> None:
     mounted = {account["metadata"]["name"] for account in of_kind("ServiceAccount") if account["automountServiceAccountToken"]}
     assert mounted == {manifest["spec"]["template"]["serviceAccountName"] for manifest in documents() if is_events(manifest)}
     (template,) = of_kind("WorkflowTemplate")
@@ -172,7 +173,7 @@ def test_nothing_outside_the_namespace_is_granted() -> None:
             assert not any("*" in rule[part] for part in ("apiGroups", "resources", "verbs")), role["metadata"]["name"]
 
 
-def test_the_kustomization_names_all_files_in_the_order_of_their_dependence() -> None:
+def test_the_kustomization_lists_files_in_order() -> None:
     kustomization = yaml.safe_load((FOLDER / "kustomization.yaml").read_text())
     assert kustomization["sortOptions"] == {"order": "fifo"}
     resources = kustomization["resources"]

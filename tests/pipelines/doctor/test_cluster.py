@@ -5,12 +5,12 @@ from __future__ import annotations
 import base64
 import json
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
-from crd.kubernetes_client import KubernetesClient
-from crd.resource_kinds import CONFIG_MAP, SECRET, SERVICE_ACCOUNT, AnyKind
+from crd.kubernetes_client import KubernetesClient, ObjectT
+from crd.resource_kinds import CONFIG_MAP, SECRET, SERVICE_ACCOUNT, AnyKind, ResourceKind
 from pipelines.doctor.cluster import in_cluster
 from pipelines.doctor.finding import Finding
 from pipelines.manifests import settings
@@ -30,12 +30,12 @@ class Installed(KubernetesClient):
     def serves(self, kind: AnyKind) -> bool:
         return True
 
-    def find(self, kind: AnyKind, name: str) -> dict[str, Any] | None:
+    def find(self, kind: ResourceKind[ObjectT], name: str) -> ObjectT | None:
         if kind in self.denied:
             raise SlipwayError(Reason.ACCESS_DENIED, f"you may not get {kind.kind}s", hint="Ask whoever runs the cluster.")
-        return self.objects.get((kind, name))
+        return cast("ObjectT | None", self.objects.get((kind, name)))
 
-    def list_objects(self, kind: AnyKind, *, labels: str = "", all_namespaces: bool = False) -> list[dict[str, Any]]:
+    def list_objects(self, kind: ResourceKind[ObjectT], *, labels: str = "", all_namespaces: bool = False) -> list[ObjectT]:
         return []
 
     def is_allowed(self, verb: str, group: str, resource: str, subresource: str = "") -> bool:
@@ -64,7 +64,7 @@ def cluster() -> Installed:
     return made
 
 
-def test_where_everything_goes_is_told_and_what_is_not_tried(cluster: Installed) -> None:
+def test_destinations_are_reported_and_not_tried(cluster: Installed) -> None:
     cluster.configure(SLIPWAY_BUILDER="cloudbuild", SLIPWAY_REGISTRY="r.example/team")
     finding = cluster.finding("ConfigMap")
     assert finding.good
@@ -80,7 +80,7 @@ def test_a_configmap_that_is_missing_leads_to_install(cluster: Installed) -> Non
     assert (finding.good, finding.detail, finding.mend) == (False, "not in the namespace here", "slipway install -n here")
 
 
-def test_everything_that_somebody_wrote_wrongly_into_the_configmap_is_a_finding(cluster: Installed) -> None:
+def test_each_wrong_setting_is_a_finding(cluster: Installed) -> None:
     cluster.configure(
         SLIPWAY_STORE="", SLIPWAY_BUILDER="oci", SLIPWAY_BUILD_TIMEOUT="1", SLIPWAY_STOR="x", AWS_SECRET_ACCESS_KEY=PASSWORD
     )
@@ -92,7 +92,7 @@ def test_everything_that_somebody_wrote_wrongly_into_the_configmap_is_a_finding(
     assert PASSWORD not in str(found)
 
 
-def test_a_file_that_a_setting_points_to_must_be_in_the_secret(cluster: Installed) -> None:
+def test_a_named_file_must_be_in_the_secret(cluster: Installed) -> None:
     cluster.configure(GOOGLE_APPLICATION_CREDENTIALS="/etc/slipway/credentials/key.json")
     what = "Secret slipway-credentials, for GOOGLE_APPLICATION_CREDENTIALS"
     missing = cluster.finding(what)
@@ -138,7 +138,7 @@ def test_whoever_may_not_see_secrets_is_told_so(cluster: Installed) -> None:
     assert cluster.finding("ConfigMap").mend == "Ask whoever runs the cluster."
 
 
-def test_who_the_steps_are_to_a_cloud_is_told(cluster: Installed) -> None:
+def test_the_cloud_identity_is_reported(cluster: Installed) -> None:
     assert cluster.finding("ServiceAccount").detail == "no annotation names an identity in a cloud"
     annotations = {"iam.gke.io/gcp-service-account": "slipway-steps@p.iam.gserviceaccount.com"}
     cluster.objects[SERVICE_ACCOUNT, STEPS_ACCOUNT] = {"metadata": {"annotations": annotations}}

@@ -121,7 +121,7 @@ def test_values_travel_as_arguments_only(template: dict[str, Any]) -> None:
         assert not references(value) or REFERENCE.fullmatch(value)
 
 
-def test_nothing_else_holds_a_reference_but_the_name_of_the_lock() -> None:
+def test_only_the_mutex_has_another_reference() -> None:
     rest = {key: value for key, value in spec().items() if key != "templates"}
     assert references(rest.pop("synchronization")) == {"workflow.parameters.name"}
     assert not references(rest)
@@ -141,7 +141,7 @@ def test_every_flag_is_one_of_the_steps(template: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("template", containers(), ids=lambda template: template["name"])
-def test_an_output_is_read_where_the_step_writes_it(template: dict[str, Any]) -> None:
+def test_outputs_are_read_where_steps_write(template: dict[str, Any]) -> None:
     folder = next(arg.partition("=")[2] for arg in template["container"]["args"] if arg.startswith("--outputs="))
     for output in template.get("outputs", {}).get("parameters", []):
         assert output["valueFrom"] == {"path": f"{folder}/{output['name']}"}
@@ -176,7 +176,7 @@ def test_every_template_is_used() -> None:
     assert used == set(templates())
 
 
-def test_every_parameter_is_used_described_and_says_its_choices() -> None:
+def test_parameters_are_used_and_described() -> None:
     parameters = {parameter["name"]: parameter for parameter in spec()["arguments"]["parameters"]}
     assert all(parameter["description"] for parameter in parameters.values())
     assert global_parameters() <= references(spec())
@@ -187,7 +187,7 @@ def test_every_parameter_is_used_described_and_says_its_choices() -> None:
         assert json.loads(parameters[name]["value"]) == []
 
 
-def test_what_a_run_cannot_do_without_has_no_default() -> None:
+def test_required_parameters_have_no_default() -> None:
     required = {parameter["name"] for parameter in spec()["arguments"]["parameters"] if "value" not in parameter}
     assert required == {"name", "services"}
 
@@ -237,7 +237,7 @@ def test_a_pod_that_was_lost_is_tried_again(template: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("template", containers(), ids=lambda template: template["name"])
-def test_a_pod_that_took_more_than_its_own_is_not_tried_again(template: dict[str, Any]) -> None:
+def test_a_pod_beyond_its_limits_is_final(template: dict[str, Any]) -> None:
     """The kubelet sends SIGTERM first, SIGKILL to what does not heed it, and neither to what never started."""
     for message in (OVER_TIME, *OVER_DISK):
         for code in (137, 143, -1):

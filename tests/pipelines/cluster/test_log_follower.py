@@ -6,18 +6,18 @@ import io
 from collections.abc import Callable
 from contextlib import redirect_stderr
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
-from crd.kubernetes_client import KubernetesClient
-from crd.resource_kinds import AnyKind
+from crd.kubernetes_client import KubernetesClient, ObjectT
+from crd.resource_kinds import ResourceKind
 from pipelines.cluster.logs import NODE_ID, LogFollower
 from pipelines.cluster.runs import ModelRun
 from pipelines.cluster.watch import poll_run
 from steps.core.errors import Reason, SlipwayError
 from tests.conftest import FakeClock
-from tests.pipelines.test_cluster_cli_reads_runs import READY, SERVICE, run, step, workflow
+from tests.pipelines.cluster.objects import READY, SERVICE, run, step, workflow
 
 EXECUTOR = 'time="2026-11-23T20:00:01Z" level=info msg="sub-process exited" argo=true'
 FETCHED = step("w.fetch", "Succeeded", ("Succeeded", ""))
@@ -35,8 +35,9 @@ class Pods(KubernetesClient):
         log = self.written.setdefault(pod, [])
         log += [(f"2026-11-23T20:00:{second:02}.{999 - len(log) - number:09}Z", line) for number, line in enumerate(lines)]
 
-    def list_objects(self, kind: AnyKind, *, labels: str = "", all_namespaces: bool = False) -> list[dict[str, Any]]:
-        return [{"metadata": {"name": pod, "annotations": {NODE_ID: pod}}} for pod in self.written]
+    def list_objects(self, kind: ResourceKind[ObjectT], *, labels: str = "", all_namespaces: bool = False) -> list[ObjectT]:
+        pods = [{"metadata": {"name": pod, "annotations": {NODE_ID: pod}}} for pod in self.written]
+        return cast(list[ObjectT], pods)
 
     def read_log_since(self, pod: str, since: str) -> list[tuple[str, str]]:
         if pod in self.lost:
@@ -67,7 +68,7 @@ def fetching(phase: str = "Running") -> ModelRun:
     return running(*step("w.fetch", "Running", (phase, "")))
 
 
-def test_lines_come_as_they_are_written_and_each_once(pods: Pods) -> None:
+def test_each_line_comes_once(pods: Pods) -> None:
     def begins() -> ModelRun:
         pods.write("w.fetch(0)", 1, "one", "one")
         return fetching()
@@ -93,7 +94,7 @@ def test_lines_come_as_they_are_written_and_each_once(pods: Pods) -> None:
     assert said == ["── fetch ──", *fetch, "── fetch: done ──", "── load ──", "five", "── load: failed ──"]
 
 
-def test_headings_say_whose_lines_follow_where_steps_run_at_once(pods: Pods) -> None:
+def test_headings_tell_parallel_steps_apart(pods: Pods) -> None:
     services = (SERVICE, "ner")
 
     def smoke(phase: str) -> list[Any]:
@@ -148,7 +149,7 @@ def test_each_try_stands_under_its_number(pods: Pods) -> None:
     assert said == ["── fetch ──", "one", *headings]
 
 
-def test_one_step_alone_is_followed_if_it_is_named(pods: Pods) -> None:
+def test_a_named_step_is_followed_alone(pods: Pods) -> None:
     pods.write("w.fetch(0)", 1, "one")
     pods.write("w.load(0)", 1, "two")
     ended = run(None, workflow("Succeeded", *FETCHED, *step("w.load", "Succeeded", ("Succeeded", ""))))
@@ -157,7 +158,7 @@ def test_one_step_alone_is_followed_if_it_is_named(pods: Pods) -> None:
         follow(pods, lambda: ended, wanted="lode")
 
 
-def test_what_was_collected_is_told_and_where_its_record_is(pods: Pods) -> None:
+def test_deleted_pods_are_reported_with_their_record(pods: Pods) -> None:
     ended = run(None, workflow("Succeeded", *FETCHED))
     title, words, heading = follow(pods, fetching, fetching, lambda: ended)
     assert (title, heading) == ("── fetch ──", "── fetch: done ──")

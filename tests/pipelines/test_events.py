@@ -31,7 +31,7 @@ def test_the_bus_comes_first_and_the_source_last() -> None:
     assert [manifest["kind"] for manifest in events("slipway")] == ["EventBus", "Sensor", "EventSource"]
 
 
-def test_the_sensor_listens_to_the_event_that_the_source_sends() -> None:
+def test_sensor_and_source_name_the_same_event() -> None:
     source = event_source("slipway")
     (dependency,) = sensor("slipway")["spec"]["dependencies"]
     assert dependency["eventSourceName"] == source["metadata"]["name"]
@@ -41,7 +41,7 @@ def test_the_sensor_listens_to_the_event_that_the_source_sends() -> None:
     }
 
 
-def test_on_a_shared_bus_the_names_keep_namespaces_apart() -> None:
+def test_names_keep_namespaces_apart() -> None:
     for make in (sensor, event_source):
         assert make("here")["metadata"]["name"] != make("there")["metadata"]["name"]
     (models,) = event_source("here")["spec"]["resource"].values()
@@ -54,7 +54,7 @@ def test_a_bus_is_managed_unless_there_is_one() -> None:
     assert event_bus("nats://10.0.0.1:4222")["spec"] == {"jetstreamExotic": {"url": "nats://10.0.0.1:4222"}}
 
 
-def test_a_failed_try_is_repeated_and_not_for_ever() -> None:
+def test_a_failed_creation_is_retried_a_few_times() -> None:
     assert trigger()["atLeastOnce"] is True, "without it the retry strategy does nothing"
     assert 1 < trigger()["retryStrategy"]["steps"] <= 5
     assert "dlqTrigger" not in trigger(), "a name that is taken is no failure"
@@ -69,7 +69,7 @@ def test_the_sensor_needs_no_more_than_its_right() -> None:
 
 @pytest.mark.skipif(not shutil.which("jq"), reason="there is no jq")
 @pytest.mark.parametrize(("builder", "wanted"), [(None, True), *((each.value, each in IN_CLUSTER) for each in BuilderKind)])
-def test_the_sensor_starts_nothing_that_no_pod_can_build(builder: str | None, wanted: bool) -> None:
+def test_local_builders_start_nothing(builder: str | None, wanted: bool) -> None:
     spec = {"builder": builder} if builder else {}
     event = {"body": {"metadata": {"name": "a", "uid": "u", "generation": 1}, "spec": spec}, "oldBody": None}
     done = subprocess.run(["jq", read_event()], input=json.dumps(event), capture_output=True, text=True, check=True)
