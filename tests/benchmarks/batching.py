@@ -194,8 +194,8 @@ def repeated(loaded: Any, request: Any) -> Callable[[int], object]:
     """Hands the model what the runner hands it for one request, as often as there are requests, so many at once."""
     import torch
 
-    pipeline = getattr(loaded, "_pipeline", None)
-    model, seen = loaded._model if pipeline is None else pipeline.model, []
+    pipeline = getattr(loaded, "pipeline", None)
+    model, seen = loaded.model if pipeline is None else pipeline.model, []
     hook = model.register_forward_pre_hook(lambda _, __, given: seen.append(given), with_kwargs=True)
     loaded.predict(request)
     hook.remove()

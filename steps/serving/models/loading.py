@@ -1,23 +1,24 @@
-"""Opening a model the one safe way: from local files, safetensors only, no code from a repository, no network."""
+"""Loading a model the one safe way: from local files, safetensors only, no code from a repository, no network."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
+from .library import Model, Pipeline
 from .max_length import max_length
 
 
-def load_pipeline(task: str, folder: Path, **options: Any) -> Any:
-    """The transformers pipeline of a task over the model in ``folder``."""
-    import torch
+def load_pipeline(task: str, folder: Path, **options: object) -> Pipeline:
+    """The pipeline of transformers for a task, with the model in ``folder``.
+
+    Its tokenizer cuts texts off, where asked to, at what the model can hold, also if its own files do not say so. The pipeline
+    itself switches gradients off for each forward pass. ``options`` are further arguments of ``transformers.pipeline``.
+    """
     from transformers import pipeline
     from transformers.utils import logging
 
-    logging.disable_progress_bar()  # a service's log is no terminal
-    # One request is answered by one thread pool; gradients are never wanted.
-    torch.set_grad_enabled(False)
-    opened = pipeline(
+    logging.disable_progress_bar()  # a service's log is not a terminal
+    loaded: Pipeline = pipeline(
         task,
         model=str(folder),
         trust_remote_code=False,
@@ -25,24 +26,31 @@ def load_pipeline(task: str, folder: Path, **options: Any) -> Any:
         model_kwargs={"use_safetensors": True, **_variant(folder)},
         **options,
     )
-    if opened.tokenizer is not None:
-        opened.tokenizer.model_max_length = min(opened.tokenizer.model_max_length, max_length(opened.model, "encoder"))
-    return opened
+    if loaded.tokenizer is not None:
+        loaded.tokenizer.model_max_length = min(loaded.tokenizer.model_max_length, max_length(loaded.model, "encoder"))
+    return loaded
 
 
-def load_model(folder: Path, auto: str, **options: Any) -> Any:
-    """The model in ``folder`` by the auto class of transformers that is named ``auto``; ``options`` are its own."""
+def load_model(folder: Path, auto_class: str) -> Model:
+    """The model in ``folder``, loaded by one of transformers' auto classes, such as ``AutoModelForSeq2SeqLM``."""
+    return load_model_and_missing(folder, auto_class)[0]
+
+
+def load_model_and_missing(folder: Path, auto_class: str) -> tuple[Model, frozenset[str]]:
+    """The same, with the names of the weights that the files do not hold; these have random values."""
     import transformers
     from transformers.utils import logging
 
     logging.disable_progress_bar()
-    kind = getattr(transformers, auto)
-    options = {"dtype": "auto", **options, **_variant(folder)}
-    return kind.from_pretrained(folder, trust_remote_code=False, use_safetensors=True, **options)
+    model: Model
+    model, info = getattr(transformers, auto_class).from_pretrained(
+        folder, trust_remote_code=False, use_safetensors=True, dtype="auto", output_loading_info=True, **_variant(folder)
+    )
+    return model, frozenset(info["missing_keys"])
 
 
 def _variant(folder: Path) -> dict[str, str]:
-    """``model.fp16.safetensors`` alone in a folder is loaded by its variant's name."""
+    """The argument ``variant`` for a folder whose only weights are, for example, ``model.fp16.safetensors``."""
     if (folder / "model.safetensors").exists() or (folder / "model.safetensors.index.json").exists():
         return {}
     variants = sorted(folder.glob("model.*.safetensors"))

@@ -1,144 +1,105 @@
-"""Asking a model that writes: a text in, with a picture or a sound beside it, and the text that the model goes on with.
+"""Prompting a model that generates text: a text, with a picture or a sound beside it, and the text that the model adds.
 
-Shared by the tasks whose models take a prompt. transformers' own pipelines are not used for it: ``any-to-any`` insists on
-torchvision, and none of them looks for the model's own marks in a user's text, or how long a prompt is, before it runs.
+Shared by image-text-to-text and any-to-any. transformers' own pipelines are not used for it: ``any-to-any`` needs torchvision,
+and none of them checks a prompt's length, or looks for the model's special tokens in it, before the model runs.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
-from types import MappingProxyType
-from typing import Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
 from ..runner import BadInput
-from .generation import check_tokens, extract_generation_settings, generate
+from .generation import Sampling, check_tokens, extract_generation_settings, generate
+from .library import Encoding
 from .loading import load_model
 from .max_length import max_length
+from .processors import load_processor
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Prompt = Annotated[str, Field(min_length=1, max_length=20_000)]
 NewTokens = Annotated[int, Field(ge=1, le=1024)]
+ARGUMENTS = {"image": "images", "audio": "audio"}  # of a processor, by the name of the medium
+DETERMINISTIC = Sampling()
 
 
 class PromptedModel:
-    """A model that writes, and its processor. ``auto`` is the auto class of transformers that opens the model."""
+    """A model that generates text, and its processor."""
 
-    def __init__(self, folder: Path, auto: str) -> None:
+    def __init__(self, folder: Path, auto_class: str) -> None:
+        """Load both from ``folder``; ``auto_class`` names the auto class of transformers that loads the model."""
         self.processor = load_processor(folder)
-        self.model = load_model(folder, auto)
-        extract_generation_settings(self.model)  # how to write, the request says
-        self._positions = max_length(self.model, "decoder")
+        self.model = load_model(folder, auto_class)
+        extract_generation_settings(self.model)  # the request says how to generate
+        self._max_length = max_length(self.model, "decoder")
         known = self.processor.tokenizer.added_tokens_decoder.values()
-        self._marks = sorted(token.content for token in known if token.special and not token.content.isspace())
+        self._special_tokens = sorted(token.content for token in known if token.special and not token.content.isspace())
 
-    def ask(
-        self,
-        prompt: str,
-        media: Mapping[str, Any],
-        *,
-        max_new_tokens: int,
-        seed: int = 0,
-        settings: Mapping[str, Any] = MappingProxyType({"do_sample": False}),
+    def generate(
+        self, prompt: str, media: Mapping[str, object], *, max_new_tokens: int, sampling: Sampling = DETERMINISTIC
     ) -> str:
-        """What the model writes after ``prompt``; ``settings`` say how, as arguments of ``generate``.
+        """The text that the model adds to ``prompt``.
 
-        ``media`` may hold an ``image`` (PIL) and an ``audio`` (samples at the processor's rate). Raises ``BadInput``.
+        Args:
+            prompt: The text; a model with a chat template gets it as a user's message.
+            media: May hold an ``image`` (a PIL image) and an ``audio`` (samples at the processor's rate, of shape (samples,)).
+            max_new_tokens: How many tokens to write at most.
+            sampling: How each token is chosen.
+
+        Raises:
+            BadInput: If the model or its processor does not take the prompt or what comes with it.
         """
         check_tokens(self.model, self.processor.tokenizer(prompt, verbose=False)["input_ids"], "prompt")
-        inputs = self._inputs(prompt, media).to(dtype=self.model.dtype)
+        inputs = self.encode(prompt, media).to(dtype=self.model.dtype)
         tokens = inputs["input_ids"][0]
-        if len(tokens) >= self._positions:
-            raise BadInput(f"prompt: {len(tokens)} tokens with what is sent beside it; the model holds {self._positions}")
-        most = min(max_new_tokens, self._positions - len(tokens))
-        return self._new(tokens, generate(self.model, inputs, seed, {**settings, "max_new_tokens": most})[0])
+        if len(tokens) >= self._max_length:
+            raise BadInput(f"prompt: {len(tokens)} tokens with what is sent beside it; the model holds {self._max_length}")
+        limit = min(max_new_tokens, self._max_length - len(tokens))
+        [row] = generate(self.model, inputs, sampling.seed, {**sampling.settings(), "max_new_tokens": limit})
+        return self._new_text(tokens, row)
 
-    def _inputs(self, prompt: str, media: Mapping[str, Any]) -> Any:
+    def encode(self, prompt: str, media: Mapping[str, object]) -> Encoding:
+        """The model's input."""
         processor = self.processor
-        fields = {"image": "images", "audio": "audio"}
-        named = {fields[kind]: value for kind, value in media.items()}
-        # Who chats does not write the picture's mark, and ends nobody's turn. (transformers can encode such a text as plain
-        # text, but not for all tokenizers and processors.) A model that goes on with a text may be steered by marks.
-        if processor.chat_template is not None and (mark := next((mark for mark in self._marks if mark in prompt), None)):
-            raise BadInput(f"prompt: it holds {mark}, which only the model's own chat template writes; leave it out")
+        chat = processor.chat_template is not None
+        # In a chat, a user's text cannot stand for a picture or end a turn. (transformers can encode special tokens in a text
+        # as plain text, but not with all tokenizers and processors.) A model without a chat template can be steered by them.
+        if chat and (token := next((token for token in self._special_tokens if token in prompt), None)):
+            raise BadInput(f"prompt: it holds {token}, which only the model's own chat template writes; leave it out")
         try:
-            if processor.chat_template is not None:
-                parts = [*({"type": kind, kind: value} for kind, value in media.items()), {"type": "text", "text": prompt}]
-                return processor.apply_chat_template(
-                    [{"role": "user", "content": parts}],
-                    add_generation_prompt=True,
-                    tokenize=True,
-                    return_dict=True,
-                    return_tensors="pt",
-                )
+            if chat:
+                return self._encode_chat(prompt, media)
+            arguments = {ARGUMENTS[medium]: value for medium, value in media.items()}
             try:
-                return processor(text=prompt, **named, return_tensors="pt")
+                return processor(text=prompt, **arguments, return_tensors="pt")
             except ValueError:
-                # Some processors put the picture's mark in front by themselves, others want it in the text.
-                marks = "".join(getattr(processor, f"{kind}_token", None) or "" for kind in media)
-                return processor(text=f"{marks}\n{prompt}", **named, return_tensors="pt")
-        except (ValueError, TypeError) as error:  # a picture of 1 by 1000 pixels, a mark too many, …
+                # Some processors put the token of a picture before the text by themselves, others need it in the text.
+                tokens = "".join(getattr(processor, f"{medium}_token", None) or "" for medium in media)
+                return processor(text=f"{tokens}\n{prompt}", **arguments, return_tensors="pt")
+        except (ValueError, TypeError) as error:  # a picture of 1 by 1000 pixels, a token of a picture too many, …
             field = next(iter(media), "prompt")
             raise BadInput(f"{field}: the model's processor does not take it: {' '.join(str(error).split())[:200]}") from None
 
-    def _new(self, prompt: Any, written: Any) -> str:
-        """The text that came after the prompt, as transformers' pipelines tell them apart: most models repeat the prompt, some
-        with other marks around it.
+    def _encode_chat(self, prompt: str, media: Mapping[str, object]) -> Encoding:
+        parts = [*({"type": medium, medium: value} for medium, value in media.items()), {"type": "text", "text": prompt}]
+        inputs: Encoding = self.processor.apply_chat_template(
+            [{"role": "user", "content": parts}],
+            add_generation_prompt=True,
+            tokenize=True,
+            return_dict=True,
+            return_tensors="pt",
+        )
+        return inputs
+
+    def _new_text(self, prompt: Tensor, row: Tensor) -> str:
+        """The text after the prompt, told apart as transformers' pipelines do.
+
+        Most models repeat the prompt in ``row``, some with other special tokens around it.
         """
-        before, text = (str(self.processor.tokenizer.decode(each, skip_special_tokens=True)) for each in (prompt, written))
+        before, text = (self.processor.tokenizer.decode(tokens, skip_special_tokens=True) for tokens in (prompt, row))
         return text.removeprefix(before)
-
-
-def load_processor(folder: Path) -> Any:
-    """The processor in ``folder``; without its part for films, if it has one, because that part needs torchvision."""
-    import transformers
-
-    kind = _processor_class(folder)
-    if kind is transformers.SmolVLMProcessor:
-        # It wants a package that writes numbers in words, for films alone. What it makes of pictures is Idefics3's.
-        return transformers.Idefics3Processor.from_pretrained(folder, trust_remote_code=False)
-    if kind is not None and "video_processor" in kind.get_attributes():
-        return _without_films(kind, folder)
-    return transformers.AutoProcessor.from_pretrained(folder, trust_remote_code=False)
-
-
-def _processor_class(folder: Path) -> Any:
-    """The class that ``AutoProcessor`` would take, or None where it would not find one."""
-    import transformers
-    from transformers.models.auto.processing_auto import PROCESSOR_MAPPING_NAMES
-
-    for file in ("processor_config.json", "preprocessor_config.json", "tokenizer_config.json"):
-        if (folder / file).exists() and (name := json.loads((folder / file).read_text()).get("processor_class")):
-            return getattr(transformers, name, None)
-    name = PROCESSOR_MAPPING_NAMES.get(json.loads((folder / "config.json").read_text()).get("model_type"))
-    return getattr(transformers, name) if name else None
-
-
-class _NoFilms(dict[str, Any]):
-    """Stands in a processor where the one for films would be; a dictionary, because processors write themselves to the log."""
-
-    model_input_names: ClassVar[list[str]] = []
-
-
-def _without_films(kind: Any, folder: Path) -> Any:
-    import transformers
-
-    class Processor(kind):  # type: ignore[misc]
-        def check_argument_for_proper_class(self, argument_name: str, argument: Any) -> Any:
-            if argument_name == "video_processor":
-                return _NoFilms
-            return super().check_argument_for_proper_class(argument_name, argument)
-
-    autos = {
-        "tokenizer": transformers.AutoTokenizer,
-        "image_processor": transformers.AutoImageProcessor,
-        "feature_extractor": transformers.AutoFeatureExtractor,
-    }
-    parts = [
-        _NoFilms() if part == "video_processor" else autos[part].from_pretrained(folder, trust_remote_code=False)
-        for part in kind.get_attributes()
-    ]
-    settings, _ = kind.get_processor_dict(folder)
-    return Processor.from_args_and_dict(parts, settings)

@@ -13,19 +13,26 @@ from ..models.loading import load_pipeline
 
 
 class Request(runner.Request):
+    """The sound to classify."""
+
     audio: Sound = Field(description="the sound: WAV, FLAC, MP3, OGG or AIFF, at any rate; up to 60 seconds")
     top_k: TopK = Field(5, description="how many classes to return")
 
 
 class Answer(runner.Answer):
+    """The classes of a sound."""
+
     labels: list[Label] = Field(description="the best classes, best first; names are those of the model's id2label")
 
 
 class Runner(runner.Runner[Request, Answer]):
+    """A model that classifies sounds, by transformers' pipeline."""
+
     def __init__(self, folder: Path) -> None:
-        self._pipeline = load_pipeline("audio-classification", folder)
+        self.pipeline = load_pipeline("audio-classification", folder)
 
     def predict(self, request: Request) -> Answer:
-        sound = read_sound(request.audio, self._pipeline.feature_extractor.sampling_rate)
-        found = self._pipeline(sound, top_k=request.top_k)
+        """Answer one request."""
+        sound = read_sound(request.audio, self.pipeline.feature_extractor.sampling_rate)
+        found = self.pipeline(sound, top_k=request.top_k)
         return Answer(labels=[Label(label=entry["label"], score=entry["score"]) for entry in found])

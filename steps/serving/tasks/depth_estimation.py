@@ -1,10 +1,9 @@
-"""depth-estimation: a picture in, how far away each of its pixels is out."""
+"""depth-estimation: a picture in, a map of how far away each of its pixels is out."""
 
 from __future__ import annotations
 
-import base64
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from pydantic import Field
 
@@ -13,21 +12,28 @@ from ..fields import Media, Picture
 from ..media.pictures import PNG, encode_png, max_input_pixels, read_picture, refuse_size_errors, shrink
 from ..models.loading import load_pipeline
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
 LEVELS = (1 << 16) - 1
 
 
 class Request(runner.Request):
+    """The picture to look at."""
+
     image: Picture = Field(description="the picture: JPEG, PNG, WebP, GIF, BMP or TIFF")
 
 
 class Answer(runner.Answer):
+    """A map of a picture's depth."""
+
     file_type = PNG
     file_first = True
 
-    width: int = Field(description="of the depth map, in pixels: the picture's own")
+    width: int = Field(description="of the map and of the upright picture, in pixels")
     height: int
     min: float = Field(
-        description="the model's value where the map is 0: metres for a metric model; for many others more is nearer"
+        description="the model's value where the map is 0: in metres for a metric model; with many others, more is nearer"
     )
     max: float = Field(description="the model's value where the map is 65535")
     depth: Media = Field(
@@ -35,35 +41,41 @@ class Answer(runner.Answer):
     )
 
     def file(self) -> bytes:
-        return base64.b64decode(self.depth.data)
+        """The depth map as PNG."""
+        return self.depth.read()
 
 
 class Runner(runner.Runner[Request, Answer]):
+    """A model that estimates depth, by the steps of transformers' pipeline."""
+
     def __init__(self, folder: Path) -> None:
-        self._pipeline = load_pipeline("depth-estimation", folder)
-        self._pixels = max_input_pixels(self._pipeline.image_processor)
+        self.pipeline = load_pipeline("depth-estimation", folder)
+        self.max_pixels = max_input_pixels(self.pipeline.image_processor)
 
     def predict(self, request: Request) -> Answer:
+        """Answer one request. Raises ``BadInput`` for a picture of a size that the model cannot work on."""
         import torch
 
         image = read_picture(request.image)
-        # The pipeline's own steps; but its map has 8 bits a pixel, and it would not look at a smaller picture than it maps.
+        # The pipeline's own steps. Called as a whole, it makes a map of 8 bits a pixel, as large as the picture that it reads.
         with refuse_size_errors(image):
-            inputs = self._pipeline.preprocess(shrink(image, self._pixels))
+            inputs = self.pipeline.preprocess(shrink(image, self.max_pixels))
             inputs["target_size"] = image.size[::-1]
-            outputs = self._pipeline.forward(inputs)
-        processor = self._pipeline.image_processor
+            outputs = self.pipeline.forward(inputs)
+        processor = self.pipeline.image_processor
         with torch.inference_mode():
             if type(processor).__name__ == "ZoeDepthImageProcessorPil":
-                depth = unpadded(outputs.predicted_depth, image.height, image.width, processor.do_pad)
+                depth = remove_zoedepth_border(outputs.predicted_depth, image.height, image.width, processor.do_pad)
             else:
                 depth = processor.post_process_depth_estimation(outputs, [outputs["target_size"]])[0]["predicted_depth"]
-            return answer(depth.float().reshape(image.height, image.width))
+            return encode_depth(depth.float().reshape(image.height, image.width))
 
 
-def unpadded(depth: Any, height: int, width: int, padded: bool) -> Any:
-    """What ZoeDepth's image processor makes of the model's depth: it took the picture with a border, if ``padded``, and this
-    is cut off again. (``post_process_depth_estimation`` in transformers, which calls torchvision for the bicubic scaling.)
+def remove_zoedepth_border(depth: Tensor, height: int, width: int, padded: bool) -> Tensor:
+    """Scale ZoeDepth's depth to the picture, and cut off the border that its processor puts around pictures if ``padded``.
+
+    ``depth`` has the shape (1, rows, columns), the result (height, width). The same as ``post_process_depth_estimation`` in
+    transformers, which needs torchvision for the bicubic scaling.
     """
     from torch.nn.functional import interpolate
 
@@ -72,8 +84,8 @@ def unpadded(depth: Any, height: int, width: int, padded: bool) -> Any:
     return scaled[0, 0, above : above + height, aside : aside + width]
 
 
-def answer(values: Any) -> Answer:
-    """The answer for a tensor of finite values, of shape (height, width)."""
+def encode_depth(values: Tensor) -> Answer:
+    """The answer for finite values of shape (height, width)."""
     import numpy as np
     from PIL import Image
 

@@ -14,27 +14,35 @@ from ..models.loading import load_pipeline
 
 
 class Request(runner.Request):
-    text: Text = Field(description="the text; what the model cannot hold of it is cut off at the end")
+    """The text, and which vectors to return."""
+
+    text: Text = Field(description="the text; if it is longer than the model can hold, its end is cut off")
     pooling: Literal["none", "mean", "first"] = Field(
-        "none", description="one vector a token (none), their mean, or the first; special tokens are counted in"
+        "none", description="one vector for each token (none), their mean, or the first; special tokens are included"
     )
 
 
 class Answer(runner.Answer):
-    features: list[list[float]] = Field(description="one vector a token; just one when pooling is mean or first")
+    """The vectors of a text."""
+
+    features: list[list[float]] = Field(description="one vector for each token; only one if pooling is mean or first")
 
 
 class Runner(runner.Runner[Request, Answer]):
+    """A model of texts without a head."""
+
     def __init__(self, folder: Path) -> None:
-        self._pipeline = load_pipeline("feature-extraction", folder)
+        self.pipeline = load_pipeline("feature-extraction", folder)
 
     def predict(self, request: Request) -> Answer:
+        """Answer one request."""
         return self.predict_all([request])[0]
 
     def predict_all(self, requests: Sequence[Request]) -> list[Answer]:
+        """Answer requests in one batch."""
         import torch
 
-        pipeline, answers = self._pipeline, []
+        pipeline, answers = self.pipeline, []
         texts = [request.text for request in requests]
         inputs = pipeline.tokenizer(
             texts, truncation=True, padding=len(texts) > 1 and pipeline.tokenizer.pad_token is not None, return_tensors="pt"

@@ -1,4 +1,4 @@
-"""image-text-to-text: a picture and a text about it in, what the model writes to them out."""
+"""image-text-to-text: a picture and a text about it in, the text that the model writes out."""
 
 from __future__ import annotations
 
@@ -14,27 +14,27 @@ from ..models.prompts import NewTokens, Prompt, PromptedModel
 
 
 class Request(Sampling):
+    """The picture, the prompt about it, and how to generate."""
+
     image: Picture = Field(description="the picture: JPEG, PNG, WebP, GIF, BMP or TIFF")
-    prompt: Prompt = Field(
-        description="what to say to the model about the picture: a chat model answers it, any other goes on with it"
-    )
-    max_new_tokens: NewTokens = Field(128, description="how many tokens to write at most; fewer where the model is full")
+    prompt: Prompt = Field(description="a text about the picture: a chat model answers it, any other continues it")
+    max_new_tokens: NewTokens = Field(128, description="how many tokens to write at most; fewer if the model can hold no more")
 
 
 class Answer(runner.Answer):
+    """The text that the model wrote."""
+
     text: str = Field(description="what the model wrote, without the prompt")
 
 
 class Runner(runner.Runner[Request, Answer]):
+    """A model of pictures and text that generates text."""
+
     def __init__(self, folder: Path) -> None:
-        self._prompter = PromptedModel(folder, "AutoModelForImageTextToText")
+        self.model = PromptedModel(folder, "AutoModelForImageTextToText")
 
     def predict(self, request: Request) -> Answer:
-        text = self._prompter.ask(
-            request.prompt,
-            {"image": read_picture(request.image)},
-            max_new_tokens=request.max_new_tokens,
-            seed=request.seed,
-            settings=request.settings(),
-        )
+        """Answer one request."""
+        media = {"image": read_picture(request.image)}
+        text = self.model.generate(request.prompt, media, max_new_tokens=request.max_new_tokens, sampling=request)
         return Answer(text=text)

@@ -1,4 +1,4 @@
-"""keypoint-matching: two pictures in, points of the one that are seen in the other out."""
+"""keypoint-matching: two pictures in, the points that are in both out."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from ..models.loading import load_pipeline
 
 
 class Point(BaseModel):
-    """In pixels of its picture, turned upright, from the upper left corner."""
+    """In pixels of its upright picture, from the upper left corner."""
 
     x: float
     y: float
 
 
 class Match(BaseModel):
-    """A point that is seen in both pictures."""
+    """A point that is in both pictures."""
 
     image: Point = Field(description="where it is in image")
     other: Point = Field(description="where it is in other")
@@ -28,6 +28,8 @@ class Match(BaseModel):
 
 
 class Request(runner.Request):
+    """The two pictures to compare."""
+
     image: Picture = Field(description="a picture: JPEG, PNG, WebP, GIF, BMP or TIFF")
     other: Picture = Field(description="the picture to compare it with")
     threshold: Fraction = Field(0.0, description="matches with a lower score are left out")
@@ -35,15 +37,20 @@ class Request(runner.Request):
 
 
 class Answer(runner.Answer):
+    """The points that are in both pictures."""
+
     matches: list[Match] = Field(description="the pairs of points, best first")
 
 
 class Runner(runner.Runner[Request, Answer]):
+    """A model that matches the points of two pictures."""
+
     def __init__(self, folder: Path) -> None:
-        opened = load_pipeline("keypoint-matching", folder)
-        self._model, self._processor = opened.model, opened.image_processor
+        loaded = load_pipeline("keypoint-matching", folder)
+        self.model, self.processor = loaded.model, loaded.image_processor
 
     def predict(self, request: Request) -> Answer:
+        """Answer one request."""
         import torch
 
         images = [read_picture(request.image), read_picture(request.other, "other")]
@@ -51,8 +58,8 @@ class Runner(runner.Runner[Request, Answer]):
         # so that points of any picture but a square one come out wrong.
         sizes = [[(image.height, image.width) for image in images]]
         with torch.inference_mode():
-            outputs = self._model(**self._processor(images, return_tensors="pt").to(self._model.dtype))
-            [found] = self._processor.post_process_keypoint_matching(outputs, target_sizes=sizes, threshold=request.threshold)
+            outputs = self.model(**self.processor(images, return_tensors="pt").to(self.model.dtype))
+            [found] = self.processor.post_process_keypoint_matching(outputs, target_sizes=sizes, threshold=request.threshold)
         pairs = zip(found["keypoints0"].tolist(), found["keypoints1"].tolist(), found["matching_scores"].tolist(), strict=True)
         matches = [
             Match(image=Point(x=one[0], y=one[1]), other=Point(x=two[0], y=two[1]), score=score) for one, two, score in pairs

@@ -1,4 +1,4 @@
-"""object-detection: a picture in, boxes around what the model knows out."""
+"""object-detection: a picture in, boxes around the objects in it out."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ..models.loading import load_pipeline
 
 
 class Box(BaseModel):
-    """In pixels of the picture, turned upright, from its upper left corner. A box may reach a little beyond the edges."""
+    """In pixels of the upright picture, from its upper left corner. A box may reach a little beyond the edges."""
 
     xmin: int
     ymin: int
@@ -30,20 +30,27 @@ class DetectedObject(BaseModel):
 
 
 class Request(runner.Request):
+    """The picture to look at."""
+
     image: Picture = Field(description="the picture: JPEG, PNG, WebP, GIF, BMP or TIFF")
     threshold: Fraction = Field(0.5, description="objects with a lower score are left out")
     top_k: TopK = Field(100, description="how many objects to return at most")
 
 
 class Answer(runner.Answer):
-    objects: list[DetectedObject] = Field(description="what was found, best first; labels are names of the model's id2label")
+    """The objects in a picture."""
+
+    objects: list[DetectedObject] = Field(description="the objects, best first; labels are names of the model's id2label")
 
 
 class Runner(runner.Runner[Request, Answer]):
+    """A model that detects objects, by transformers' pipeline."""
+
     def __init__(self, folder: Path) -> None:
-        self._pipeline = load_pipeline("object-detection", folder)
+        self.pipeline = load_pipeline("object-detection", folder)
 
     def predict(self, request: Request) -> Answer:
-        found = self._pipeline(read_picture(request.image), threshold=request.threshold)
+        """Answer one request."""
+        found = self.pipeline(read_picture(request.image), threshold=request.threshold)
         best = sorted(found, key=lambda entry: -entry["score"])
         return Answer(objects=[DetectedObject.model_validate(entry) for entry in best[: request.top_k]])

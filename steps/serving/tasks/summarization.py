@@ -1,4 +1,4 @@
-"""summarization: a text in, a shorter one that says the same out."""
+"""summarization: a text in, a shorter text that says the same out."""
 
 from __future__ import annotations
 
@@ -12,19 +12,25 @@ from ..models.text_to_text import TextToTextAnswer, TextToTextModel, TextToTextR
 
 
 class Request(TextToTextRequest):
-    pass
+    """The text to summarize."""
 
 
 class Answer(TextToTextAnswer):
+    """The summary."""
+
     text: str = Field(description="the summary")
 
 
 class Runner(runner.Runner[Request, Answer]):
+    """An encoder-decoder model; T5 with its own settings for summaries."""
+
     def __init__(self, folder: Path) -> None:
-        self._rewriter = TextToTextModel(folder)
+        self.model = TextToTextModel(folder)
 
     def predict(self, request: Request) -> Answer:
+        """Answer one request."""
         return self.predict_all([request])[0]
 
     def predict_all(self, requests: Sequence[Request]) -> list[Answer]:
-        return self._rewriter.write([self._rewriter.plan(each, task="summarization") for each in requests], Answer)
+        """Answer requests, in one batch where they generate alike."""
+        return self.model.generate([self.model.prepare(request, task="summarization") for request in requests], Answer)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import takewhile
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, field_validator, model_validator
 
@@ -28,10 +28,11 @@ class Rows(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     columns: Headers = Field(description="the columns' names")
-    rows: list[Row] = Field(min_length=1, max_length=MAX_ROWS, fail_fast=True, description="in each a cell for each column")
+    rows: list[Row] = Field(min_length=1, max_length=MAX_ROWS, fail_fast=True, description="each with a cell for each column")
 
     @model_validator(mode="after")
     def rectangular(self) -> Rows:
+        """Refuse rows of different lengths."""
         for index, row in enumerate(self.rows):
             if len(row) != len(self.columns):
                 raise ValueError(f"row {index} has {len(row)} cells for {len(self.columns)} columns")
@@ -41,8 +42,8 @@ class Rows(BaseModel):
 Columns = Annotated[dict[Header, Column], Field(min_length=1, max_length=MAX_COLUMNS)]
 
 
-def _form(table: Any) -> str:
-    """Which of the two forms a table has. Columns that are themselves named columns and rows hold no lists."""
+def _form(table: object) -> str:
+    """Which of the two forms a table has. A table by columns may have columns named ``columns`` and ``rows``, without lists."""
     if isinstance(table, dict) and table.keys() == {"columns", "rows"}:
         rows = table["rows"]
         return "rows" if not isinstance(rows, list) or any(isinstance(row, list) for row in rows) else "columns"
@@ -53,6 +54,8 @@ Table = Annotated[Annotated[Rows, Tag("rows")] | Annotated[Columns, Tag("columns
 
 
 class Request(runner.Request):
+    """A question about a table."""
+
     question: Annotated[str, Field(min_length=1, max_length=1000)] = Field(description="the question")
     table: Table = Field(
         description="{columns: [names], rows: [[cells]]}, or {name: [cells]}; cells are texts, numbers, booleans or null"
@@ -60,7 +63,8 @@ class Request(runner.Request):
 
     @field_validator("table")
     @classmethod
-    def as_long_as_each_other(cls, table: Table) -> Table:
+    def same_length(cls, table: Table) -> Table:
+        """Refuse columns of different lengths."""
         if isinstance(table, dict) and len({len(cells) for cells in table.values()}) > 1:
             raise ValueError("its columns must have as many cells as each other")
         return table
@@ -83,38 +87,41 @@ class AnswerCell(BaseModel):
 
 
 class Answer(runner.Answer):
-    answer: str = Field(
-        description="the cells' texts; behind what is to be done with them, as in SUM > 3, 4. Empty if none fits"
-    )
+    """The answer, and the cells that it is made of."""
+
+    answer: str = Field(description="the cells' texts, after the aggregator if there is one: SUM > 3, 4. Empty if no cell fits")
     cells: list[AnswerCell] = Field(description="the cells that the answer is made of, in the order of the table")
     aggregator: str | None = Field(
-        description="what is to be done with the cells, NONE for nothing; null if the model has no such"
+        description="the operation on the cells, such as SUM; NONE for none, null if the model has no operations"
     )
-    rows_read: int = Field(description="up to which row the model could read; what stands below it does not know")
+    rows_read: int = Field(description="how many rows the model could read; it does not know those below")
 
 
 class Runner(runner.Runner[Request, Answer]):
+    """A model that reads tables (TAPAS), by transformers' pipeline."""
+
     def __init__(self, folder: Path) -> None:
-        self._pipeline = load_pipeline("table-question-answering", folder)
-        # The tokenizer counts rows and columns up to any number, and ranks cells within a column; the model does not.
+        self.pipeline = load_pipeline("table-question-answering", folder)
+        # The tokenizer counts rows and columns, and ranks the cells of a column, without the model's limits.
         tokenizer, (_, columns, rows, _, ranks, inverse, *_) = (
-            self._pipeline.tokenizer,
-            self._pipeline.model.config.type_vocab_sizes,
+            self.pipeline.tokenizer,
+            self.pipeline.model.config.type_vocab_sizes,
         )
         tokenizer.max_column_id = min(tokenizer.max_column_id, columns)
         tokenizer.max_row_id = min(tokenizer.max_row_id, rows, ranks, inverse)
 
     def predict(self, request: Request) -> Answer:
+        """Answer one request. Raises ``BadInput`` for a table that the model cannot hold or whose cells hold no text."""
         from pandas import DataFrame
 
         names, rows = request.grid()
-        # What is cut off counts nowhere: a cell's rank in its column, which the model is told, is that among the rows it sees.
+        # Rows that are cut off do not count: the model is given a cell's rank in its column among the rows that it reads.
         frame = DataFrame(rows[: self._fitting(request.question, names, rows)], columns=names)
-        inputs = self._pipeline.preprocess({"table": frame, "query": request.question})
+        inputs = self.pipeline.preprocess({"table": frame, "query": request.question})
         read = int(inputs["token_type_ids"][0, :, 2].max())
         if not read:
             raise runner.BadInput("table: its cells hold no text")
-        found = self._pipeline.postprocess(self._pipeline.forward(inputs))
+        found = self.pipeline.postprocess(self.pipeline.forward(inputs))
         return Answer(
             answer=found["answer"],
             cells=[AnswerCell(text=rows[row][column], row=row, column=column) for row, column in found["coordinates"]],
@@ -123,12 +130,14 @@ class Runner(runner.Runner[Request, Answer]):
         )
 
     def _fitting(self, question: str, names: list[str], rows: Sequence[Sequence[str]]) -> int:
-        """How many rows the model can hold, with at least the first word of each cell: as the tokenizer finds out itself,
-        but there it takes minutes for a large table. Raises ``BadInput`` if there is not one."""
-        tokenizer = self._pipeline.tokenizer
+        """How many rows the model can hold, with at least the first word of each cell.
+
+        The tokenizer finds the same number, but takes minutes for a large table. Raises ``BadInput`` for none.
+        """
+        tokenizer = self.pipeline.tokenizer
         if len(names) >= tokenizer.max_column_id:
             raise runner.BadInput(f"table: {len(names)} columns; this model holds {tokenizer.max_column_id - 1} at most")
-        left = tokenizer.model_max_length - len(tokenizer.tokenize(question)) - 2  # two signs: [CLS] and [SEP]
+        left = tokenizer.model_max_length - len(tokenizer.tokenize(question)) - 2  # two special tokens: [CLS] and [SEP]
         for count, row in enumerate([names, *rows]):
             left -= sum(self._first_word(cell) for cell in row)
             if left < 0 or count == tokenizer.max_row_id:
@@ -142,7 +151,7 @@ class Runner(runner.Runner[Request, Answer]):
 
     def _first_word(self, text: str) -> int:
         """Of how many tokens a cell's first word is made."""
-        first, *rest = self._pipeline.tokenizer.tokenize(text) or [""]
+        first, *rest = self.pipeline.tokenizer.tokenize(text) or [""]
         return len([first, *takewhile(lambda token: token.startswith("##"), rest)])
 
 

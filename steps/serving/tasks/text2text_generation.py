@@ -1,4 +1,4 @@
-"""text2text-generation: a text in, whatever the model was taught to make of it out."""
+"""text2text-generation: a text in, whatever text the model was trained to make of it out."""
 
 from __future__ import annotations
 
@@ -7,23 +7,31 @@ from pathlib import Path
 
 from .. import runner
 from ..models.generation import Sampling
-from ..models.text_to_text import TextToTextAnswer, TextToTextModel, TextToTextRequest
+from ..models.text_to_text import PreparedText, TextToTextAnswer, TextToTextModel, TextToTextRequest
 
 
 class Request(TextToTextRequest, Sampling):
-    pass
+    """The text that the model reads, and how to generate."""
 
 
 class Answer(TextToTextAnswer):
-    pass
+    """The text that the model wrote."""
 
 
 class Runner(runner.Runner[Request, Answer]):
+    """An encoder-decoder model."""
+
     def __init__(self, folder: Path) -> None:
-        self._rewriter = TextToTextModel(folder)
+        self.model = TextToTextModel(folder)
 
     def predict(self, request: Request) -> Answer:
+        """Answer one request."""
         return self.predict_all([request])[0]
 
     def predict_all(self, requests: Sequence[Request]) -> list[Answer]:
-        return self._rewriter.write([self._rewriter.plan(each) for each in requests], Answer)
+        """Answer requests, in one batch where they generate alike; what is drawn at random is answered alone."""
+        return self.model.generate([self.prepare(request) for request in requests], Answer)
+
+    def prepare(self, request: Request) -> PreparedText:
+        """The request's tokens and how to generate."""
+        return self.model.prepare(request)

@@ -1,4 +1,4 @@
-"""text-generation: a text or a conversation in, what the model goes on with out, whole or in chunks as they are written."""
+"""text-generation: a text or a conversation in, the text that the model adds out, as a whole or streamed in chunks."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
 from queue import SimpleQueue
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -20,9 +20,14 @@ from ..models.generation import (
     extract_generation_settings,
     generate_token_ids,
 )
+from ..models.incremental_decoder import IncrementalDecoder
+from ..models.library import Encoding
 from ..models.loading import load_pipeline
 from ..models.max_length import max_length
 from ..runner import BadInput
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 MAX_CHARACTERS = 100_000  # of a conversation
 
@@ -31,14 +36,16 @@ class Message(BaseModel):
     """One message of a conversation."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
-    role: Literal["system", "developer", "user", "assistant"] = Field(description="who says it")
-    content: Text = Field(description="what is said")
+    role: Literal["system", "developer", "user", "assistant"] = Field(description="who wrote it")
+    content: Text = Field(description="the text")
 
 
 class Request(Sampling):
+    """The prompt, and how to generate."""
+
     prompt: Text | Annotated[list[Message], Field(min_length=1, max_length=200)] = Field(
-        description="a text that the model goes on with, or, where the model has a chat template, the messages of a "
-        "conversation, oldest first; if the last one is the assistant's, it is gone on with"
+        description="a text that the model continues or, if the model has a chat template, the messages of a "
+        "conversation, oldest first; if the last one is the assistant's, the model continues it"
     )
     max_new_tokens: int = Field(256, ge=1, le=MAX_NEW_TOKENS, description="how many tokens to write at most")
     stop: Annotated[list[Annotated[str, Field(min_length=1, max_length=100)]], Field(max_length=8)] = Field(
@@ -47,36 +54,44 @@ class Request(Sampling):
 
 
 class TextChunk(runner.Chunk):
+    """The next part of a streamed text."""
+
     text: str = Field(description="the next characters of the text")
 
 
 class Answer(GeneratedText):
+    """The text that the model wrote."""
+
     text: str = Field(description="what the model wrote, without the prompt")
 
 
 class Runner(runner.StreamingRunner[Request, Answer]):
+    """A decoder with its tokenizer."""
+
     def __init__(self, folder: Path) -> None:
-        opened = load_pipeline("text-generation", folder)
-        self._model, self._tokenizer = opened.model, opened.tokenizer
-        extract_generation_settings(self._model)  # how to write, the request says
-        self._positions, self._ends = max_length(self._model, "decoder"), end_tokens(self._model)
+        loaded = load_pipeline("text-generation", folder)
+        self.model, self.tokenizer = loaded.model, loaded.tokenizer
+        extract_generation_settings(self.model)  # the request says how to generate
+        self._max_length, self._end_tokens = max_length(self.model, "decoder"), end_tokens(self.model)
 
     def predict(self, request: Request) -> Answer:
-        return self._write(request, self._read(request), lambda chunk: None, threading.Event())
+        """Answer one request. Raises ``BadInput`` for a prompt that this model cannot continue."""
+        return self._generate(request, self._encode(request), lambda chunk: None, threading.Event())
 
     def stream(self, request: Request) -> Generator[TextChunk | Answer, None, None]:
-        inputs = self._read(request)
+        """Yield the text's chunks as soon as they are certain, then the whole answer. Raises as ``predict`` does."""
+        inputs = self._encode(request)
         chunks: SimpleQueue[TextChunk | Answer | BaseException] = SimpleQueue()
-        left = threading.Event()
+        stopped = threading.Event()
 
         def work() -> None:
             try:
-                chunks.put(self._write(request, inputs, chunks.put, left))
-            except BaseException as error:  # raised below, for whoever waits there
+                chunks.put(self._generate(request, inputs, chunks.put, stopped))
+            except BaseException as error:  # raised again in the thread that reads the queue
                 chunks.put(error)
 
-        # The model does not return before it is done, so what it writes meanwhile is handed over by a thread of its own.
-        thread = threading.Thread(target=work, name="writer", daemon=True)
+        # ``generate`` returns when the whole text is written, so it runs in a thread of its own, which passes on the chunks.
+        thread = threading.Thread(target=work, name="generate", daemon=True)
         thread.start()
         try:
             while not isinstance(chunk := chunks.get(), Answer):
@@ -85,117 +100,66 @@ class Runner(runner.StreamingRunner[Request, Answer]):
                 yield chunk
             yield chunk
         finally:
-            left.set()
+            stopped.set()
             thread.join()
 
-    def _read(self, request: Request) -> dict[str, Any]:
-        """The prompt's tokens, one row. Raises ``BadInput`` for one that the model cannot go on with."""
+    def _encode(self, request: Request) -> dict[str, Tensor]:
+        """The prompt's tokens, of shape (1, tokens). Raises ``BadInput`` for a prompt that the model cannot continue."""
         prompt = request.prompt
-        read = self._tokenizer(prompt, return_tensors="pt") if isinstance(prompt, str) else self._read_messages(prompt)
-        length = read["input_ids"].shape[-1]
+        encoded: Encoding = (
+            self.tokenizer(prompt, return_tensors="pt") if isinstance(prompt, str) else self._encode_messages(prompt)
+        )
+        length = encoded["input_ids"].shape[-1]
         if length == 0:
             raise BadInput("prompt: the model's tokenizer finds nothing in it")
-        if length >= self._positions:
-            raise BadInput(f"prompt: it has {length} tokens, and the model holds {self._positions} with its answer; shorten it")
-        return {name: read[name] for name in ("input_ids", "attention_mask") if name in read}
+        if length >= self._max_length:
+            raise BadInput(f"prompt: {length} tokens; the model holds {self._max_length} together with its answer; shorten it")
+        return {name: encoded[name] for name in ("input_ids", "attention_mask") if name in encoded}
 
-    def _read_messages(self, messages: Sequence[Message]) -> Any:
-        if self._tokenizer.chat_template is None:
+    def _encode_messages(self, messages: Sequence[Message]) -> Encoding:
+        """The same for a conversation, by the model's chat template."""
+        if self.tokenizer.chat_template is None:
             raise BadInput("prompt: the model has no chat template; send one text instead of messages")
         if sum(len(message.content) for message in messages) > MAX_CHARACTERS:
             raise BadInput(f"prompt: the messages have more than {MAX_CHARACTERS} characters together; leave out the oldest")
         unfinished = messages[-1].role == "assistant"
         try:
-            return self._tokenizer.apply_chat_template(
+            encoded: Encoding = self.tokenizer.apply_chat_template(
                 [message.model_dump() for message in messages],
                 add_generation_prompt=not unfinished,
                 continue_final_message=unfinished,
-                sanitize_control_tokens=True,  # what is said ends nobody's turn and begins none
+                sanitize_control_tokens=True,  # no message can end a turn or begin one
                 return_dict=True,
                 return_tensors="pt",
             )
-        except Exception as error:  # the template is a program of the model's author, and says so in its own ways
-            said = " ".join(str(error).split())[:200]
-            raise BadInput(f"prompt: the model's chat template does not take these messages: {said}") from None
+        except Exception as error:  # the template is a program of the model's author and can raise anything
+            reason = " ".join(str(error).split())[:200]
+            raise BadInput(f"prompt: the model's chat template does not take these messages: {reason}") from None
+        return encoded
 
-    def _write(
-        self, request: Request, inputs: dict[str, Any], tell: Callable[[TextChunk], None], left: threading.Event
+    def _generate(
+        self, request: Request, inputs: dict[str, Tensor], emit: Callable[[TextChunk], None], stopped: threading.Event
     ) -> Answer:
-        """Go on with the prompt until the end, or until ``left`` is set; each chunk is told as soon as it is certain."""
+        """Generate until the end, or until ``stopped`` is set; ``emit`` is called with each chunk as soon as it is certain."""
         import torch
 
         length = inputs["input_ids"].shape[-1]
-        text = Growing(lambda tokens: self._tokenizer.decode(tokens, skip_special_tokens=True), request.stop)
+        text = IncrementalDecoder(lambda tokens: self.tokenizer.decode(tokens, skip_special_tokens=True), request.stop)
 
-        def watch(rows: Any, scores: Any, **_: Any) -> Any:
-            """Called by ``generate`` after each token; says whether that was the last."""
-            if chunk := text.grow(rows[0, length:].tolist()):
-                tell(TextChunk(text=chunk))
-            return torch.full((len(rows),), text.ended or left.is_set(), device=rows.device)
+        def stopping_criterion(rows: Tensor, scores: Tensor, **options: object) -> Tensor:
+            """Called by ``generate`` after each token; returns for each row whether that token was the last."""
+            if chunk := text.update(rows[0, length:].tolist()):
+                emit(TextChunk(text=chunk))
+            return torch.full((len(rows),), text.ended or stopped.is_set(), device=rows.device)
 
-        most = min(request.max_new_tokens, self._positions - length)
-        settings = {**request.settings(), "max_new_tokens": most, "stopping_criteria": [watch]}
-        [row] = generate_token_ids(self._model, inputs, request.seed, settings)
+        limit = min(request.max_new_tokens, self._max_length - length)
+        settings = {**request.settings(), "max_new_tokens": limit, "stopping_criteria": [stopping_criterion]}
+        [row] = generate_token_ids(self.model, inputs, request.seed, settings)
         if rest := text.finish(row[length:]):
-            tell(TextChunk(text=rest))
-        stopped = text.ended or row[-1] in self._ends
+            emit(TextChunk(text=rest))
         return Answer(
-            text=text.given,
-            finish_reason="stop" if stopped else "length",
+            text=text.emitted,
+            finish_reason="stop" if text.ended or row[-1] in self._end_tokens else "length",
             prompt_tokens=length,
             new_tokens=len(row) - length,
         )
-
-
-class Growing:
-    """The text of tokens that come one by one, given out as far as later tokens cannot change it.
-
-    They can change its end: a character may be several tokens, some tokenizers take a space back when a full stop follows,
-    and a text that ends the answer may have begun. So characters are given out when two decodings in a row agree on them and
-    none of them can belong to one of ``stops`` or ``JOINED``. ``given`` is all that was given out.
-    """
-
-    # Before these, ``clean_up_tokenization`` of transformers takes the space back.
-    JOINED = (" .", " ?", " !", " ,", " ' ", " n't", " 'm", " 's", " 've", " 're")
-
-    def __init__(self, decode: Callable[[list[int]], str], stops: Sequence[str]) -> None:
-        self._decode, self._stops = decode, stops
-        self._before = ""
-        self.given = ""
-        self.ended = False
-
-    def grow(self, tokens: list[int]) -> str:
-        """Take all tokens so far; gives out what has become certain. ``ended`` if one of ``stops`` is in the text."""
-        text = self._decode(tokens).rstrip("\N{REPLACEMENT CHARACTER}")
-        if self._find_end(text):
-            return self._give(text)
-        agreed = self._before if text.startswith(self._before) else _common(self._before, text)
-        self._before = text
-        begun = max(_begun(agreed, each) for each in (*self._stops, *self.JOINED))
-        return self._give(agreed[: len(agreed) - begun])
-
-    def finish(self, tokens: list[int]) -> str:
-        """Take all tokens, of which there will be no more; gives out the rest."""
-        text = self._decode(tokens)
-        self._find_end(text)
-        return self._give(text)
-
-    def _find_end(self, text: str) -> bool:
-        self.ended = any(stop in text for stop in self._stops)
-        return self.ended
-
-    def _give(self, text: str) -> str:
-        found = [at for stop in self._stops if (at := text.find(stop)) >= 0]
-        new = text[len(self.given) : min(found, default=len(text))]
-        self.given += new
-        return new
-
-
-def _common(one: str, other: str) -> str:
-    """The beginning that two texts share."""
-    return one[: next((at for at, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))]
-
-
-def _begun(text: str, other: str) -> int:
-    """How many characters at the end of ``text`` are the beginning of ``other``, but not all of it."""
-    return next((size for size in range(min(len(text), len(other) - 1), 0, -1) if text.endswith(other[:size])), 0)

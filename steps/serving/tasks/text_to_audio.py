@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import base64
 from pathlib import Path
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, ClassVar
 
 from pydantic import Field
 
@@ -17,19 +16,25 @@ MUSIC_SECONDS = 10.0
 
 
 class Request(runner.Request):
-    text: Annotated[str, Field(min_length=1, max_length=2000)] = Field(description="what to say, or the music in words")
+    """The text to speak, or to make music of."""
+
+    text: Annotated[str, Field(min_length=1, max_length=2000)] = Field(
+        description="the text to speak, or a description of the music"
+    )
     seed: Annotated[int, Field(ge=0, le=2**32 - 1)] = Field(
-        0, description="speech and music are drawn by chance; the same text and seed give the same sound"
+        0, description="speech and music are drawn at random; the same text and seed give the same sound"
     )
     speaker: Annotated[int, Field(ge=0, le=10_000)] | None = Field(
-        None, description="whose voice, for models with several (VITS); left out: the model's first"
+        None, description="the voice, for models with several (VITS); null: the model's first"
     )
     seconds: Annotated[float, Field(ge=1, le=30)] | None = Field(
-        None, description=f"how long, for models of music (MusicGen); left out: {MUSIC_SECONDS:g}"
+        None, description=f"how long, for models of music (MusicGen); null: {MUSIC_SECONDS:g}"
     )
 
 
 class Answer(runner.Answer):
+    """The sound."""
+
     audio: Media = Field(description="a WAV file of 16 bits")
     sampling_rate: int = Field(description="in Hz")
     seconds: float = Field(description="how long it is")
@@ -38,42 +43,46 @@ class Answer(runner.Answer):
     file_first: ClassVar[bool] = True
 
     def file(self) -> bytes:
-        return base64.b64decode(self.audio.data)
+        """The sound as WAV."""
+        return self.audio.read()
 
 
 class Runner(runner.Runner[Request, Answer]):
+    """A model of speech or music, by transformers' pipeline."""
+
     def __init__(self, folder: Path) -> None:
-        self._pipeline = load_pipeline("text-to-audio", folder)
-        self._kind: str = self._pipeline.model.config.model_type
+        self.pipeline = load_pipeline("text-to-audio", folder)
+        self._model_type: str = self.pipeline.model.config.model_type
 
     def predict(self, request: Request) -> Answer:
+        """Answer one request. Raises ``BadInput`` for a field that means nothing to this model."""
         import torch
 
         options = self._options(request)
-        if not self._pipeline.tokenizer.tokenize(request.text):
+        if not self.pipeline.tokenizer.tokenize(request.text):
             raise runner.BadInput("text: the model knows none of its characters")
         with torch.inference_mode(), torch.random.fork_rng(devices=[]):
             torch.manual_seed(request.seed)
-            found = self._pipeline(request.text, **options)
+            found = self.pipeline(request.text, **options)
         samples, rate = found["audio"], int(found["sampling_rate"])
         return Answer(
             audio=Media.of("audio/wav", encode_wav(samples, rate)), sampling_rate=rate, seconds=samples.shape[-1] / rate
         )
 
-    def _options(self, request: Request) -> dict[str, Any]:
-        """What the pipeline is told. Raises ``BadInput`` for what this model cannot do."""
-        config = self._pipeline.model.config
-        options: dict[str, Any] = {}
+    def _options(self, request: Request) -> dict[str, object]:
+        """The pipeline's options. Raises ``BadInput`` for what this model cannot do."""
+        config = self.pipeline.model.config
+        options: dict[str, object] = {}
         speaker = request.speaker or 0
-        speakers = config.num_speakers if self._kind == "vits" else 1
+        speakers = config.num_speakers if self._model_type == "vits" else 1
         if speaker >= speakers:
             raise runner.BadInput(f"speaker: this model has {speakers}; the first is 0")
         if speakers > 1:
-            options["forward_params"] = {"speaker_id": speaker}  # with none it is nobody's voice
-        if self._kind == "musicgen":
+            options["forward_params"] = {"speaker_id": speaker}  # without one, the model leaves out what makes a voice
+        if self._model_type == "musicgen":
             seconds = request.seconds or MUSIC_SECONDS
             tokens = int(seconds * config.audio_encoder.frame_rate)
-            options["generate_kwargs"] = {"max_new_tokens": tokens, "do_sample": True}  # without chance it is a monotone
+            options["generate_kwargs"] = {"max_new_tokens": tokens, "do_sample": True}  # without sampling it is a monotone
         elif request.seconds is not None:
             raise runner.BadInput("seconds: this model's speech is as long as its text takes; leave it out")
         return options

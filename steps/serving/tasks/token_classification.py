@@ -1,10 +1,10 @@
-"""token-classification: a text in, the words that mean something out, each with its place."""
+"""token-classification: a text in, the words that the model labels out, each with its place."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal, TypedDict
 
 from pydantic import BaseModel, Field
 
@@ -14,46 +14,67 @@ from ..models.loading import load_pipeline
 
 
 class Request(runner.Request):
+    """The text, and how tokens become entities."""
+
     text: Text = Field(description="the text")
     aggregation: Literal["none", "simple", "first", "average", "max"] = Field(
-        "simple", description="how pieces of words are put together; transformers' aggregation_strategy"
+        "simple", description="how parts of words are joined: aggregation_strategy of transformers"
     )
 
 
 class Entity(BaseModel):
+    """A labelled part of the text."""
+
     entity: str = Field(description="the label; a group's name unless aggregation is none")
     score: float
     word: str
-    start: int | None = Field(description="first character in the text; null where the tokenizer does not tell")
-    end: int | None = Field(description="one behind the last character")
+    start: int | None = Field(description="first character in the text; null if the tokenizer does not say")
+    end: int | None = Field(description="one after the last character")
 
 
 class Answer(runner.Answer):
+    """The entities of a text."""
+
     entities: list[Entity] = Field(description="in the order of the text")
 
 
 class Runner(runner.Runner[Request, Answer]):
+    """A model that classifies tokens, by transformers' pipeline."""
+
     def __init__(self, folder: Path) -> None:
-        self._pipeline = load_pipeline("token-classification", folder)
+        self.pipeline = load_pipeline("token-classification", folder)
 
     def predict(self, request: Request) -> Answer:
+        """Answer one request."""
         return self.predict_all([request])[0]
 
     def predict_all(self, requests: Sequence[Request]) -> list[Answer]:
+        """Answer requests; those with the same aggregation in one batch."""
         answers: dict[int, Answer] = {}
         for aggregation in dict.fromkeys(request.aggregation for request in requests):
             group = [index for index, request in enumerate(requests) if request.aggregation == aggregation]
             texts = [requests[index].text for index in group]
-            found = self._pipeline(texts, aggregation_strategy=aggregation, batch_size=len(texts))
+            found = self.pipeline(texts, aggregation_strategy=aggregation, batch_size=len(texts))
             answers.update(zip(group, map(_answer, found), strict=True))
         return [answers[index] for index in range(len(requests))]
 
 
-def _answer(found: Sequence[dict[str, Any]]) -> Answer:
+class _Found(TypedDict, total=False):
+    """An entity as the pipeline returns it: ``entity_group`` if tokens are aggregated, else ``entity``."""
+
+    entity_group: str
+    entity: str
+    score: float
+    word: str
+    start: int | None
+    end: int | None
+
+
+def _answer(found: Sequence[_Found]) -> Answer:
     return Answer(
         entities=[
             Entity(
-                entity=entry.get("entity_group", entry.get("entity")),
+                entity=entry["entity_group"] if "entity_group" in entry else entry["entity"],
                 score=float(entry["score"]),
                 word=entry["word"],
                 start=entry["start"],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from pydantic import Field, field_validator
 
@@ -12,11 +12,16 @@ from .. import runner
 from ..fields import Label, ShortText, ShortTexts, Text
 from ..models.loading import load_pipeline
 
-BATCH = 8  # labels in one go of the model
+if TYPE_CHECKING:
+    from torch import Tensor
+
+BATCH = 8  # labels in one forward pass of the model
 
 
 class Request(runner.Request):
-    text: Text = Field(description="the text; what the model cannot hold of it is cut off at the end")
+    """The text, and the labels to compare it with."""
+
+    text: Text = Field(description="the text; if it is longer than the model can hold, its end is cut off")
     candidate_labels: ShortTexts = Field(description="what the text may be about, a name or a few words each")
     multi_label: bool = Field(
         False, description="whether several labels may be true: each gets a probability of its own; else they share one"
@@ -28,31 +33,37 @@ class Request(runner.Request):
     @field_validator("hypothesis_template")
     @classmethod
     def one_place(cls, template: str) -> str:
-        # Other braces would mean something to str.format, which the library uses: a client could ask for a billion spaces.
+        """Refuse a template without exactly one ``{}``."""
+        # str.format, which the library uses, gives other braces a meaning: a client could ask for a billion spaces.
         if template.count("{}") != 1 or template.count("{") + template.count("}") != 2:
             raise ValueError("put {} exactly once, where the label belongs, and no other braces")
         return template
 
 
 class Answer(runner.Answer):
+    """How well each label fits the text."""
+
     labels: list[Label] = Field(description="the labels of the request, best first; unless multi_label, scores add up to 1")
 
 
 class Runner(runner.Runner[Request, Answer]):
+    """A model that judges whether one sentence follows from another (NLI)."""
+
     def __init__(self, folder: Path) -> None:
         # The zero-shot pipeline looks for "entailment" in label2id, which need not be there; id2label is what the gate checked.
-        opened = load_pipeline("text-classification", folder)
-        self._model, self._tokenizer, config = opened.model, opened.tokenizer, opened.model.config
+        loaded = load_pipeline("text-classification", folder)
+        self.model, self.tokenizer, config = loaded.model, loaded.tokenizer, loaded.model.config
         names = {index: name.lower() for index, name in config.id2label.items()}
         self._entailment = next(index for index, name in names.items() if name.startswith("entail"))
         last = 0 if self._entailment else len(names) - 1  # the library's guess
         self._contradiction = next((index for index, name in names.items() if name.startswith("contra")), last)
-        if self._tokenizer.pad_token is None:
-            self._tokenizer.pad_token = self._tokenizer.eos_token
+        if self.tokenizer.pad_token is None:
+            self.tokenizer.pad_token = self.tokenizer.eos_token
         # Without a padding token of its own, a model cannot tell where the shorter texts of a batch end.
         self._batch = BATCH if config.pad_token_id is not None else 1
 
     def predict(self, request: Request) -> Answer:
+        """Answer one request. Raises ``BadInput`` for a label that is too long for the model."""
         import torch
 
         hypotheses = [request.hypothesis_template.replace("{}", label) for label in request.candidate_labels]
@@ -76,22 +87,22 @@ class Runner(runner.Runner[Request, Answer]):
             ]
         )
 
-    def _logits(self, text: str, hypotheses: Sequence[str]) -> Any:
-        """[hypotheses, classes]. Only the text is cut off where both are too long."""
-        encoded = self._tokenizer(
+    def _logits(self, text: str, hypotheses: Sequence[str]) -> Tensor:
+        """Logits of shape (hypotheses, classes). If a text and a hypothesis are too long together, the text is cut off."""
+        encoded = self.tokenizer(
             [text] * len(hypotheses),
             list(hypotheses),
             truncation="only_first",
             padding=len(hypotheses) > 1,
-            split_special_tokens=True,  # models of BART's kind look for their end sign, which may stand in the request
+            split_special_tokens=True,  # models like BART look for their end token, which may stand in the request
             return_tensors="pt",
             verbose=False,
         )
-        return self._model(**encoded).logits.float()
+        return self.model(**encoded).logits.float()
 
     def _check_lengths(self, hypotheses: Sequence[str]) -> None:
         """Each hypothesis must fit beside at least one token of the text."""
-        tokenizer = self._tokenizer
+        tokenizer = self.tokenizer
         most = tokenizer.model_max_length - tokenizer.num_special_tokens_to_add(pair=True) - 1
         encoded = tokenizer(list(hypotheses), add_special_tokens=False, split_special_tokens=True, verbose=False)
         for index, tokens in enumerate(encoded["input_ids"]):

@@ -17,7 +17,7 @@ CHAT_TEMPLATE = (
 )
 MARKS = ("<|end|>", "<|system|>", "<|user|>", "<|assistant|>")
 SIZES = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
-T5_TASKS = {
+T5_TASKS: dict[str, dict[str, Any]] = {
     "summarization": {"prefix": "summarize: ", "min_length": 5, "max_length": 30, "num_beams": 2, "no_repeat_ngram_size": 2},
     "translation_en_to_de": {"prefix": "translate English to German: "},
     "translation_en_to_fr": {"prefix": "translate English to French: "},

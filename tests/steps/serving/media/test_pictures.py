@@ -39,7 +39,8 @@ def picture(kind: str, mode: str = "RGB", **options: Any) -> bytes:
     return saved(plain().convert(mode), kind, **options)
 
 
-def close(one: tuple[int, ...], other: tuple[int, ...], by: int = 2) -> bool:
+def close(one: float | tuple[int, ...] | None, other: tuple[int, ...], by: int = 2) -> bool:
+    assert isinstance(one, tuple)
     return all(abs(a - b) <= by for a, b in zip(one, other, strict=True))
 
 

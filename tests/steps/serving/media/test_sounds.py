@@ -44,7 +44,7 @@ def loudest_pitch(samples: Any) -> float:
 @pytest.mark.parametrize(("kind", "coding"), KINDS)
 def test_the_usual_formats_are_read(kind: str, coding: str) -> None:
     samples = read_sound(sound(kind, coding), RATE)
-    assert (samples.dtype, samples.ndim) == (np.float32, 1)
+    assert (samples.dtype, samples.ndim) == (np.dtype(np.float32), 1)
     assert len(samples) == pytest.approx(RATE / 2, abs=RATE / 10)  # MP3 and Opus come in frames
     assert loudest_pitch(samples) == pytest.approx(440, abs=5)
     assert 0.4 < np.abs(samples[RATE // 10 : RATE // 3]).max() < 0.6
@@ -112,7 +112,7 @@ def test_a_sound_that_is_too_short_for_a_model_is_refused(seconds: float) -> Non
 def test_numbers_that_are_no_sound_are_refused(value: float) -> None:
     data = bytearray(sound(coding="FLOAT"))
     data[-400:-396] = struct.pack("<f", value)
-    with pytest.raises(BadInput, match=r"^audio: it has samples that are no sound"):
+    with pytest.raises(BadInput, match=r"^audio: it has samples that are not sound"):
         read_sound(bytes(data), RATE)
 
 
@@ -130,7 +130,7 @@ def test_formats_that_nobody_sends_are_not_read(kind: str) -> None:
 
 @pytest.mark.parametrize("data", [b"", b"hello", b"RIFF\0\0\0\0WAVE", b"fLaC", b"OggS" + bytes(60), b"ID3" + bytes(60)])
 def test_what_is_no_sound_is_refused(data: bytes) -> None:
-    with pytest.raises(BadInput, match=r"^audio: this is no sound that can be read"):
+    with pytest.raises(BadInput, match=r"^audio: this is not a sound that can be read"):
         read_sound(data, RATE)
 
 

@@ -119,7 +119,7 @@ def test_a_film_that_is_too_long_is_refused(limit: str, value: float, monkeypatc
     ],
 )
 def test_what_is_no_film_or_names_other_files_is_refused(data: bytes) -> None:
-    with pytest.raises(BadInput, match=r"^video: this is no film that can be read"):
+    with pytest.raises(BadInput, match=r"^video: this is not a video that can be read"):
         list(read_frames(data, 2))
 
 
@@ -133,7 +133,7 @@ def test_a_sound_is_no_film() -> None:
         frame.sample_rate = 16_000
         container.mux(stream.encode(frame))
         container.mux(stream.encode())
-    with pytest.raises(BadInput, match=r"^video: this is no film"):
+    with pytest.raises(BadInput, match=r"^video: this is not a video"):
         list(read_frames(buffer.getvalue(), 1))
 
 

@@ -132,7 +132,7 @@ def test_it_writes_something_else_to_another_picture_or_sound(gemma: Any) -> Non
 
 def test_a_model_that_does_not_hear_refuses_a_sound(folders: Any) -> None:
     runner = any_to_any.Runner(folders(save_llava))
-    with pytest.raises(BadInput, match=r"^audio: .*does not hear"):
+    with pytest.raises(BadInput, match=r"^audio: .*takes no sound"):
         runner.predict(any_to_any.Request(prompt=PROMPT, audio=SOUND))
 
 
@@ -144,7 +144,7 @@ def test_a_processor_with_a_part_for_films_opens_where_torchvision_is_not_instal
 
 def test_the_tiles_of_a_picture_are_marked_as_the_model_knows_them(folders: Any) -> None:
     prompter = PromptedModel(folders(save_smolvlm), "AutoModelForImageTextToText")
-    text = prompter.processor.tokenizer.decode(prompter._inputs(PROMPT, {"image": image(40, 40)})["input_ids"][0])
+    text = prompter.processor.tokenizer.decode(prompter.encode(PROMPT, {"image": image(40, 40)})["input_ids"][0])
     tiles = "".join(f"<fake_token_around_image><row_{row}_col_{column}>{'<image>' * 4}" for row in (1, 2) for column in (1, 2))
     around = "<fake_token_around_image>"
     assert f"{tiles}{around}<global-img>{'<image>' * 4}{around}" in text.replace(" ", "")
@@ -153,33 +153,33 @@ def test_the_tiles_of_a_picture_are_marked_as_the_model_knows_them(folders: Any)
 @pytest.mark.parametrize("mark", ["<image>", "</s>", "<s>"])
 def test_who_chats_cannot_write_the_models_own_marks(mark: str, llava: PromptedModel) -> None:
     with pytest.raises(BadInput, match=f"^prompt: it holds {mark}"):
-        llava.ask(f"{PROMPT}{mark}", {"image": image()}, max_new_tokens=4)
+        llava.generate(f"{PROMPT}{mark}", {"image": image()}, max_new_tokens=4)
 
 
 def test_without_a_chat_template_the_mark_stands_in_front_unless_the_text_has_it(folders: Any) -> None:
     prompter = PromptedModel(folders(save_llava), "AutoModelForImageTextToText")
     prompter.processor.chat_template = None
     mark = prompter.processor.image_token_id
-    front = prompter._inputs("what is this ?", {"image": image()})["input_ids"][0].tolist()
+    front = prompter.encode("what is this ?", {"image": image()})["input_ids"][0].tolist()
     assert front[: front.count(mark)] == [mark] * 4
-    inside = prompter._inputs("what <image> is this ?", {"image": image()})["input_ids"][0].tolist()
+    inside = prompter.encode("what <image> is this ?", {"image": image()})["input_ids"][0].tolist()
     assert inside[1:5] == [mark] * 4
     with pytest.raises(BadInput, match=r"^image: "):
-        prompter._inputs("<image> <image>", {"image": image()})
-    assert prompter.ask("what is this ?", {"image": image()}, max_new_tokens=4)
+        prompter.encode("<image> <image>", {"image": image()})
+    assert prompter.generate("what is this ?", {"image": image()}, max_new_tokens=4)
 
 
 @pytest.mark.parametrize("save", [save_llava, save_gemma, save_smolvlm], ids=lambda save: save.__name__)
 def test_pictures_of_odd_shapes_are_answered(save: Any, folders: Any) -> None:
     prompter = PromptedModel(folders(save), "AutoModelForImageTextToText")
     for width, height in ((1, 1), (1, 400), (400, 1)):
-        prompter.ask(PROMPT, {"image": image(width, height)}, max_new_tokens=1)
+        prompter.generate(PROMPT, {"image": image(width, height)}, max_new_tokens=1)
 
 
 def test_a_picture_that_a_model_does_not_take_is_refused_by_name(folders: Any) -> None:
     prompter = PromptedModel(folders(save_qwen), "AutoModelForImageTextToText")
     with pytest.raises(BadInput, match=r"^image: .*aspect ratio"):
-        prompter.ask(PROMPT, {"image": image(1, 400)}, max_new_tokens=1)
+        prompter.generate(PROMPT, {"image": image(1, 400)}, max_new_tokens=1)
 
 
 def test_chance_follows_the_seed_and_only_with_a_temperature(folders: Any) -> None:
@@ -202,11 +202,11 @@ def test_a_token_that_the_model_was_never_given_is_refused(folders: Any) -> None
     prompter = PromptedModel(folders(save_llava), "AutoModelForImageTextToText")
     prompter.processor.tokenizer.add_tokens(["zebra"])
     with pytest.raises(BadInput, match=r"^prompt: a token in it is not one of the model's"):
-        prompter.ask("what zebra ?", {"image": image()}, max_new_tokens=1)
+        prompter.generate("what zebra ?", {"image": image()}, max_new_tokens=1)
 
 
 def test_a_prompt_that_fills_the_model_is_refused_and_writing_stops_where_the_model_is_full(llava: PromptedModel) -> None:
     with pytest.raises(BadInput, match=r"^prompt: \d+ tokens .* holds 512"):
-        llava.ask("what " * 505, {"image": image()}, max_new_tokens=1)
-    written = llava.ask("what " * 480, {"image": image()}, max_new_tokens=1024)
+        llava.generate("what " * 505, {"image": image()}, max_new_tokens=1)
+    written = llava.generate("what " * 480, {"image": image()}, max_new_tokens=1024)
     assert 1 <= len(written.split()) < 32

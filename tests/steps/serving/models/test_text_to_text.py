@@ -61,15 +61,15 @@ def into(text: str = SENTENCE, **fields: Any) -> translation.Request:
 
 def test_a_summary_is_as_long_as_the_author_set_it(t5: Path) -> None:
     answer = summarization.Runner(t5).predict(summarization.Request(text=SENTENCE))
-    assert answer.new_tokens <= T5_TASKS["summarization"]["max_length"] - 1  # type: ignore[operator]
+    assert answer.new_tokens <= T5_TASKS["summarization"]["max_length"] - 1
     assert answer.prompt_tokens > len(SENTENCE.split())
 
 
 @pytest.mark.parametrize(("own", "length"), [({"max_length": 9}, 8), ({"max_new_tokens": 7, "max_length": 9}, 7), ({}, 256)])
 def test_where_a_request_says_no_length_the_author_does(t5: Path, tmp_path: Path, own: dict[str, int], length: int) -> None:
     folder = changed(t5, tmp_path / "copy", "generation_config.json", **own)
-    plan = text2text_generation.Runner(folder)._rewriter.plan(ask(max_new_tokens=None))
-    assert plan.settings["max_new_tokens"] == length
+    plan = text2text_generation.Runner(folder).prepare(ask(max_new_tokens=None))
+    assert plan.max_new_tokens == length
 
 
 def test_an_author_cannot_ask_for_another_kind_of_answer(
@@ -112,7 +112,7 @@ def test_texts_that_are_answered_together_are_answered_as_alone(rewriter: text2t
 
 def test_those_that_want_the_same_go_through_the_model_together(rewriter: text2text_generation.Runner) -> None:
     taken: list[int] = []
-    encoder = rewriter._rewriter.model.get_encoder()
+    encoder = rewriter.model.model.get_encoder()
     hook = encoder.register_forward_hook(lambda module, inputs, output: taken.append(len(output[0])))
     drawn = [ask(temperature=1.0, seed=seed) for seed in range(2)]
     rewriter.predict_all([ask("the"), drawn[0], ask("harbour of"), drawn[1], ask("Hamburg", num_beams=2), ask("a ship")])
@@ -146,25 +146,25 @@ def test_nllb_is_told_the_languages_by_their_tokens(translator: translation.Runn
 
 
 def test_the_source_language_is_read_and_not_kept_for_the_next(translator: translation.Runner) -> None:
-    known = translator._rewriter.tokenizer.convert_tokens_to_ids
-    plans = [translator._plan(into(source_language=code)) for code in ("zho_Hans", None, "fra_Latn", None)]
+    known = translator.model.tokenizer.convert_tokens_to_ids
+    plans = [translator.prepare(into(source_language=code)) for code in ("zho_Hans", None, "fra_Latn", None)]
     assert [plan.tokens[0] for plan in plans] == [known(code) for code in ("zho_Hans", "eng_Latn", "fra_Latn", "eng_Latn")]
 
 
 @pytest.mark.parametrize(("source", "target"), [("eng_Latn", "deu_Latn"), ("deu_Latn", "fra_Latn")])
 def test_german_or_french_is_written_where_nothing_says_it(translator: translation.Runner, source: str, target: str) -> None:
-    plan = translator._plan(into(source_language=source))
-    assert plan.settings["forced_bos_token_id"] == translator._tokens[target]
+    plan = translator.prepare(into(source_language=source))
+    assert plan.settings["forced_bos_token_id"] == translator.language_tokens[target]
 
 
 @pytest.mark.parametrize("name", ["decoder_start_token_id", "forced_bos_token_id"])
 def test_a_model_with_a_target_of_its_own_keeps_it_unless_it_is_told(
     translator: translation.Runner, nllb: Path, tmp_path: Path, name: str
 ) -> None:
-    tokens = translator._tokens
+    tokens = translator.language_tokens
     french = translation.Runner(changed(nllb, tmp_path / "copy", "generation_config.json", **{name: tokens["fra_Latn"]}))
-    assert french._plan(into()).settings.get(name) in (None, tokens["fra_Latn"])
-    assert french._plan(into(target_language="zho_Hans")).settings[name] == tokens["zho_Hans"]
+    assert french.prepare(into()).settings.get(name) in (None, tokens["fra_Latn"])
+    assert french.prepare(into(target_language="zho_Hans")).settings[name] == tokens["zho_Hans"]
     assert french.predict(into()) == french.predict(into(target_language="fra_Latn"))
 
 
@@ -192,5 +192,5 @@ def test_a_pair_that_t5_has_no_words_for_is_refused(t5_translator: translation.R
 def test_a_model_of_one_pair_is_told_nothing(t5: Path, tmp_path: Path, rewriter: text2text_generation.Runner) -> None:
     single = translation.Runner(changed(t5, tmp_path / "copy", "config.json", task_specific_params=None))
     assert single.predict(into()).text == rewriter.predict(ask(max_new_tokens=24)).text
-    with pytest.raises(BadInput, match=r"^target_language: the model cannot be told it"):
+    with pytest.raises(BadInput, match=r"^target_language: the model takes none"):
         single.predict(into(target_language="de"))

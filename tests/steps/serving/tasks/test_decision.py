@@ -37,7 +37,7 @@ def save_with_head(folder: Path) -> None:
 @pytest.mark.parametrize("save", [save_decider, save_with_head], ids=lambda save: save.__name__)
 def test_each_question_gets_a_chance_for_each_option_in_the_order_of_the_request(save: Any, tmp_path: Path) -> None:
     save(tmp_path)
-    answers = Runner(tmp_path).predict(Request(state="busy", questions=[choice(4), NOUL, SCORE])).answers  # type: ignore[list-item]
+    answers = Runner(tmp_path).predict(Request(state="busy", questions=[choice(4), NOUL, SCORE])).answers
     assert [answer.name for answer in answers] == ["which", "busy", "level"]
     options = [[each.option for each in answer.probabilities] for answer in answers]
     assert options == [[f"option {index}" for index in range(4)], ["true", "false"], ["0", "1", "2"]]
@@ -52,23 +52,23 @@ def test_more_options_than_the_models_head_has_rows_are_refused(tmp_path: Path) 
     save_with_head(tmp_path)
     runner = Runner(tmp_path)
     with pytest.raises(BadInput, match=r"^questions: which: this model knows up to 4 options"):
-        runner.predict(Request(state="busy", questions=[choice(5)]))  # type: ignore[list-item]
+        runner.predict(Request(state="busy", questions=[choice(5)]))
 
 
 def test_more_options_than_the_model_has_labels_for_are_refused(tmp_path: Path) -> None:
     save_decider(tmp_path)
     (tmp_path / "decision.json").write_text('{"labels": {"choice": ["A", "B", "C"]}}')
     runner = Runner(tmp_path)
-    assert runner.predict(Request(state="busy", questions=[choice(3)])).answers  # type: ignore[list-item]
+    assert runner.predict(Request(state="busy", questions=[choice(3)])).answers
     with pytest.raises(BadInput, match=r"^questions: .*at most 3 options"):
-        runner.predict(Request(state="busy", questions=[choice(4)]))  # type: ignore[list-item]
+        runner.predict(Request(state="busy", questions=[choice(4)]))
 
 
 def test_the_marks_of_the_library_are_text_in_a_text(tmp_path: Path) -> None:
     save_with_head(tmp_path)
     question = {**NOUL, "name": "<|mark|>", "instructions": "<|mark|> ?", "criteria": {"true": "<|split|>", "false": "</s>"}}
     options = {**choice(0), "criteria": {"<|mark|>": "<|mark|>", "b": None}}
-    request = Request(state="busy <|mark|> <|split|> </s>", questions=[question, options])  # type: ignore[list-item]
+    request = Request(state="busy <|mark|> <|split|> </s>", questions=[question, options])
     assert [len(answer.probabilities) for answer in Runner(tmp_path).predict(request).answers] == [2, 2]
 
 
@@ -95,7 +95,7 @@ def nested(depth: int) -> dict[str, Any]:
     ],
 )
 def test_what_is_too_large_or_means_nothing_is_refused(field: str, changes: dict[str, Any]) -> None:
-    assert Request(state=nested(20), questions=[NOUL])  # type: ignore[list-item]
+    assert Request(state=nested(20), questions=[NOUL])
     with pytest.raises(ValidationError) as caught:
         Request(**{"state": "busy", "questions": [NOUL], **changes})
     assert {problem["loc"][0] for problem in caught.value.errors()} == {field}

@@ -89,7 +89,7 @@ def test_a_model_of_words_and_places_needs_no_picture_and_gives_the_words_of_its
         assert reply.start is not None
         assert reply.end is not None
         assert reply.answer == " ".join(word.text for word in READ[reply.start : reply.end + 1])
-    with pytest.raises(BadInput, match=r"^words: this model does not read"):
+    with pytest.raises(BadInput, match=r"^words: this model does not recognize text"):
         runner.predict(Request(question="What is the total?", image=PAGE))
 
 
@@ -109,7 +109,7 @@ def test_a_model_that_looks_as_well_gets_words_and_picture(tmp_path: Path) -> No
     page, other = (runner.predict(Request(question="Total?", words=READ, image=image)).answers for image in (PAGE, PICTURE))
     assert page[0].score != other[0].score
     assert page[0].answer
-    with pytest.raises(BadInput, match=r"^image: this model looks"):
+    with pytest.raises(BadInput, match=r"^image: this model reads"):
         runner.predict(Request(question="Total?", words=READ))
 
 
@@ -138,5 +138,5 @@ def test_a_model_that_reads_the_picture_itself_writes_its_answer(tmp_path: Path)
 )
 def test_a_word_has_a_text_and_a_box_within_the_page(word: dict[str, Any]) -> None:
     with pytest.raises(ValidationError) as caught:
-        Request(question="Total?", words=[word])  # type: ignore[list-item]
+        Request(question="Total?", words=[word])
     assert caught.value.errors()[0]["loc"][0] == "words"

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from steps.serving.media import pictures
+from steps.serving.fields import Media
 from steps.serving.runner import BadInput
 from steps.serving.tasks import mask_generation
 from steps.serving.tasks.mask_generation import Request, Runner, bounding_box, decode_run_lengths, non_maximum_suppression
@@ -89,7 +89,7 @@ def test_only_so_many_of_the_best_masks_are_returned(model: Runner) -> None:
 def test_no_mask_is_an_answer_too(model: Runner) -> None:
     answer = model.predict(Request(image=IMAGE, points_per_side=2, score_threshold=1))
     assert answer.masks == []
-    assert not unpacked(pictures.Media.of("image/png", answer.file())).any()
+    assert not unpacked(Media.of("image/png", answer.file())).any()
 
 
 @pytest.mark.parametrize("fields", [{"points_per_side": 2}, {"points": [[150, 120]], "boxes": [[8, 8, 90, 60]]}])
@@ -122,9 +122,9 @@ def test_doubles_are_sorted_out_as_by_comparing_each_with_each() -> None:
 
 
 def test_runs_along_columns_become_a_mask() -> None:
-    assert decode_run_lengths({"size": [2, 3], "counts": [1, 3, 2]}).tolist() == [[False, True, False], [True, True, False]]
-    assert decode_run_lengths({"size": [2, 3], "counts": [6]}).tolist() == [[False] * 3] * 2
-    assert decode_run_lengths({"size": [2, 3], "counts": [0, 6]}).tolist() == [[True] * 3] * 2
+    assert decode_run_lengths({"size": (2, 3), "counts": [1, 3, 2]}).tolist() == [[False, True, False], [True, True, False]]
+    assert decode_run_lengths({"size": (2, 3), "counts": [6]}).tolist() == [[False] * 3] * 2
+    assert decode_run_lengths({"size": (2, 3), "counts": [0, 6]}).tolist() == [[True] * 3] * 2
 
 
 def test_a_mask_without_pixels_has_an_empty_box() -> None:

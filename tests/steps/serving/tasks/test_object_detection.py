@@ -14,6 +14,7 @@ from steps.serving.tasks import keypoint_matching, object_detection, zero_shot_i
 from steps.smoke import difference
 from tests.steps.tasks import detection_cases as cases
 from tests.steps.tasks.cases import golden
+from tests.steps.tasks.image_cases import picture
 
 Made = Callable[[Callable[[Path], None]], Path]
 
@@ -47,7 +48,7 @@ def ask(module: Any, folder: Path, task: str, **changes: Any) -> dict[str, Any]:
 def test_a_picture_taken_sideways_has_the_boxes_of_the_upright_one(made: Made) -> None:
     from PIL import Image
 
-    upright = cases.picture("object-detection")
+    upright = picture("object-detection")
     exif = Image.Exif()
     exif[0x0112] = 6  # turned by a quarter to the left: a viewer turns it back
     sideways = encoded(upright.transpose(Image.Transpose.ROTATE_90), exif=exif)
@@ -112,15 +113,15 @@ def test_points_lie_in_their_own_picture_and_grow_with_it(save: Callable[[Path],
     found = ask(keypoint_matching, folder, "keypoint-matching")
     difference(cases.match(folder), found)
     assert found["matches"]
-    sizes = {"image": cases.picture("keypoint-matching"), "other": cases.picture("keypoint-matching", "other")}
+    sizes = {"image": picture("keypoint-matching"), "other": picture("keypoint-matching", "other")}
     for entry in found["matches"]:
-        for name, picture in sizes.items():
-            assert 0 <= entry[name]["x"] <= picture.width
-            assert 0 <= entry[name]["y"] <= picture.height
+        for name, size in sizes.items():
+            assert 0 <= entry[name]["x"] <= size.width
+            assert 0 <= entry[name]["y"] <= size.height
 
 
 def test_points_reach_over_the_whole_width_of_a_wide_picture(made: Made) -> None:
-    wide = encoded(cases.picture("keypoint-matching").resize((900, 100)))
+    wide = encoded(picture("keypoint-matching").resize((900, 100)))
     found = ask(keypoint_matching, made(cases.save_superglue), "keypoint-matching", image=wide, other=wide)
     assert 100 < max(entry["image"]["x"] for entry in found["matches"]) <= 900
     assert max(entry["image"]["y"] for entry in found["matches"]) <= 100

@@ -12,7 +12,8 @@ import pytest
 from steps.serving.media import pictures
 from steps.serving.runner import BadInput
 from steps.serving.tasks import depth_estimation, image_feature_extraction, image_segmentation, image_to_image
-from tests.steps.tasks.image_cases import pipe, save, save_depth_model, save_enlarger, save_segmenter
+from tests.steps.tasks.image_cases import save, save_depth_model, save_enlarger, save_segmenter
+from tests.steps.tasks.text_cases import pipe
 from tests.tiny_models import labelled, save_image_model
 
 
@@ -92,14 +93,14 @@ def test_masks_become_one_picture_with_the_smallest_on_top() -> None:
 
     insides = [np.zeros((4, 6), bool) for _ in range(3)]
     insides[0][0, 0] = insides[1][:2] = insides[2][3:] = True
-    found = np.asarray(opened(pictures.label_map([pictures.mask(inside, (6, 4)) for inside in insides], (6, 4))))
+    found = np.asarray(opened(pictures.label_map([pictures.encode_mask(inside, (6, 4)) for inside in insides], (6, 4))))
     assert found.tolist() == [[1, 2, 2, 2, 2, 2], [2] * 6, [0] * 6, [3] * 6]
 
 
 def test_more_masks_than_eight_bits_can_tell_apart_get_sixteen() -> None:
     import numpy as np
 
-    masks = [pictures.mask(np.arange(300).reshape(10, 30) == place, (30, 10)) for place in range(300)]
+    masks = [pictures.encode_mask(np.arange(300).reshape(10, 30) == place, (30, 10)) for place in range(300)]
     found = opened(pictures.label_map(masks, (30, 10)))
     assert found.mode == "I;16"
     assert np.asarray(found).flatten().tolist() == list(range(1, 301))
@@ -109,7 +110,7 @@ def test_a_mask_is_shown_in_the_size_of_the_picture() -> None:
     import numpy as np
 
     inside = np.array([[True, False], [False, True]])
-    assert unpacked(pictures.mask(inside, (4, 2))).tolist() == [[True, True, False, False], [False, False, True, True]]
+    assert unpacked(pictures.encode_mask(inside, (4, 2))).tolist() == [[True, True, False, False], [False, False, True, True]]
 
 
 @pytest.mark.parametrize("subtask", ["panoptic", "instance", "semantic"])
@@ -154,7 +155,7 @@ def test_a_large_picture_is_segmented_smaller_and_told_about_in_full_size(
     semantic: image_segmentation.Runner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     request = image_segmentation.Request(image=posted(90, 60))
-    monkeypatch.setattr(semantic, "_pixels", 600)
+    monkeypatch.setattr(semantic, "max_pixels", 600)
     answer = semantic.predict(request)
     assert unpacked_map(answer).shape == (60, 90)
     assert (unpacked_map(answer) > 0).all()
@@ -171,16 +172,16 @@ def test_depths_can_be_read_from_the_map_again(depth: depth_estimation.Runner) -
     import torch
 
     values = torch.tensor([[-3.0, 0.25, 9.5], [1e-3, 2.0, 9.4999]])
-    answer = depth_estimation.answer(values)
+    answer = depth_estimation.encode_depth(values)
     grey = np.asarray(opened(answer.file())).astype(float)
     assert (answer.min, answer.max, answer.width, answer.height) == (-3.0, 9.5, 3, 2)
     assert np.abs(answer.min + grey / 65535 * (answer.max - answer.min) - values.numpy()).max() <= 12.5 / 65535
-    assert unpacked(depth_estimation.answer(torch.full((2, 2), 4.0)).depth).tolist() == [[0, 0], [0, 0]]
+    assert unpacked(depth_estimation.encode_depth(torch.full((2, 2), 4.0)).depth).tolist() == [[0, 0], [0, 0]]
 
 
 def test_a_depth_map_is_as_large_as_the_picture(depth: depth_estimation.Runner, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = depth.predict(depth_estimation.Request(image=posted(150, 100)))
-    monkeypatch.setattr(depth, "_pixels", 6000)
+    monkeypatch.setattr(depth, "max_pixels", 6000)
     smaller = depth.predict(depth_estimation.Request(image=posted(150, 100)))
     assert unpacked(whole.depth).shape == unpacked(smaller.depth).shape == (100, 150)
     assert whole != smaller
@@ -227,8 +228,8 @@ def test_the_border_that_zoedepth_adds_is_cut_off(tmp_path: Path) -> None:
     inside = torch.arange(2000.0).reshape(40, 50)
     padded = torch.full((1, 66, 80), 9e9)
     padded[:, 13:53, 15:65] = inside
-    assert torch.equal(depth_estimation.unpadded(padded, 40, 50, True), inside)
-    assert np.array_equal(depth_estimation.unpadded(inside[None], 40, 50, False).numpy(), inside.numpy())
+    assert torch.equal(depth_estimation.remove_zoedepth_border(padded, 40, 50, True), inside)
+    assert np.array_equal(depth_estimation.remove_zoedepth_border(inside[None], 40, 50, False).numpy(), inside.numpy())
 
 
 def test_an_enlarged_picture_has_exactly_the_scale_and_no_border(tmp_path: Path) -> None:

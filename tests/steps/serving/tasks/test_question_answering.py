@@ -82,7 +82,7 @@ def test_answers_are_whole_words_unless_asked_otherwise(reader: Runner) -> None:
 def test_an_answer_has_no_more_tokens_than_asked_for(reader: Runner) -> None:
     for most in (1, 2, 5):
         answers = ask(reader, top_k=100, max_answer_length=most, align_to_words=False)
-        assert max(len(reader._tokenizer.tokenize(each.answer)) for each in answers) == most
+        assert max(len(reader.tokenizer.tokenize(each.answer)) for each in answers) == most
 
 
 def test_requests_of_a_batch_are_answered_as_each_alone(reader: Runner) -> None:

@@ -13,8 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from steps.serving.models.incremental_decoder import IncrementalDecoder
 from steps.serving.runner import BadInput
-from steps.serving.tasks.text_generation import Answer, Growing, Request, Runner, TextChunk
+from steps.serving.tasks.text_generation import Answer, Request, Runner, TextChunk
 from tests.steps.tasks.generation_cases import save_writer
 
 LENGTH = 12  # tokens of an answer
@@ -28,16 +29,18 @@ def decode(tokens: list[int]) -> str:
 def joined(tokens: list[int]) -> str:
     """A decoder that takes spaces back when a full stop or an ending follows, as some tokenizers do."""
     text = decode(tokens)
-    for word in Growing.JOINED:
+    for word in IncrementalDecoder.REMOVED_SPACES:
         text = text.replace(word, word.strip(" "))
     return text
 
 
-def grown(tokens: list[int], stops: list[str], decoder: Callable[[list[int]], str] = decode) -> tuple[list[str], Growing]:
-    text = Growing(decoder, stops)
+def grown(
+    tokens: list[int], stops: list[str], decoder: Callable[[list[int]], str] = decode
+) -> tuple[list[str], IncrementalDecoder]:
+    text = IncrementalDecoder(decoder, stops)
     pieces = []
     for count in range(1, len(tokens) + 1):
-        pieces.append(text.grow(tokens[:count]))
+        pieces.append(text.update(tokens[:count]))
         if text.ended:
             break
     return [*pieces, text.finish(tokens[:count] if tokens else [])], text
@@ -54,7 +57,7 @@ STOPS = st.lists(st.text("ab .ä字", min_size=1, max_size=4), max_size=3)
 @given(text=WORDS, stops=STOPS)
 def test_pieces_add_up_to_the_text_before_the_first_stop(text: str, stops: list[str]) -> None:
     pieces, growing = grown(list(text.encode()), stops)
-    assert "".join(pieces) == growing.given == cut(text, stops)
+    assert "".join(pieces) == growing.emitted == cut(text, stops)
     assert growing.ended == any(stop in text for stop in stops)
 
 
@@ -67,14 +70,14 @@ def test_pieces_add_up_although_the_tokenizer_takes_spaces_back(text: str) -> No
 @given(st.lists(st.integers(0, 255), max_size=40), STOPS)
 def test_no_tokens_make_it_fail(tokens: list[int], stops: list[str]) -> None:
     pieces, growing = grown(tokens, stops)
-    assert "".join(pieces) == growing.given
-    assert not any(stop in growing.given for stop in stops)
+    assert "".join(pieces) == growing.emitted
+    assert not any(stop in growing.emitted for stop in stops)
 
 
 def test_no_half_character_and_no_beginning_of_a_stop_is_given_out() -> None:
-    text = Growing(decode, ["END"])
+    text = IncrementalDecoder(decode, ["END"])
     tokens = "x€ENxEND!".encode()
-    assert [text.grow(list(tokens[:count])) for count in range(1, len(tokens) + 1)] == [
+    assert [text.update(list(tokens[:count])) for count in range(1, len(tokens) + 1)] == [
         *("", "x", "", "", "€", "", "", "ENx", "", "", ""),
     ]
     assert text.ended
@@ -143,12 +146,12 @@ def test_a_stop_text_ends_the_answer_and_is_no_part_of_it(writer: Runner) -> Non
     assert answer.text == whole[: whole.index(stop)]
     assert answer.finish_reason == "stop"
     assert answer.new_tokens < LENGTH
-    assert "".join(piece.text for piece in list(writer.stream(ask("The harbour", stop=[stop])))[:-1]) == answer.text  # type: ignore[attr-defined]
+    assert "".join(piece.text for piece in list(writer.stream(ask("The harbour", stop=[stop])))[:-1]) == answer.text
 
 
 def test_an_answer_ends_where_the_model_ends_it(writer: Runner, copy: Path) -> None:
     whole = writer.predict(ask("The harbour", max_new_tokens=6))
-    last = writer._tokenizer("The harbour" + whole.text)["input_ids"][-1]
+    last = writer.tokenizer("The harbour" + whole.text)["input_ids"][-1]
     change(copy / "generation_config.json", eos_token_id=[1, last])
     answer = Runner(copy).predict(ask("The harbour"))
     assert answer.finish_reason == "stop"
@@ -219,7 +222,7 @@ def test_how_the_author_would_write_is_not_asked(writer: Runner, copy: Path) -> 
 def steps(writer: Runner) -> Iterator[list[None]]:
     """An entry for each step that the model takes."""
     taken: list[None] = []
-    hook = writer._model.register_forward_hook(lambda *_: taken.append(None))
+    hook = writer.model.register_forward_hook(lambda *_: taken.append(None))
     yield taken
     hook.remove()
 
@@ -227,7 +230,7 @@ def steps(writer: Runner) -> Iterator[list[None]]:
 def test_closing_a_stream_stops_the_model(writer: Runner, steps: list[None]) -> None:
     pieces = writer.stream(ask("The harbour", max_new_tokens=4000))
     next(pieces)
-    pieces.close()  # type: ignore[attr-defined]
+    pieces.close()
     taken = len(steps)
     assert taken < 4000
     assert not [thread for thread in threading.enumerate() if thread.name == "writer"]

@@ -94,7 +94,7 @@ def test_marian_translates_its_pair(tmp_path: Path) -> None:
     answer = runner.predict(Request(text=SENTENCE, max_new_tokens=20))
     assert len(answer.text) > 5
     assert answer.text == by_library(tmp_path, SENTENCE)
-    with pytest.raises(BadInput, match=r"^target_language: the model cannot be told it"):
+    with pytest.raises(BadInput, match=r"^target_language: the model takes none"):
         runner.predict(Request(text=SENTENCE, target_language="deu"))
 
 

@@ -113,7 +113,7 @@ def test_what_is_switched_off_is_not_done(tmp_path: Path) -> None:
 
 def test_a_processor_that_says_too_little_is_refused(tmp_path: Path) -> None:
     (tmp_path / "preprocessor_config.json").write_text(json.dumps({"size": 16}))
-    with pytest.raises(ValueError, match="says nothing of image_mean, image_std"):
+    with pytest.raises(ValueError, match="does not say image_mean, image_std"):
         load_frame_processor(tmp_path, "videomae")
 
 
