@@ -1,14 +1,14 @@
-"""Who may do what in the cluster: one service account for each part, with only what that part needs.
+"""Rights in the cluster: one service account for each part, with only the rights that this part needs.
 
-The steps' own account has no rights at all; Argo's executor, beside the step in the same pod, reports results under an account
-of its own, whose token the step's container does not get.
+The steps' account has no rights at all. Argo's executor, beside the step in the same pod, reports results under an account of
+its own, whose token the step's container does not get.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
+from crd.kubernetes_objects import Manifest
 from pipelines.names import (
     EVENT_SOURCE_ACCOUNT,
     EXECUTOR_ACCOUNT,
@@ -37,19 +37,19 @@ RULES: dict[str, tuple[Rule, ...]] = {
 }
 
 
-def access() -> list[dict[str, Any]]:
-    """Service accounts, roles and bindings, without a namespace: whoever applies them names it."""
+def access() -> list[Manifest]:
+    """Return the service accounts, roles and bindings, without a namespace: it is given when they are applied."""
     return [manifest for account, rules in RULES.items() for manifest in _account(account, rules)]
 
 
-def _account(name: str, rules: Sequence[Rule]) -> list[dict[str, Any]]:
+def _account(name: str, rules: Sequence[Rule]) -> list[Manifest]:
     metadata = {"name": name, "labels": LABELS}
-    found: list[dict[str, Any]] = [
+    found: list[Manifest] = [
         {
             "apiVersion": "v1",
             "kind": "ServiceAccount",
             "metadata": metadata,
-            # Only programs that talk to the API server mount a token, and say so themselves where they can.
+            # Only pods that use the API server mount a token, and say so in their own spec where they can.
             "automountServiceAccountToken": name in MOUNTED,
         }
     ]
@@ -72,7 +72,7 @@ def _account(name: str, rules: Sequence[Rule]) -> list[dict[str, Any]]:
             }
         )
     if name == EXECUTOR_ACCOUNT:
-        # Argo mounts this very secret for the executor where the pod itself mounts no token.
+        # Argo mounts the Secret of this name for the executor where the pod itself mounts no token.
         found.append(
             {
                 "apiVersion": "v1",

@@ -1,19 +1,19 @@
-"""From a ``Model`` to its Workflow without anybody's help: EventBus, EventSource and Sensor of Argo Events.
+"""EventBus, EventSource and Sensor of Argo Events, which start a Workflow for each new generation of a Model.
 
-The EventSource tells of every Model that is added or changed, and after a restart of every Model there is. The Sensor decides
-which of these events want a run, and creates the same thin Workflow under the same name as ``crd.workflow.thin_workflow``. What
-is told twice makes no second run: its name is taken, or its generation is finished. What no cluster can make is left to the
-operator, which says so. What the bus loses, it finds.
+The EventSource sends an event for every Model that is added or changed and, after a restart, for every Model that exists. The
+Sensor decides which events need a run, and creates the same Workflow under the same name as ``crd.workflow.thin_workflow``. An
+event that comes twice starts no second run: the name is taken, or the generation is finished. A Model that no cluster can build
+is left to the operator, which reports it. The operator also finds the Models of events that were lost.
 
-Hera cannot write these (it drops a resource's group and an expression's fields), so they are plain manifests here, for
-Argo Events 1.9. The bus comes first and the EventSource last: a Sensor sees nothing from before its first start.
+Hera cannot write these objects (it drops a resource's group and an expression's fields), so they are plain manifests, for Argo
+Events 1.9. The bus must be applied first and the EventSource last: a Sensor gets no event from before its first start.
 """
 
 from __future__ import annotations
 
 import json
-from typing import Any
 
+from crd.kubernetes_objects import Manifest
 from crd.types import API_VERSION
 from crd.workflow import GENERATION_LABEL, MODEL_LABEL, PIPELINE_VERSION, SPEC_PARAMETERS, TEMPLATE, UID_LABEL
 from pipelines import names
@@ -47,13 +47,13 @@ READ_EVENT = """\
 """
 
 
-def events(namespace: str, bus_url: str | None = None) -> list[dict[str, Any]]:
-    """All three in the order in which they must be applied; see ``event_bus`` for ``bus_url``."""
+def events(namespace: str, bus_url: str | None = None) -> list[Manifest]:
+    """Return all three in the order in which they must be applied; see ``event_bus`` for ``bus_url``."""
     return [event_bus(bus_url), sensor(namespace), event_source(namespace)]
 
 
-def event_bus(url: str | None = None) -> dict[str, Any]:
-    """Three NATS pods that Argo Events runs in the namespace; or, with ``url``, a NATS server with JetStream that is there."""
+def event_bus(url: str | None = None) -> Manifest:
+    """Return the EventBus: NATS pods that Argo Events runs or, with ``url``, a NATS server with JetStream that exists."""
     container = {"securityContext": CONTAINER_SECURITY}
     managed = {
         "version": BUS_VERSION,
@@ -66,8 +66,8 @@ def event_bus(url: str | None = None) -> dict[str, Any]:
     return _manifest("EventBus", names.EVENT_BUS, {"jetstreamExotic": {"url": url}} if url else {"jetstream": managed})
 
 
-def event_source(namespace: str) -> dict[str, Any]:
-    """Tells of every Model in ``namespace`` that is added or changed."""
+def event_source(namespace: str) -> Manifest:
+    """Return the EventSource, which sends an event for every Model in ``namespace`` that is added or changed."""
     group, version = API_VERSION.split("/")
     models = {
         "namespace": namespace,
@@ -81,8 +81,8 @@ def event_source(namespace: str) -> dict[str, Any]:
     )
 
 
-def sensor(namespace: str) -> dict[str, Any]:
-    """Creates the Workflow of every Model whose generation is new."""
+def sensor(namespace: str) -> Manifest:
+    """Return the Sensor, which creates the Workflow of every Model whose generation is new."""
     dependency = {
         "name": DEPENDENCY,
         "eventSourceName": events_name(namespace),
@@ -100,8 +100,8 @@ def sensor(namespace: str) -> dict[str, Any]:
         "template": {
             "name": "ingest",
             "k8s": {
-                # Not `patch`, which would be content with what exists: it needs the right to change any Workflow, and would
-                # undo what a person gave `argo retry`. A name that is taken costs three tries, 3 s, and their lines in the log.
+                # Not `patch`, which accepts an object that exists: it needs the right to change any Workflow, and would undo
+                # what a person gave `argo retry`. A name that is taken costs three attempts, 3 s, and their log lines.
                 "operation": "create",
                 "source": {"resource": workflow},
                 "parameters": [
@@ -129,7 +129,7 @@ def sensor(namespace: str) -> dict[str, Any]:
 
 
 def read_event() -> str:
-    """The jq program that makes of an event whether a run is wanted, and the Workflow's parts."""
+    """Return the jq program that makes of an event whether a run is needed, and the parts of the Workflow."""
     labels = {MODEL_LABEL: "$metadata.name", UID_LABEL: "$metadata.uid", GENERATION_LABEL: "($metadata.generation | tostring)"}
     return READ_EVENT.format(
         version=PIPELINE_VERSION,
@@ -139,11 +139,11 @@ def read_event() -> str:
     )
 
 
-def _raw(key: str, dest: str) -> dict[str, Any]:
+def _raw(key: str, dest: str) -> Manifest:
     return {"src": {"dependencyName": DEPENDENCY, "dataKey": key, "useRawData": True}, "dest": dest}
 
 
-def _pod(account: str) -> dict[str, Any]:
+def _pod(account: str) -> Manifest:
     return {
         "metadata": {"labels": LABELS},
         "serviceAccountName": account,
@@ -155,7 +155,7 @@ def _pod(account: str) -> dict[str, Any]:
     }
 
 
-def _manifest(kind: str, name: str, spec: dict[str, Any]) -> dict[str, Any]:
+def _manifest(kind: str, name: str, spec: Manifest) -> Manifest:
     return {
         "apiVersion": "argoproj.io/v1alpha1",
         "kind": kind,

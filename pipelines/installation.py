@@ -10,11 +10,12 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, cast
+from typing import TypeVar, cast
 
 import yaml
 
 from crd.kubernetes_client import KubernetesClient
+from crd.kubernetes_objects import DataObject, KubernetesObject, Manifest
 from crd.resource_kinds import CONFIG_MAP, CRD, EVENT_BUS, EVENT_SOURCE, SENSOR, WORKFLOW, AnyKind, kind_of
 from crd.schema import definition
 from pipelines import names
@@ -27,8 +28,8 @@ from steps.core.clock import Clock
 from steps.core.errors import Reason, SlipwayError
 from steps.core.settings import Settings
 
-# Each kind after those that it needs. A Sensor sees nothing from before its first subscription, so the EventSource, which
-# tells of every Model there is when it starts, comes after that.
+# Each kind after those that it needs. A Sensor gets no event from before its first subscription, so the EventSource comes after
+# it: when it starts, it sends an event for every Model.
 ORDER = (
     "Namespace",
     "CustomResourceDefinition",
@@ -52,13 +53,27 @@ OWN_IMAGE = re.compile(r"^slipway/[a-z]+:")
 VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 ARGO = {WORKFLOW: ("Argo Workflows", INSTALL_WORKFLOWS), SENSOR: ("Argo Events", INSTALL_EVENTS)}
 POLL = 1.0  # seconds
-LISTENS = 30.0  # seconds that a running Sensor gets to say that it has subscribed
-STEADY = 5.0  # seconds that everything must stay ready: a container that starts and then crashes is ready for an instant
+LISTENS = 30.0  # seconds that a running Sensor gets to log that it has subscribed
+STEADY = 5.0  # seconds that everything must stay ready: a container that crashes soon after its start is ready for a moment
+
+
+ValueT = TypeVar("ValueT")
+
+
+class InstalledObject(KubernetesObject, total=False):
+    """A manifest of the installation, as far as it is changed here."""
+
+    data: dict[str, str]
+    subjects: list[dict[str, str]]
 
 
 @dataclass(frozen=True)
 class Choices:
-    """What the person who installs decides. None means: as before, or the default."""
+    """What the person who installs decides.
+
+    ``settings`` are environment variables of the steps. ``event_bus_url`` is a NATS server to use, ``registry`` the one that
+    Slipway's own images are pulled from; None means as before, or the default.
+    """
 
     settings: Mapping[str, str] = field(default_factory=dict)
     event_bus_url: str | None = None
@@ -66,7 +81,7 @@ class Choices:
 
     @classmethod
     def parse(cls, pairs: Sequence[str], *, store: str, event_bus_url: str, registry: str | None) -> Choices:
-        """From the flags. Raises ``InvalidInput``; what the settings are worth, ``check`` says, with those that are there."""
+        """Read the flags. Raises ``InvalidInput``; the values of settings are checked later, with those that are there."""
         settings = {}
         for pair in pairs:
             key, equals, value = pair.partition("=")
@@ -83,22 +98,30 @@ class Choices:
 def install_manifests(
     cluster: KubernetesClient, choices: Choices, clock: Clock, timeout: float, say: Callable[[str], None]
 ) -> None:
-    """Apply everything and, unless ``timeout`` (seconds) is 0, wait. ``say`` hears a line for each object.
+    """Apply all manifests and wait until everything is ready.
 
-    Raises ``MissingDependency`` without Argo, or when something is not ready in time; ``InvalidInput`` and
-    ``UnsupportedStore`` for settings that cannot be meant, before anything is applied.
+    Args:
+        cluster: The cluster, and the namespace to install into.
+        choices: What the person decides.
+        clock: Waits between looks.
+        timeout: Seconds to wait until all is ready; 0 does not wait.
+        say: Gets a line for each object, and for what is waited for.
+
+    Raises:
+        SlipwayError: ``MissingDependency`` without Argo, or when something is not ready in time; ``InvalidInput`` and
+            ``UnsupportedStore`` for wrong settings, before anything is applied.
     """
     require_argo(cluster)
     end = clock.monotonic() + timeout
-    existing: Mapping[str, Any] = cluster.find(CONFIG_MAP, SETTINGS) or {}
+    existing = cluster.find(CONFIG_MAP, SETTINGS)
     registry = choices.registry
     settings = check(existing, choices.settings, cluster.namespace)
     if registry is None:
-        registry = ((existing.get("metadata") or {}).get("annotations") or {}).get(REGISTRY_ANNOTATION, "")
+        registry = ((existing["metadata"].get("annotations") if existing else None) or {}).get(REGISTRY_ANNOTATION, "")
     keep_bus = not choices.event_bus_url and cluster.find(EVENT_BUS, names.EVENT_BUS) is not None
     applied: list[tuple[AnyKind, str]] = []
     for manifest in manifests(cluster.namespace, choices.event_bus_url):
-        kind, name = kind_of(manifest), manifest["metadata"]["name"]
+        kind, name = kind_of(cast(Manifest, manifest)), manifest["metadata"]["name"]
         if kind == CONFIG_MAP and name == SETTINGS:
             manifest = with_settings(manifest, existing, choices.settings, registry)
         if kind == EVENT_BUS and keep_bus:
@@ -107,7 +130,7 @@ def install_manifests(
             before = cluster.find(kind, name)
             if kind == EVENT_SOURCE and before is None and timeout:
                 wait_for_sensor(cluster, clock, timeout, say)
-            after = cluster.apply(with_registry(manifest, registry))
+            after = cluster.apply(cast(Manifest, with_registry(manifest, registry)))
             say(f"{kind.kind} {name}: {_what(before, after)}")
         if kind == CRD:
             wait(cluster, [(kind, name)], clock, timeout or 60, say)
@@ -128,27 +151,29 @@ def require_argo(cluster: KubernetesClient) -> None:
             raise SlipwayError(Reason.MISSING_DEPENDENCY, f"The cluster at {cluster.server} has no {name}.", hint=command)
 
 
-def read_manifests() -> list[dict[str, Any]]:
-    """The manifests that are checked in, in no particular order."""
+def read_manifests() -> list[InstalledObject]:
+    """Return the manifests that are checked in, in no particular order."""
     paths = [path for path in sorted(FOLDER.glob("*.yaml")) if path.name != KUSTOMIZATION]
     return [manifest for path in paths for manifest in yaml.safe_load_all(path.read_text())]
 
 
-def manifests(namespace: str, bus_url: str | None) -> list[dict[str, Any]]:
-    """Every manifest for this namespace, in the order in which they must be applied."""
+def manifests(namespace: str, bus_url: str | None) -> list[InstalledObject]:
+    """Return every manifest for this namespace, in the order in which they must be applied."""
     # Sensor and EventSource have the namespace in their names and specs, so they are made anew rather than moved.
     fixed = [each for each in read_manifests() if each["kind"] not in (EVENT_BUS.kind, SENSOR.kind, EVENT_SOURCE.kind)]
-    crd = cast(Mapping[str, Any], definition())
-    found = [placed(each, namespace) for each in (crd, *fixed, *events(namespace, bus_url))]
+    made = cast(list[InstalledObject], [definition(), *events(namespace, bus_url)])
+    found = [placed(each, namespace) for each in (*made, *fixed)]
     rank = {kind: number for number, kind in enumerate(ORDER)}
     return sorted(found, key=lambda each: rank.get(each["kind"], rank["Deployment"]))
 
 
-def placed(manifest: Mapping[str, Any], namespace: str) -> dict[str, Any]:
-    """A manifest put into a namespace, as kustomize would: its metadata, and the accounts that a binding names."""
+def placed(manifest: InstalledObject, namespace: str) -> InstalledObject:
+    """Return the manifest in a namespace, as kustomize would make it: its metadata, and the accounts that a binding names."""
     if manifest["kind"] == "Namespace":
-        return {**manifest, "metadata": {**manifest["metadata"], "name": namespace}}
-    moved = dict(manifest)
+        renamed = manifest.copy()
+        renamed["metadata"] = {**manifest["metadata"], "name": namespace}
+        return renamed
+    moved = manifest.copy()
     if "subjects" in manifest:
         moved["subjects"] = [{**subject, "namespace": namespace} for subject in manifest["subjects"]]
     if manifest["kind"] not in NO_NAMESPACE:
@@ -156,35 +181,42 @@ def placed(manifest: Mapping[str, Any], namespace: str) -> dict[str, Any]:
     return moved
 
 
-def with_registry(value: Any, registry: str) -> Any:
-    """The same value with ``REGISTRY/`` before the names of Slipway's own images, wherever an ``image`` is named."""
+def with_registry(value: ValueT, registry: str) -> ValueT:
+    """Return the same value with ``REGISTRY/`` before the names of Slipway's own images, wherever an ``image`` is named."""
     if not registry:
         return value
     if isinstance(value, dict):
-        return {
+        changed: object = {
             key: f"{registry}/{item}"
             if key == "image" and isinstance(item, str) and OWN_IMAGE.match(item)
             else with_registry(item, registry)
             for key, item in value.items()
         }
-    return [with_registry(item, registry) for item in value] if isinstance(value, list) else value
+    elif isinstance(value, list):
+        changed = [with_registry(item, registry) for item in value]
+    else:
+        return value
+    return cast(ValueT, changed)
 
 
 def with_settings(
-    manifest: Mapping[str, Any], existing: Mapping[str, Any], chosen: Mapping[str, str], registry: str
-) -> dict[str, Any]:
-    """The settings: what is chosen now goes before what is there, and that before the defaults."""
-    metadata = {**manifest["metadata"], "annotations": {REGISTRY_ANNOTATION: registry}}
-    return {**manifest, "metadata": metadata, "data": {**manifest["data"], **(existing.get("data") or {}), **chosen}}
+    manifest: InstalledObject, existing: DataObject | None, chosen: Mapping[str, str], registry: str
+) -> InstalledObject:
+    """Return the ConfigMap of the settings: what is chosen now goes before what is there, and that before the defaults."""
+    changed = manifest.copy()
+    changed["metadata"] = {**manifest["metadata"], "annotations": {REGISTRY_ANNOTATION: registry}}
+    before = (existing.get("data") if existing else None) or {}
+    changed["data"] = {**(manifest.get("data") or {}), **before, **chosen}
+    return changed
 
 
-def check(existing: Mapping[str, Any], chosen: Mapping[str, str], namespace: str) -> Settings:
-    """The settings as they would be. Raises what is wrong with them, all of it at once."""
+def check(existing: DataObject | None, chosen: Mapping[str, str], namespace: str) -> Settings:
+    """Return the settings as they would be. Raises everything that is wrong with them as one error."""
     default = next(each for each in read_manifests() if each["kind"] == CONFIG_MAP.kind)
     settings, wrong = check_cluster(with_settings(default, existing, chosen, "")["data"], namespace)
     if len(wrong) > 1:
-        said = "\n".join(each.message for each in wrong)
-        raise SlipwayError(Reason.INVALID_INPUT, said, hint="\n".join(dict.fromkeys(each.hint for each in wrong)))
+        text = "\n".join(each.message for each in wrong)
+        raise SlipwayError(Reason.INVALID_INPUT, text, hint="\n".join(dict.fromkeys(each.hint for each in wrong)))
     for each in wrong:
         raise each
     return settings
@@ -199,12 +231,13 @@ def wait(
     *,
     steady: float = 0,
 ) -> None:
-    """Wait until all are ready, and stay so for ``steady`` seconds; ``say`` hears what is waited for.
+    """Wait until all parts are ready and stay so for ``steady`` seconds; ``say`` gets what is waited for.
 
-    Raises ``MissingDependency`` after ``timeout`` seconds.
+    Raises:
+        SlipwayError: ``MissingDependency`` after ``timeout`` seconds.
     """
     since = clock.monotonic()
-    deadline, told = since + timeout, set[str]()
+    deadline, printed = since + timeout, set[str]()
     while True:
         waiting = [f"{kind.kind} {name} {why}" for kind, name in parts if (why := why_not_ready(cluster, kind, name))]
         if waiting:
@@ -217,27 +250,27 @@ def wait(
                 f"Not ready after {timeout:.0f} seconds: {'; '.join(waiting)}.",
                 hint=f"`kubectl -n {cluster.namespace} get pods` and `slipway doctor -n {cluster.namespace}` say more.",
             )
-        if waiting and waiting[0] not in told:  # the kubelet's words go back and forth
-            told.add(waiting[0])
+        if waiting and waiting[0] not in printed:  # the kubelet's messages alternate
+            printed.add(waiting[0])
             say(f"Waiting: {waiting[0]}")
         clock.sleep(POLL)
 
 
 def wait_for_sensor(cluster: KubernetesClient, clock: Clock, timeout: float, say: Callable[[str], None]) -> None:
-    """Wait until the Sensor has its subscription, which then stays on the bus whatever is started anew.
+    """Wait until the Sensor has subscribed to its events; the subscription stays on the bus across restarts.
 
-    Without it, what a first EventSource tells of is lost, until the operator's next sweep finds it. So a Sensor that runs and
-    does not say that it listens (another version may use other words) is no reason to stop. Raises as ``wait``.
+    Events before the subscription are lost until the operator finds their Models. A Sensor that runs and does not log that it
+    has subscribed (another version may word it otherwise) does not stop the installation. Raises as ``wait`` does.
     """
     name = events_name(cluster.namespace)
     wait(cluster, [(SENSOR, name)], clock, timeout, say)
     deadline = clock.monotonic() + LISTENS
-    while not (heard := listens(cluster, name)) and clock.monotonic() < deadline:
+    while not (subscribed := listens(cluster, name)) and clock.monotonic() < deadline:
         clock.sleep(POLL)
-    say(f"{SENSOR.kind} {name}: {'listens' if heard else 'does not say that it listens'}")
+    say(f"{SENSOR.kind} {name}: {'has subscribed' if subscribed else 'does not log that it has subscribed'}")
 
 
-def _what(before: Mapping[str, Any] | None, after: Mapping[str, Any]) -> str:
+def _what(before: KubernetesObject | None, after: KubernetesObject) -> str:
     if before is None:
         return "created"
-    return "unchanged" if before["metadata"]["resourceVersion"] == after["metadata"]["resourceVersion"] else "changed"
+    return "unchanged" if before["metadata"].get("resourceVersion") == after["metadata"].get("resourceVersion") else "changed"

@@ -1,8 +1,8 @@
-"""The graph on this machine: no cluster, no containers, the same steps, the same store.
+"""The pipeline on this machine: no cluster, no containers, the same steps, the same store.
 
-Every node goes through ``steps.core.receipts``: what was done before is checked and skipped, what failed or was cut off goes
-on. Steps marked ``ml`` run in a process of their own with an environment built from nothing, as their container would; the
-others run right here, because starting Python costs more than most of them.
+Every node goes through ``steps.core.receipts``: what was done before is checked and skipped, what failed or was interrupted
+is done again. Steps marked ``ml`` run in a process of their own with a minimal environment, as their container would; the
+others run in this process, because starting Python costs more than most of them.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import sys
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import ValidationError
 
@@ -38,23 +38,27 @@ STOP_SECONDS = 30.0  # a step that was asked to stop gets this long to clean up
 
 
 class Observer:
-    """What a display hears of a run; the base hears nothing."""
+    """What follows a run and shows it; this base class shows nothing."""
 
     def progress(self, node: str) -> Progress:
-        """The sink for one node's own words."""
+        """Return the sink for the notes and meters of a node."""
         del node
         return Progress()
 
     def begin(self, run: str, nodes: tuple[str, ...], before: list[Receipt]) -> None:
-        """The run begins; ``before`` is what earlier runs of the same wish left."""
+        """Take note that the run begins; ``before`` are the records of earlier runs of the same Model."""
 
     def changed(self, node: str, state: NodeState) -> None:
-        """A node began or ended."""
+        """Take note that a node began or ended."""
 
 
 @dataclass
 class Outcome:
-    """What a run came to. ``receipts`` by node; ``failures`` by node, the first one first."""
+    """The result of a run.
+
+    ``nodes`` are the names of its nodes in order, ``receipts`` and ``failures`` are by node, the first failure first.
+    ``skipped`` are the nodes that were done before; ``report`` is the place of the report in the store.
+    """
 
     run: str
     nodes: tuple[str, ...]
@@ -65,21 +69,23 @@ class Outcome:
 
     @property
     def failure(self) -> SlipwayError | None:
+        """The first failure, None where there is none."""
         return next(iter(self.failures.values()), None)
 
     @property
     def nothing_to_do(self) -> bool:
+        """Whether every node was done before."""
         return not self.failures and set(self.nodes) <= self.skipped
 
 
-def parameters(model: Model) -> dict[str, Any]:
+def parameters(model: Model) -> dict[str, object]:
     """The run's parameters, by the names that the graph uses."""
     fields = model.spec.model_dump(mode="json")
     return {**fields, "name": model.metadata.name, "run": run_name(model)}
 
 
 def run_name(model: Model) -> str:
-    """One name for one wish: the model's name and a digest of its spec, so that an equal run finds its records."""
+    """The model's name and a digest of its spec: equal Models have one name, under which a run finds its records."""
     spec = canonical_json(model.spec.model_dump(mode="json"))
     return f"{model.metadata.name}-{sha256_bytes(spec)[:8]}"
 
@@ -90,16 +96,19 @@ def branch(builder: BuilderKind) -> tuple[Node, ...]:
 
 
 def nodes(services: Sequence[str], builder: BuilderKind) -> tuple[str, ...]:
-    """The names of a run's nodes, in the order in which they are done; those that nobody knows yet are left out."""
+    """The names of a run's nodes, in the order in which they are done; those of tasks that are not known yet are left out."""
     branches = (f"{service}/{node.name}" for service in services if service != AUTO for node in branch(builder))
     return (*(node.name for node in MODEL_NODES), *branches)
 
 
 def run_model(model: Model, store: str, observer: Observer) -> Outcome:
-    """Take a model through the whole graph.
+    """Run the whole pipeline for a model.
 
-    A failing branch does not stop the other branches, and the report is made in any case. Failures are in the outcome; only
-    being stopped (``Interrupted``, ``Terminated``) is raised.
+    A service that fails does not stop the others, and the report is made in any case.
+
+    Raises:
+        SlipwayError: ``Interrupted`` or ``Terminated`` when the run is stopped, and what opening the store or reading the
+            settings raises. Other failures are in the outcome.
     """
     return _Run(model, store, observer).all()
 
@@ -109,14 +118,14 @@ class _Run:
         self.store, self.observer = store, observer
         self.values = parameters(model)
         self.builder = model.spec.builder or configured_builder(read_settings())
-        self.outcome = Outcome(self.values["run"], nodes(model.spec.services, self.builder))
+        self.outcome = Outcome(run_name(model), nodes(model.spec.services, self.builder))
 
     def all(self) -> Outcome:
         context = open_context(self.store, "", Progress())
         context.remove_leftovers()
         before = read_records(context, self.outcome.run)
-        told = next((receipt.outputs.get("services") for receipt in before if receipt.node == FETCH.name), None)
-        self.observer.begin(self.outcome.run, nodes(told, self.builder) if told else self.outcome.nodes, before)
+        known = next((receipt.outputs.get("services") for receipt in before if receipt.node == FETCH.name), None)
+        self.observer.begin(self.outcome.run, nodes(known, self.builder) if known else self.outcome.nodes, before)
         if self.chain(MODEL_NODES, ""):
             services = self.outcome.receipts[FETCH.name].outputs["services"]
             self.outcome.nodes = nodes(services, self.builder)  # `auto` has become tasks
@@ -142,7 +151,7 @@ class _Run:
                 run_apart(node, inputs, self.store, self.outcome.run, context.progress)
             # The report is about the run and no part of it.
             done = execute(STEPS[node.name], inputs, context, run="" if node is REPORT else self.outcome.run)
-        except BaseException as error:  # whatever it is, the display must hear that the node has ended
+        except BaseException as error:  # whatever it is, the display must know that the node has ended
             self.observer.changed(name, "failed")
             if not isinstance(error, SlipwayError) or error.reason in (Reason.INTERRUPTED, Reason.TERMINATED):
                 raise
@@ -155,7 +164,7 @@ class _Run:
         return True
 
     def is_new(self, node: Node, inputs: Inputs, context: Context) -> bool:
-        """Whether the step is still to be done. Where that cannot be told, ``execute`` says why, and records it."""
+        """Whether the step is still to be done. Where that is not known, ``execute`` raises why, and records it."""
         try:
             return find_result(STEPS[node.name], inputs, context) is None
         except SlipwayError:
@@ -164,7 +173,7 @@ class _Run:
     def bind(self, node: Node, service: str) -> Inputs:
         """A node's inputs, from the parameters and from what earlier nodes put out."""
 
-        def value(source: InputSource) -> Any:
+        def value(source: InputSource) -> object:
             match source:
                 case Param(name):
                     return self.values[name]
@@ -183,7 +192,7 @@ class _Run:
 
 
 def run_apart(node: Node, inputs: Inputs, store: str, run: str, progress: Progress) -> None:
-    """Do a step as ``python -m steps.NAME`` and pass its words on. Raises the step's own error."""
+    """Do a step as ``python -m steps.NAME`` and pass its progress on. Raises the step's own error."""
     command = [sys.executable, "-m", f"steps.{node.name}", "--store", store, "--run", run, "--progress", "json"]
     command += format_flags(inputs)
     tail: deque[str] = deque(maxlen=20)
@@ -226,10 +235,10 @@ def _failure(step: str, code: int, tail: deque[str]) -> SlipwayError:
     try:
         failure = Failure.model_validate_json(tail[-1])
     except (IndexError, ValidationError):
-        said = "\n".join(tail)
+        output = "\n".join(tail)
         if code == -signal.SIGKILL:
             return SlipwayError(Reason.OUT_OF_MEMORY, f"The step {step} was killed, most likely for its memory.")
-        return SlipwayError(Reason.INTERNAL_ERROR, f"The step {step} ended with {code} and gave no reason:\n{said}")
+        return SlipwayError(Reason.INTERNAL_ERROR, f"The step {step} ended with exit code {code} and no reason:\n{output}")
     return SlipwayError(failure.reason, failure.message, hint=failure.hint)
 
 

@@ -1,15 +1,15 @@
 """The manifests as files: rendered here, checked in, applied with ``kubectl apply -k pipelines/manifests``.
 
-``python -m pipelines.manifests`` writes them anew; a test compares what is checked in with what this makes.
+``python -m pipelines.manifests`` writes them again; a test compares what is checked in with what this makes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import yaml
 
+from crd.kubernetes_objects import Manifest
 from pipelines.access import access
 from pipelines.events import events
 from pipelines.installation import FOLDER, KUSTOMIZATION
@@ -21,19 +21,19 @@ from steps.core.settings import variable
 HEADER = "# Made by `make manifests`; change the Python it comes from instead.\n"
 
 
-def settings() -> dict[str, Any]:
-    """What an installation decides: read by every step as environment variables."""
+def settings() -> Manifest:
+    """Return the ConfigMap of the settings, which every step reads as environment variables."""
     return {
         "apiVersion": "v1",
         "kind": "ConfigMap",
         "metadata": {"name": SETTINGS, "labels": LABELS},
-        # A pod looks at a build that goes on elsewhere, and does not wait for its end.
+        # A pod looks at a build in Cloud Build for a minute at most, and does not wait for its end.
         "data": {variable("store"): "gs://slipway", variable("build_wait"): "60"},
     }
 
 
-def namespace() -> dict[str, Any]:
-    """The namespace, which refuses any pod that could be more than the steps are."""
+def namespace() -> Manifest:
+    """Return the namespace, which refuses any pod with more privileges than Pod Security ``restricted`` allows."""
     return {
         "apiVersion": "v1",
         "kind": "Namespace",
@@ -41,8 +41,8 @@ def namespace() -> dict[str, Any]:
     }
 
 
-def files() -> Mapping[str, Sequence[dict[str, Any]]]:
-    """All manifests by file name, in the order in which they must be applied."""
+def files() -> Mapping[str, Sequence[Manifest]]:
+    """Return all manifests by file name, in the order in which they must be applied."""
     return {
         "namespace.yaml": [namespace()],
         "access.yaml": access(),
@@ -54,7 +54,7 @@ def files() -> Mapping[str, Sequence[dict[str, Any]]]:
 
 
 def render() -> Mapping[str, str]:
-    """The text of every file in ``manifests/``, the kustomization included."""
+    """Return the text of every file in ``manifests/``, the kustomization included."""
     texts = {name: HEADER + dump_all(documents) for name, documents in files().items()}
     kustomization = {
         "apiVersion": "kustomize.config.k8s.io/v1beta1",
@@ -69,15 +69,17 @@ def render() -> Mapping[str, str]:
 class _Dumper(yaml.SafeDumper):
     """Without anchors: what stands twice is written twice."""
 
-    def ignore_aliases(self, data: Any) -> bool:
+    def ignore_aliases(self, data: object) -> bool:
         return True
 
 
-def dump_all(documents: Sequence[dict[str, Any]]) -> str:
+def dump_all(documents: Sequence[Manifest]) -> str:
+    """Return the documents as YAML, each value written out."""
     return yaml.dump_all(documents, Dumper=_Dumper, sort_keys=False, width=120)
 
 
 def write() -> None:
+    """Write all files, and delete the others in their folder."""
     FOLDER.mkdir(exist_ok=True)
     for path in FOLDER.iterdir():
         path.unlink()

@@ -1,13 +1,12 @@
-"""The operator in the cluster: one pod that may be lost at any time, in the namespace that it serves.
+"""The operator's Deployment: one pod, which may be lost at any time, in the namespace that it serves.
 
-Two at once would do no harm (every write is conditional, every name a function of what it is for) and no good either:
-one replica, and the old one goes before the new one comes.
+Two at once would do no harm (every write is conditional, every name a function of what it is for), but no good either: there is
+one replica, and the old one ends before the new one starts.
 """
 
 from __future__ import annotations
 
-from typing import Any
-
+from crd.kubernetes_objects import Manifest
 from pipelines.names import IMAGE, LABELS, NAME_LABEL, OPERATOR, OPERATOR_ACCOUNT, USER_ID
 from pipelines.pod_security import CONTAINER_SECURITY
 from steps import __version__
@@ -15,8 +14,8 @@ from steps import __version__
 PORT = 8080  # of kopf's /healthz, named in the image's entry point
 
 
-def operator_manifests(version: str = __version__) -> list[dict[str, Any]]:
-    """The Deployment, without a namespace: whoever applies it names it. ``version`` is the tag of the image."""
+def operator_manifests(version: str = __version__) -> list[Manifest]:
+    """Return the Deployment, without a namespace: it is given when it is applied. ``version`` is the tag of the image."""
     selector = {NAME_LABEL: OPERATOR}
     labels = {**LABELS, **selector}
     return [
@@ -34,7 +33,7 @@ def operator_manifests(version: str = __version__) -> list[dict[str, Any]]:
     ]
 
 
-def _pod(version: str) -> dict[str, Any]:
+def _pod(version: str) -> Manifest:
     return {
         "serviceAccountName": OPERATOR_ACCOUNT,
         "automountServiceAccountToken": True,
@@ -51,8 +50,8 @@ def _pod(version: str) -> dict[str, Any]:
                 "args": ["--namespace=$(NAMESPACE)"],
                 "env": [{"name": "NAMESPACE", "valueFrom": {"fieldRef": {"fieldPath": "metadata.namespace"}}}],
                 "ports": [{"name": "health", "containerPort": PORT}],
-                # Patient: on a busy node the first answer comes late, and a restart would begin anew.
-                # Ready means: it has reached the API server and watches; a pod that crashes at once never is.
+                # Ready means that it watches the API server. The liveness probe waits long: on a busy node the first answer
+                # comes late, and a restart would only delay it.
                 "readinessProbe": {"httpGet": {"path": "/healthz", "port": "health"}, "periodSeconds": 5},
                 "livenessProbe": {
                     "httpGet": {"path": "/healthz", "port": "health"},

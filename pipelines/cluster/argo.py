@@ -36,7 +36,7 @@ def retry_workflow(cluster: KubernetesClient, run: ModelRun) -> None:
     if run.workflow is None:
         raise SlipwayError(
             Reason.INVALID_INPUT,
-            f"{run.name} has no Workflow to retry: {run.workflow_name} was collected, or has not begun.",
+            f"{run.name} has no Workflow to retry: {run.workflow_name} was deleted, or does not exist yet.",
             hint=f"Begin anew: `kubectl -n {cluster.namespace} delete model {run.name}`, then `slipway submit`. "
             "Steps that were done find their work in the store.",
         )
@@ -58,6 +58,6 @@ def retry_workflow(cluster: KubernetesClient, run: ModelRun) -> None:
         [*command, run.workflow_name, "-o", "name"], stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace"
     )
     if done.returncode != 0:
-        said = display_text(" ".join(done.stderr.split()), 1000)
-        reason = Reason.ACCESS_DENIED if "forbidden" in said else Reason.INVALID_INPUT
-        raise SlipwayError(reason, f"argo retry refused: {said}", hint=f"By hand: {' '.join(command)} {run.workflow_name}")
+        message = display_text(" ".join(done.stderr.split()), 1000)
+        reason = Reason.ACCESS_DENIED if "forbidden" in message else Reason.INVALID_INPUT
+        raise SlipwayError(reason, f"argo retry refused: {message}", hint=f"By hand: {' '.join(command)} {run.workflow_name}")

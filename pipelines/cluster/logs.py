@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator
 
 from crd.kubernetes_client import KubernetesClient
+from crd.kubernetes_objects import NodeObject, WorkflowObject
 from crd.resource_kinds import POD
 from pipelines.cluster.runs import ModelRun, Phase
 from pipelines.cluster.steps import State, StepState
@@ -26,7 +26,11 @@ EXIT_LINE = re.compile(r"Error: exit status \d+")  # how the executor says that 
 
 
 def read_logs(cluster: KubernetesClient, run: ModelRun, wanted: str = "") -> Iterator[str]:
-    """The lines of all steps, or of the one named, tries in order, each under a heading. Raises ``InvalidInput``."""
+    """Yield the lines of all steps, or of the one named ``wanted``, attempt by attempt, each under a heading.
+
+    Raises:
+        SlipwayError: ``InvalidInput`` for a step that the run does not have.
+    """
     if run.workflow is None:
         yield missing_note(run)
         return
@@ -34,30 +38,31 @@ def read_logs(cluster: KubernetesClient, run: ModelRun, wanted: str = "") -> Ite
     for step in select_steps(run, wanted):
         nodes = nodes_of(run.workflow, step)
         if wanted and not nodes:
-            yield f"{step.name} is {step.state}: it wrote nothing."
+            yield f"{step.name} is {step.state}: it has no log."
         for number, node in enumerate(nodes, 1):
             yield heading(step, number)
             if node["id"] not in pods:
-                yield f"The pod was collected. {records_note(run, step.name)}"
+                yield f"The pod was deleted. {records_note(run, step.name)}"
             elif node.get("phase") == "Pending":
-                yield f"The pod has not begun. {display_text(node.get('message', ''), 2000)}"
+                yield f"The pod has not started. {display_text(node.get('message', ''), 2000)}"
             else:
                 yield from step_lines(cluster.read_log(pods[node["id"]]))
 
 
 class LogFollower(RunView):
-    """What the steps write while they write it, each line once. Where several run at once, headings say whose lines follow.
+    """Writes what the steps log while they run, each line once; headings tell the steps apart that run at the same time.
 
-    The logs are asked for again with every look at the run, from the last known second on: nothing stays open that could break.
+    The logs are read again with every look at the run, from the last known second on, so no connection has to stay open.
     """
 
     def __init__(self, cluster: KubernetesClient, wanted: str, write: Callable[[str], None]) -> None:
         self._cluster, self._wanted, self._print = cluster, wanted, write
-        self._known: dict[str, list[tuple[str, str]]] = {}  # of each pod's node, the lines that the last answer had
+        self._known: dict[str, list[tuple[str, str]]] = {}  # by node: the lines of the last answer, with their times
         self._ended: set[str] = set()
-        self._above = ""  # the heading that lines stand under now
+        self._heading = ""  # the last one that was written
 
     def show(self, run: ModelRun) -> None:
+        """Write the lines that are new."""
         if run.workflow is None:
             if run.phase is not Phase.WAITING:
                 self._print(missing_note(run))
@@ -69,16 +74,16 @@ class LogFollower(RunView):
                     self._step(run, step, number, node["id"], pods.get(node["id"], ""))
 
     def _step(self, run: ModelRun, step: StepState, number: int, node: str, pod: str) -> None:
-        # Argo decides whether to try again a moment after a try has failed.
+        # Argo decides a moment after a failed attempt whether there is another one.
         ended = number < step.tries or step.state not in (State.STARTING, State.RUNNING, State.RETRYING)
         known, lines = self._known.get(node, []), []
         if pod:
             found = self._cluster.read_log_since(pod, known[-1][0] if known else "")
             self._known[node] = found or known
-            said = set(known)
-            lines = step_lines([line[1] for line in found if line not in said])
+            written = set(known)
+            lines = step_lines(line[1] for line in found if line not in written)
         elif ended and not known:
-            lines = [f"The pod was collected. {records_note(run, step.name)}"]
+            lines = [f"The pod was deleted. {records_note(run, step.name)}"]
         for line in lines:
             self._under(open_heading(step, number))
             self._print(line)
@@ -87,35 +92,36 @@ class LogFollower(RunView):
             self._under(heading(step, number))
 
     def _under(self, heading: str) -> None:
-        if heading != self._above:
-            self._above = heading
+        if heading != self._heading:
+            self._heading = heading
             self._print(heading)
 
     def note(self, text: str) -> None:
+        """Write a sentence to standard error."""
         print(text, file=sys.stderr, flush=True)
 
 
 def pods_of(cluster: KubernetesClient, run: ModelRun) -> dict[str, str]:
-    """The name of each node's pod, by the node's id."""
+    """Return the names of the pods by the ids of their nodes."""
     found = cluster.list_objects(POD, labels=f"{WORKFLOW_LABEL}={run.workflow_name}")
-    return {pod["metadata"]["annotations"].get(NODE_ID, ""): pod["metadata"]["name"] for pod in found}
+    return {(pod["metadata"].get("annotations") or {}).get(NODE_ID, ""): pod["metadata"]["name"] for pod in found}
 
 
-def nodes_of(workflow: Mapping[str, Any], step: StepState) -> list[dict[str, Any]]:
-    """The nodes of a step's pods, the first try in front."""
+def nodes_of(workflow: WorkflowObject, step: StepState) -> list[NodeObject]:
+    """Return the nodes of a step's pods, the first attempt first."""
     service, _, name = step.name.rpartition("/")
 
-    def belongs(node: Mapping[str, Any]) -> bool:
+    def belongs(node: NodeObject) -> bool:
         inputs = (node.get("inputs") or {}).get("parameters") or ()
         own = next((each.get("value", "") for each in inputs if each["name"] == "service"), "")
-        return bool(node["type"] == "Pod" and node["templateName"] == name and own == service)
+        return node["type"] == "Pod" and node.get("templateName") == name and own == service
 
-    nodes = [node for node in workflow.get("status", {}).get("nodes", {}).values() if belongs(node)]
+    nodes = [node for node in ((workflow.get("status") or {}).get("nodes") or {}).values() if belongs(node)]
     return sorted(nodes, key=lambda node: (node.get("startedAt") or "", node["name"]))
 
 
 def select_steps(run: ModelRun, wanted: str) -> list[StepState]:
-    """The steps that were asked for, in the order in which they began."""
+    """Return all steps, or the one named ``wanted``, in the order in which they began. Raises ``InvalidInput``."""
     steps = sorted(run.steps, key=lambda step: (step.started is None, step.started))
     found = [step for step in steps if wanted in ("", step.name)]
     if not found:
@@ -128,29 +134,29 @@ def select_steps(run: ModelRun, wanted: str) -> list[StepState]:
 
 
 def open_heading(step: StepState, number: int) -> str:
-    """A try of a step, as long as it goes on."""
+    """Return the heading of an attempt that is running."""
     return f"── {step.name}{f', try {number}' if number > 1 else ''} ──"
 
 
 def heading(step: StepState, number: int) -> str:
-    """A try of a step, and what came of it."""
+    """Return the heading of an attempt, with its state."""
     which = f", try {number} of {step.tries}" if step.tries > 1 else ""
     return f"── {step.name}{which}: {step.state if number == step.tries else State.FAILED} ──"
 
 
-def step_lines(lines: list[str]) -> list[str]:
-    """A log without what Argo's executor added: its own lines, and how the process ended."""
+def step_lines(lines: Iterable[str]) -> list[str]:
+    """Return a log without what Argo's executor adds: its own lines, and how the process ended."""
     return [
         line for line in lines if not (line.startswith("time=") and EXECUTOR_MARK in line) and not EXIT_LINE.fullmatch(line)
     ]
 
 
 def missing_note(run: ModelRun) -> str:
-    """What to say without a Workflow."""
-    return f"The Workflow {run.workflow_name} is not there: it was collected, or has not begun. {records_note(run)}"
+    """Return what to write without a Workflow."""
+    return f"The Workflow {run.workflow_name} does not exist: it was deleted, or has not been created yet. {records_note(run)}"
 
 
 def records_note(run: ModelRun, step: str = "") -> str:
-    """Where to look once the pods are gone."""
+    """Return where to look once the pods are deleted."""
     folder = f"runs/{run.workflow_name}"
     return f"The store keeps its record ({folder}/{step or '<step>'}.json) and the report ({folder}/report.html)."

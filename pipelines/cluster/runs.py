@@ -1,20 +1,18 @@
 """A run in the cluster: a Model and its Workflow seen as one thing, or a Workflow that somebody started by hand.
 
-The Workflow tells what happens, step by step; the Model's status, which the operator writes, tells what came of it. Either may
-be gone or behind the other, so whether a run has ended is decided here, once, for all commands.
+The Workflow shows what happens, step by step; the Model's status, which the operator writes, shows the result. Either may be
+deleted or behind the other, so whether a run has ended is decided here, once, for all commands.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, cast
 
 from crd import pod_failures as failures
 from crd.kubernetes_client import STATUS_HINT, KubernetesClient
-from crd.kubernetes_objects import WorkflowObject
+from crd.kubernetes_objects import ConditionObject, ModelObject, ModelStatusObject, WorkflowObject
 from crd.resource_kinds import MODEL, WORKFLOW
 from crd.status import ConditionType
 from crd.workflow import workflow_name
@@ -27,7 +25,7 @@ from steps.tasks.table import AUTO
 
 
 class Phase(StrEnum):
-    """What a run is at."""
+    """The state of a run as a whole."""
 
     WAITING = "Waiting"  # no Workflow yet
     RUNNING = "Running"
@@ -38,62 +36,68 @@ class Phase(StrEnum):
 
 @dataclass(frozen=True)
 class ModelRun:
-    """One run. ``model`` is None for a Workflow without one; ``workflow`` is None before it begins and once it is collected."""
+    """One run: a Model with the Workflow of its newest generation, or a Workflow alone.
+
+    ``model`` is None for a Workflow without a Model; ``workflow`` is None before it is created and after it is deleted.
+    """
 
     name: str
     workflow_name: str
-    model: Mapping[str, Any] | None
-    workflow: Mapping[str, Any] | None
+    model: ModelObject | None
+    workflow: WorkflowObject | None
 
     @property
-    def status(self) -> Mapping[str, Any]:
+    def status(self) -> ModelStatusObject:
         """The Model's status; empty without one."""
-        return (self.model or {}).get("status") or {}
+        return (self.model.get("status") if self.model else None) or {}
 
     @property
     def services(self) -> tuple[str, ...]:
-        """The tasks, as far as they are known: what `auto` means shows when fetch has ended."""
-        found = read_run(cast(WorkflowObject, self.workflow)).services if self.workflow else ()
-        return found or tuple(each for each in self._asked() if each != AUTO)
+        """The tasks, as far as they are known: those that ``auto`` stands for are known when fetch has ended."""
+        found = read_run(self.workflow).services if self.workflow else ()
+        return found or tuple(each for each in self._requested() if each != AUTO)
 
-    def _asked(self) -> tuple[str, ...]:
+    def _requested(self) -> tuple[str, ...]:
         if self.model:
             return tuple(self.model["spec"]["services"])
-        for parameter in ((self.workflow or {}).get("spec", {}).get("arguments") or {}).get("parameters") or ():
+        spec = (self.workflow.get("spec") if self.workflow else None) or {}
+        for parameter in (spec.get("arguments") or {}).get("parameters") or ():
             if parameter["name"] == "services":
-                return split_list(parameter["value"])
+                return split_list(parameter.get("value", ""))
         return ()
 
     @property
     def steps(self) -> tuple[StepState, ...]:
+        """All steps of the run, in order, each with its state."""
         return steps_of(self.workflow, self.services)
 
     @property
     def phase(self) -> Phase:
-        said = self._said()
+        """The state of the run, from the Workflow and the status together."""
+        in_status = self._phase_in_status()
         if self.workflow is None:
-            return said
-        run = read_run(cast(WorkflowObject, self.workflow))
+            return in_status
+        run = read_run(self.workflow)
         if not run.ended:
             return Phase.RUNNING
         done = Phase.SUCCEEDED if run.succeeded else Phase.FAILED
         # Where both are there, they must agree: after a retry the status is one run behind.
-        return done if self.model is None or done is said else Phase.SETTLING
+        return done if self.model is None or done is in_status else Phase.SETTLING
 
-    def _said(self) -> Phase:
-        """What the Model's status says of its newest generation."""
+    def _phase_in_status(self) -> Phase:
+        """What the Model's status says about its newest generation."""
         if is_true(self.model, ConditionType.READY):
             return Phase.SUCCEEDED
         return Phase.FAILED if is_true(self.model, ConditionType.STALLED) else Phase.WAITING
 
     @property
     def failure(self) -> tuple[str, Failure] | None:
-        """Where and why it failed, once it has: what the operator wrote, else what the Workflow shows."""
+        """The step that failed and why, once the run has failed: as in the status, else as in the Workflow."""
         if self.phase is not Phase.FAILED:
             return None
         if last := self.status.get("lastFailure"):
-            return last["step"], _failure(last["reason"], last.get("message", ""), last.get("hint", ""))
-        run = read_run(cast(WorkflowObject, self.workflow) or {"metadata": {"name": self.workflow_name}})
+            return last["step"], _failure_in_status(last["reason"], last.get("message", ""), last.get("hint", ""))
+        run = read_run(self.workflow or {"metadata": {"name": self.workflow_name}})
         for step in run.failed_steps:
             if step.last_failed_attempt:
                 return step.name, safe(failures.read_failure(step.last_failed_attempt))
@@ -101,7 +105,7 @@ class ModelRun:
 
 
 def find_run(cluster: KubernetesClient, name: str) -> ModelRun:
-    """The run of the Model of this name, or the Workflow of this name. Raises ``InvalidInput`` where there is neither."""
+    """Return the run of the Model or of the Workflow of this name. Raises ``InvalidInput`` where there is neither."""
     model = cluster.find(MODEL, name) if cluster.serves(MODEL) else None
     if model:
         return run_of(cluster, model)
@@ -115,36 +119,36 @@ def find_run(cluster: KubernetesClient, name: str) -> ModelRun:
     return ModelRun(name, name, None, workflow)
 
 
-def run_of(cluster: KubernetesClient, model: Mapping[str, Any]) -> ModelRun:
-    """The run of a stored Model's newest generation."""
+def run_of(cluster: KubernetesClient, model: ModelObject) -> ModelRun:
+    """Return the run of a stored Model's newest generation."""
     metadata = model["metadata"]
     name = workflow_name(metadata["uid"], int(metadata["generation"]))
     return ModelRun(metadata["name"], name, model, cluster.find(WORKFLOW, name))
 
 
-def condition(model: Mapping[str, Any] | None, kind: ConditionType) -> Mapping[str, Any] | None:
-    """The condition, if there is one and it speaks of the newest generation."""
+def condition(model: ModelObject | None, kind: ConditionType) -> ConditionObject | None:
+    """Return the condition of this type, if there is one and it is about the newest generation."""
     if model is None:
         return None
     for found in (model.get("status") or {}).get("conditions") or ():
         if found["type"] == kind and found.get("observedGeneration", 0) == model["metadata"]["generation"]:
-            result: Mapping[str, Any] = found
-            return result
+            return found
     return None
 
 
-def is_true(model: Mapping[str, Any] | None, kind: ConditionType) -> bool:
+def is_true(model: ModelObject | None, kind: ConditionType) -> bool:
+    """Whether the condition of this type is true for the newest generation."""
     found = condition(model, kind)
     return found is not None and found["status"] == "True"
 
 
 def age(created: str, now: datetime) -> float:
-    """Seconds since an object was created."""
+    """Return the seconds since an object was created; ``created`` is its ``creationTimestamp``."""
     return (now - datetime.fromisoformat(created)).total_seconds()
 
 
-def _failure(reason: str, message: str, hint: str) -> Failure:
-    """A failure from the status, whose reason may be one that a newer version wrote."""
+def _failure_in_status(reason: str, message: str, hint: str) -> Failure:
+    """Return a failure that the operator wrote, perhaps one of a newer version with a reason that is not known here."""
     known = Reason(reason) if reason in tuple(Reason) else Reason.INTERNAL_ERROR
-    said = message if known == reason else f"{reason}: {message}"
-    return safe(Failure(reason=known, message=said, hint=hint or known.hint, retryable=known.retryable))
+    text = message if known == reason else f"{reason}: {message}"
+    return safe(Failure(reason=known, message=text, hint=hint or known.hint, retryable=known.retryable))

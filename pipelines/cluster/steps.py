@@ -1,15 +1,14 @@
-"""The steps of a run as a person follows them: each with what it is at, and for how long.
+"""The steps of a run as a person follows them: each with its state and its time.
 
-``crd.workflow_nodes`` reads a Workflow's nodes, ``crd.pod_failures`` what went wrong; the operator stands on the same two.
+``crd.workflow_nodes`` reads the nodes of a Workflow and ``crd.pod_failures`` what went wrong, here as in the operator.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Any, cast
 
 from crd.kubernetes_objects import WorkflowObject
 from crd.pod_failures import read_failure, start_failure
@@ -22,12 +21,12 @@ MAX_MESSAGE = 2000  # characters
 
 
 class State(StrEnum):
-    """What a step is at."""
+    """The state of a step."""
 
     WAITING = "waiting"  # for earlier steps
     STARTING = "starting"  # its pod is being scheduled, or its image pulled
     RUNNING = "running"
-    RETRYING = "retrying"  # a try failed, and the next one begins soon
+    RETRYING = "retrying"  # an attempt failed, and the next one begins soon
     DONE = "done"
     FAILED = "failed"
     NOT_REACHED = "not reached"
@@ -35,7 +34,10 @@ class State(StrEnum):
 
 @dataclass(frozen=True)
 class StepState:
-    """One step of a run. ``failure`` is why it failed, or why it does not start or is tried again."""
+    """One step of a run.
+
+    ``tries`` is the number of its attempts, each a pod. ``failure`` is why it failed, does not start, or is tried again.
+    """
 
     name: str
     state: State
@@ -45,29 +47,29 @@ class StepState:
     failure: Failure | None = None
 
     def seconds(self, now: datetime) -> float | None:
-        """How long it took, or has taken so far; None where it has not begun."""
+        """Return the seconds that it took, or has taken so far; None where it has not begun."""
         return ((self.finished or now) - self.started).total_seconds() if self.started else None
 
 
 def expected(services: Sequence[str], found: Collection[str] = ()) -> tuple[str, ...]:
-    """All steps of a run, in order; those that not every builder has, where they are ``found``."""
+    """Return the names of all steps of a run, in order; steps of a single builder only where they are ``found``."""
     names = ((f"{service}/{node.name}", node.builder) for service in services for node in SERVICE_NODES)
     branches = (name for name, builder in names if not builder or name in found)
     return (*(node.name for node in MODEL_NODES), *branches, REPORT.name)
 
 
-def steps_of(workflow: Mapping[str, Any] | None, services: Sequence[str]) -> tuple[StepState, ...]:
-    """Every step that is expected, and what is known of it; without a Workflow, all of them wait."""
+def steps_of(workflow: WorkflowObject | None, services: Sequence[str]) -> tuple[StepState, ...]:
+    """Return all steps of a run, with what the Workflow shows of them; without a Workflow, all of them wait."""
     if workflow is None:
         return tuple(StepState(name, State.WAITING) for name in expected(services))
-    run = read_run(cast(WorkflowObject, workflow))
+    run = read_run(workflow)
     found = {step.name: read_step(step, ended=run.ended) for step in run.steps}
     absent = State.NOT_REACHED if run.ended else State.WAITING
     return tuple(found.get(name, StepState(name, absent)) for name in dict.fromkeys((*expected(services, found), *found)))
 
 
 def read_step(step: StepRun, *, ended: bool) -> StepState:
-    """One step that has begun. ``ended`` says whether its Workflow has: then nothing goes on, whatever the node says."""
+    """Return the state of a step that has begun; where its Workflow has ``ended``, nothing runs, whatever the nodes say."""
     last = step.attempts[-1] if step.attempts else None
     phase = last.phase if last else ""
     failed = step.last_failed_attempt
@@ -89,17 +91,18 @@ def read_step(step: StepRun, *, ended: bool) -> StepState:
         state=state,
         tries=len(step.attempts),
         started=time_of(step.attempts[0].started) if step.attempts else None,
-        # A step as a whole ends when Argo next looks at it; its last try knows when the work did.
+        # Argo ends a step when it next looks at it; the last attempt has the time when the work ended.
         finished=time_of(last.finished) if last and state in (State.DONE, State.FAILED) else None,
         failure=failure and safe(failure),
     )
 
 
 def safe(failure: Failure) -> Failure:
-    """A failure that a terminal may show: a source's words may hold control sequences."""
-    said = {"message": display_text(failure.message, MAX_MESSAGE), "hint": display_text(failure.hint, MAX_MESSAGE)}
-    return failure.model_copy(update=said)
+    """Return the failure without control characters, which a message of a source may hold."""
+    texts = {"message": display_text(failure.message, MAX_MESSAGE), "hint": display_text(failure.hint, MAX_MESSAGE)}
+    return failure.model_copy(update=texts)
 
 
 def time_of(text: str) -> datetime | None:
+    """Return the time in UTC of an RFC 3339 text; None for an empty one."""
     return datetime.fromisoformat(text).astimezone(UTC) if text else None

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Annotated, Any
+from typing import Annotated, cast
 
 import typer
 
 from crd.kubernetes_client import KubernetesClient
+from crd.kubernetes_objects import KubernetesObject, Manifest, ModelObject
 from crd.manifest import read_manifest
 from crd.observe import spec_failure
 from crd.resource_kinds import MODEL, WORKFLOW, WORKFLOW_TEMPLATE
@@ -23,7 +23,7 @@ from steps.store.supported import bucket_addresses
 
 @dataclass(frozen=True)
 class Submitted:
-    """What was made: ``what`` is ``created``, ``changed`` or ``unchanged``."""
+    """What was submitted: kind and name of the object, and ``what`` was done: ``created``, ``changed`` or ``unchanged``."""
 
     kind: str
     name: str
@@ -55,7 +55,7 @@ def submit(
 
 
 def namespace_of(model: Model, named: str) -> str:
-    """The namespace for a Model: the one named, or the manifest's own. Raises ``InvalidInput`` when they differ."""
+    """Return the namespace for a Model: the one named, or the manifest's own. Raises ``InvalidInput`` when they differ."""
     own = model.metadata.namespace or ""
     if named and own and named != own:
         raise SlipwayError(
@@ -64,13 +64,13 @@ def namespace_of(model: Model, named: str) -> str:
     return named or own
 
 
-def resource(model: Model) -> dict[str, Any]:
-    """The Model as it goes to the API server: what the manifest says, and no more."""
-    return model.model_dump(mode="json", by_alias=True, exclude_unset=True)
+def resource(model: Model) -> ModelObject:
+    """Return the Model as it goes to the API server: what the manifest says, and no defaults."""
+    return cast(ModelObject, model.model_dump(mode="json", by_alias=True, exclude_unset=True))
 
 
-def adhoc_workflow(model: Model) -> dict[str, Any]:
-    """A Workflow of its own, which no Model knows of: the operator leaves it alone, and every submission makes another."""
+def adhoc_workflow(model: Model) -> Manifest:
+    """Return a Workflow without a Model: the operator ignores it, and every submission creates another one."""
     name, spec = model.metadata.name, resource(model)["spec"]
     parameters = [{"name": key, "value": value} for key, value in workflow_parameters(name, spec).items()]
     return {
@@ -87,7 +87,7 @@ def submit_model(cluster: KubernetesClient, model: Model) -> Submitted:
     before = cluster.find(MODEL, model.metadata.name)
     manifest = resource(model)
     manifest["metadata"].pop("namespace", None)
-    after = cluster.apply(manifest)
+    after = cluster.apply(cast(Manifest, manifest))
     return Submitted(MODEL.kind, model.metadata.name, _what(before, after))
 
 
@@ -126,7 +126,7 @@ def check_accepted(model: Model) -> None:
         raise SlipwayError(problem.reason, problem.message, hint=problem.hint)
 
 
-def _what(before: Mapping[str, Any] | None, after: Mapping[str, Any]) -> str:
+def _what(before: KubernetesObject | None, after: KubernetesObject) -> str:
     if before is None:
         return "created"
-    return "unchanged" if before["metadata"]["generation"] == after["metadata"]["generation"] else "changed"
+    return "unchanged" if before["metadata"].get("generation") == after["metadata"].get("generation") else "changed"

@@ -7,11 +7,11 @@ Digests have their ``sha256:`` prefix; sizes are bytes, durations seconds unless
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
-from typing import Any, TextIO
+from typing import TextIO, TypedDict
 
+from crd.kubernetes_objects import ModelObject
 from crd.status import ConditionType, ProgressReason
 from pipelines.cluster.runs import ModelRun, Phase, age, condition
 from pipelines.cluster.steps import State, StepState
@@ -23,6 +23,40 @@ from steps.core.progress import Progress, ProgressEvent
 from steps.core.receipts import Failure, Receipt
 from steps.core.store import Store
 from steps.core.text import display_text
+
+
+class ModelRow(TypedDict):
+    """A Model in one row; ``ready`` is the status of the condition Ready."""
+
+    name: str
+    ready: str
+    reason: str
+    revision: str
+    ageSeconds: int
+
+
+class ServiceResult(TypedDict):
+    """A packaged service of a run on this machine; empty or None where a step was not reached."""
+
+    archive: str
+    archiveDigest: str
+    archiveBytes: int
+    image: str
+    imageDigest: str
+    latencyMs: int | None
+    rssBytes: int | None
+
+
+class RunResult(TypedDict):
+    """A finished run on this machine; ``failures`` by node."""
+
+    run: str
+    nothingToDo: bool
+    revision: str
+    setDigest: str
+    services: dict[str, ServiceResult]
+    report: str
+    failures: dict[str, dict[str, object]]
 
 
 class JsonDisplay(Observer):
@@ -84,11 +118,11 @@ class JsonView(RunView):
         print(json.dumps({"event": event, **values}), file=self._stream, flush=True)
 
 
-def describe_outcome(outcome: Outcome, store: Store) -> dict[str, Any]:
+def describe_outcome(outcome: Outcome, store: Store) -> RunResult:
     """A finished run on this machine: digests, places in the store, and the failures by node."""
     outputs = {node: receipt.outputs for node, receipt in outcome.receipts.items()}
     fetched = outputs.get(FETCH.name, {})
-    services = {}
+    services: dict[str, ServiceResult] = {}
     for node in outcome.nodes:
         service, _, step = node.partition("/")
         if step == ARCHIVE.name and node in outputs:
@@ -114,7 +148,7 @@ def describe_outcome(outcome: Outcome, store: Store) -> dict[str, Any]:
     }
 
 
-def describe_run(run: ModelRun, now: datetime) -> dict[str, Any]:
+def describe_run(run: ModelRun, now: datetime) -> dict[str, object]:
     """A run in the cluster: what its status and its steps say."""
     failure = run.failure
     return {
@@ -140,7 +174,7 @@ def describe_run(run: ModelRun, now: datetime) -> dict[str, Any]:
     }
 
 
-def describe_model(model: Mapping[str, Any], now: datetime) -> dict[str, Any]:
+def describe_model(model: ModelObject, now: datetime) -> ModelRow:
     """A Model in one row: what of its status is about its newest generation."""
     status = model.get("status") or {}
     ready = condition(model, ConditionType.READY)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from crd.kubernetes_objects import ModelObject, ServiceStatusObject
 from pipelines.cluster.runs import ModelRun, Phase
 from pipelines.cluster.steps import StepState
 from pipelines.display.console import STEP_STYLES, program
@@ -94,7 +94,7 @@ def print_failure(failure: Failure, console: Console, *, node: str = "") -> None
         console.print("  This is transient: the same command goes on where it stopped.", soft_wrap=True)
 
 
-def models_table(models: Sequence[Mapping[str, Any]], now: datetime) -> Table:
+def models_table(models: Sequence[ModelObject], now: datetime) -> Table:
     """One row for each Model in the cluster."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     for heading in ("name", "ready", "reason", "revision"):
@@ -165,25 +165,29 @@ def _print_conditions(run: ModelRun, console: Console) -> None:
     table.add_column("message", overflow="fold")
     for found in conditions:
         # A condition that is not met is bad where its reason is a failure's: an image that was only planned is not.
-        failed = found["reason"] in tuple(Reason)
+        failed = found.get("reason") in tuple(Reason)
         colour = "red" if failed else "green" if found["status"] == "True" else "dim"
         table.add_row(
             escape(display_text(found["type"])),
             f"[{colour}]{escape(found['status'])}[/]",
-            escape(display_text(found["reason"])),
+            escape(display_text(found.get("reason", ""))),
             escape(display_text(found.get("message", ""), 1024)),
         )
     console.print()
     console.print(table)
 
 
-def _print_service(service: Mapping[str, Any], console: Console) -> None:
+def _print_service(service: ServiceStatusObject, console: Console) -> None:
     if not service.get("archive"):
         return
     console.print(f"\n[bold]{escape(display_text(service['task']))}[/bold]")
-    for label, name, digest in (("archive", "archive", "archiveDigest"), ("image", "image", "imageDigest")):
-        if place := service.get(name):
-            what = service.get(digest) or "(planned, not built)"
+    places = (
+        ("archive", service.get("archive"), service.get("archiveDigest")),
+        ("image", service.get("image"), service.get("imageDigest")),
+    )
+    for label, place, digest in places:
+        if place:
+            what = digest or "(planned, not built)"
             console.print(
                 f"  {label:<8}  {escape(display_text(place, 600))}\n            {escape(display_text(what))}", soft_wrap=True
             )

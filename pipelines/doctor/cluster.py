@@ -1,4 +1,4 @@
-"""What an installation has put into a cluster: whether it is there, ready and of one mind with itself.
+"""What an installation has put into a cluster: whether it is there, ready and consistent.
 
 What pods may do in the store and the registry is not tried from here: they act under identities of their own.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Callable, Iterator
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from crd.kubernetes_client import KubernetesClient
 from crd.kubernetes_objects import KubernetesObject
@@ -65,7 +65,7 @@ RIGHTS = (
 
 
 def in_cluster(cluster: KubernetesClient) -> Iterator[Finding]:
-    """What Models in this namespace need."""
+    """Check all that Models in this namespace need."""
     install = f"slipway install -n {cluster.namespace}"
     yield Finding(CLUSTER, "API server", True, f"{cluster.server}, Kubernetes {cluster.version}")
     for kind, (name, image, command) in ARGO.items():
@@ -77,12 +77,12 @@ def in_cluster(cluster: KubernetesClient) -> Iterator[Finding]:
         yield _check(kind.kind, install, _all_ready, cluster, kind)
     yield _check("operator", install, _ready, cluster, DEPLOYMENT, OPERATOR)
     for verb, group, resource, purpose in RIGHTS:
-        mend = f"ask whoever runs the cluster; `slipway {purpose}` needs it"
-        yield _check(f"right to {verb} {resource}", mend, _right, cluster, verb, group, resource)
+        fix = f"ask the administrator of the cluster; `slipway {purpose}` needs it"
+        yield _check(f"right to {verb} {resource}", fix, _right, cluster, verb, group, resource)
 
 
 def argo(cluster: KubernetesClient, kind: AnyKind, image: str) -> str:
-    """The version of Argo's controller, found by its image: charts give it other names than the release's manifests do."""
+    """Return the version of Argo's controller. It is found by its image, since Helm charts give it other names."""
     if not cluster.serves(kind):
         raise Missing(f"the cluster does not know {kind.kind}s")
     try:
@@ -90,12 +90,12 @@ def argo(cluster: KubernetesClient, kind: AnyKind, image: str) -> str:
     except SlipwayError as error:
         if error.reason is not Reason.ACCESS_DENIED:
             raise
-        return "its kinds are there; you have no right to see whether its controller runs"  # nor any need of it
+        return "its kinds are there; you may not see whether its controller runs"  # nor any need of it
     for deployment in deployments:
         for container in deployment["spec"]["template"]["spec"]["containers"]:
             name, _, version = container["image"].partition("@")[0].rpartition(":")
-            said = [*(container.get("command") or ()), *(container.get("args") or ())]
-            if name.endswith(image) and any("controller" in word for word in said):
+            words = [*(container.get("command") or ()), *(container.get("args") or ())]
+            if name.endswith(image) and any("controller" in word for word in words):
                 namespace = deployment["metadata"]["namespace"]
                 if not (deployment.get("status") or {}).get("availableReplicas"):
                     raise Missing(f"its controller in the namespace {namespace} is not running")
@@ -132,8 +132,8 @@ def _configuration(cluster: KubernetesClient, install: str) -> Iterator[Finding]
     settings, wrong = check_cluster(data, cluster.namespace)
     for error in wrong:
         yield Finding(CLUSTER, what, False, error.message, error.hint)
-    goal = f", images by {settings.builder}" + (f" to {settings.registry}" if settings.registry else "")
-    yield Finding(CLUSTER, what, True, f"results go to {settings.store}{goal}; what pods may do there shows in a run")
+    images = f", images by {settings.builder}" + (f" to {settings.registry}" if settings.registry else "")
+    yield Finding(CLUSTER, what, True, f"results go to {settings.store}{images}; what pods may do there shows in a run")
     yield from _secrets(cluster, settings, data)
     yield _check(f"ServiceAccount {STEPS_ACCOUNT}", install, _seen, _identity, cluster)
 
@@ -155,8 +155,8 @@ def _secrets(cluster: KubernetesClient, settings: Settings, data: dict[str, str]
         yield _check(f"Secret {REGISTRY_SECRET}, to push", create, _seen, _login, cluster, host, required=False)
 
 
-def _seen(ask: Callable[..., str], *arguments: Any) -> str:
-    """What ``ask`` answers, where one may look: whoever may not does not need to."""
+def _seen(ask: Callable[..., str], *arguments: object) -> str:
+    """Return what ``ask`` returns, or that it may not be seen: whoever has no right to see it does not need it."""
     try:
         return ask(*arguments)
     except SlipwayError as error:
@@ -174,7 +174,7 @@ def _file(cluster: KubernetesClient, secret: str, key: str) -> str:
 def _login(cluster: KubernetesClient, host: str) -> str:
     encoded = (_there(cluster, SECRET, REGISTRY_SECRET).get("data") or {}).get(DOCKER_CONFIG)
     if encoded is None:
-        raise Missing(f"it is no Secret of the type kubernetes.io/dockerconfigjson: it has no {DOCKER_CONFIG}")
+        raise Missing(f"it is not a Secret of the type kubernetes.io/dockerconfigjson: it has no {DOCKER_CONFIG}")
     try:
         servers = list(json.loads(base64.b64decode(encoded))["auths"])
     except (ValueError, LookupError, TypeError):
@@ -208,7 +208,7 @@ def _all_ready(cluster: KubernetesClient, kind: AnyKind) -> str:
 
 def _ready(cluster: KubernetesClient, kind: AnyKind, name: str) -> str:
     if why := why_not_ready(cluster, kind, name):
-        there = cluster.find(kind, name) is not None  # what is there and not ready, applying it again will not mend
+        there = cluster.find(kind, name) is not None  # applying again does not help what is there and not ready
         raise Missing(f"{name} {why}", f"kubectl -n {cluster.namespace} describe {kind.kind.lower()} {name}" if there else "")
     return name
 
@@ -216,9 +216,9 @@ def _ready(cluster: KubernetesClient, kind: AnyKind, name: str) -> str:
 def _right(cluster: KubernetesClient, verb: str, group: str, resource: str) -> str:
     name, _, subresource = resource.partition("/")
     if not cluster.is_allowed(verb, group, name, subresource):
-        raise Missing("you have not got it")
+        raise Missing("you do not have it")
     return ""
 
 
-def _check(what: str, mend: str, ask: Callable[..., str], *arguments: Any, required: bool = True) -> Finding:
-    return check(CLUSTER, what, lambda: ask(*arguments), mend, required=required)
+def _check(what: str, fix: str, ask: Callable[..., str], *arguments: object, required: bool = True) -> Finding:
+    return check(CLUSTER, what, lambda: ask(*arguments), fix, required=required)

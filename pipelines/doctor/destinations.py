@@ -1,7 +1,7 @@
 """Where the settings of this machine send results, images and builds, and whether the credentials here are good for it.
 
-Nothing is left behind. What may be done is asked (Google's buckets tell permissions) or begun and taken back: an upload that
-is not finished is seen by nobody. The names of credentials are shown, and nothing of what is in them.
+Nothing is left behind. A permission is queried, where the service answers such queries, or an upload is begun and cancelled:
+one that is not finished is not visible. Of credentials only the names are shown.
 """
 
 from __future__ import annotations
@@ -37,14 +37,15 @@ FILES = (
 
 
 class BriefClock(SystemClock):
-    """For clients that wait before they try again: the doctor's patience is shorter than theirs."""
+    """A clock on which clients hardly wait between attempts: a check has less time than they would take."""
 
     def sleep(self, seconds: float) -> None:
+        """Sleep for these seconds, and at most 0.1."""
         super().sleep(min(seconds, 0.1))
 
 
 def settings_findings(settings: Settings, wrong: list[SlipwayError], *, by_flag: bool) -> Iterator[Finding]:
-    """Each setting that somebody has made, with its place; then each that is wrong."""
+    """Return each setting that is not the default, with the place where it is set; then each that is wrong."""
     for name in Settings.model_fields:
         if name in settings.model_fields_set:
             value = getattr(settings, name)
@@ -56,12 +57,12 @@ def settings_findings(settings: Settings, wrong: list[SlipwayError], *, by_flag:
 
 
 def destinations(settings: Settings) -> Iterator[Finding]:
-    """The store, the builder and the registry, and who one is to Google where Google is asked."""
+    """Check the store, the builder and the registry, and the credentials of Google Cloud where they are needed."""
     yield check(MACHINE, f"store {settings.store}", lambda: open_store(settings.store).check())
     builder = configured_builder(settings).builder
     yield check(MACHINE, f"builder {builder.name}", lambda: builder.check(settings, BriefClock()))
     if settings.registry:
-        # Other builders may be named by a Model; the program of `local` has credentials of its own as well.
+        # A Model may name another builder, and the program that the builder `local` runs has credentials of its own.
         yield check(
             MACHINE, f"registry {settings.registry}", lambda: _registry(settings, builder), required=builder.pushes_itself
         )
@@ -83,13 +84,13 @@ def _place(name: str, *, by_flag: bool) -> str:
 def _files(environment: Mapping[str, str]) -> Iterator[Finding]:
     for name in FILES:
         if (path := environment.get(name)) and not Path(path).is_file():
-            yield Finding(MACHINE, name, False, f"{path} is no file", f"name the right one, or unset {name}")
+            yield Finding(MACHINE, name, False, f"{path} is not a file", f"name the right one, or unset {name}")
 
 
 def _registry(settings: Settings, builder: type[Builder]) -> str:
-    """Begins the upload of a blob and cancels it, as the distribution specification has it."""
+    """Begin the upload of a blob and cancel it (https://github.com/opencontainers/distribution-spec/blob/main/spec.md#push)."""
     if builder.service:
-        return f"{builder.service} pushes there, as its own account: what that may do cannot be seen from here"
+        return f"{builder.service} pushes there, as its own account: its rights cannot be checked from here"
     target = Reference.parse(f"{settings.registry}/{PROBE}")
     host, repository = target.host, target.repository
     scopes = (f"repository:{repository}:pull,push",)
@@ -112,4 +113,4 @@ def _registry(settings: Settings, builder: type[Builder]) -> str:
             pass
     known = find_credentials(host, repository)
     who = f"as {known.username or 'the holder of a token'}, by {config_file()}" if known else "without credentials"
-    return f"it takes a push, {who} (one was begun and taken back)"
+    return f"it accepts a push, {who} (one was begun and cancelled)"

@@ -1,4 +1,4 @@
-"""``slipway doctor``: what is missing on this machine and in the cluster, and the command that mends it.
+"""All checks of ``slipway doctor`` in order, and how their findings are printed.
 
 Nothing is changed anywhere, and no finding hides another: each check stands alone and has a limit of time, and what cannot be
 found out says why. ``machine`` looks at what is installed, ``destinations`` at where the settings send results, images and
@@ -24,7 +24,7 @@ __all__ = ["Finding", "examine", "print_findings"]
 
 
 def examine(namespace: str, context: str, store: str) -> list[Finding]:
-    """All findings, those of this machine in front. ``store`` goes before what the settings say."""
+    """Return all findings, those of this machine first. ``store`` goes before what the settings say."""
     named = {"SLIPWAY_STORE": store} if store else {}
     settings, wrong = check_here({**os.environ, **named})
     found = [*machine(), *settings_findings(settings, wrong, by_flag=bool(store)), *destinations(settings)]
@@ -39,7 +39,7 @@ def examine(namespace: str, context: str, store: str) -> list[Finding]:
 
 
 def print_findings(findings: list[Finding], console: Console) -> None:
-    """One line for each, with the command to mend it below what is missing."""
+    """Print one line for each finding, and below what is missing the command that fixes it."""
     part = ""
     for finding in findings:
         if finding.part != part:
@@ -49,5 +49,5 @@ def print_findings(findings: list[Finding], console: Console) -> None:
         optional = "" if finding.good or finding.required else " (not required)"
         detail = f": {escape(finding.detail)}" if finding.detail else ""
         console.print(f"{mark} {escape(finding.what)}{detail}{optional}", soft_wrap=True)
-        if not finding.good and finding.mend:
-            console.print(f"    {escape(finding.mend)}", soft_wrap=True)
+        if not finding.good and finding.fix:
+            console.print(f"    {escape(finding.fix)}", soft_wrap=True)

@@ -1,4 +1,4 @@
-"""What a check of the doctor finds, and the limits that it finds it in: a check that fails or hangs is a finding too."""
+"""What a check of ``slipway doctor`` finds, and the time that it gets: a check that fails or hangs is a finding, too."""
 
 from __future__ import annotations
 
@@ -17,41 +17,53 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that is there or not. ``mend`` is a command, or a sentence where there is none."""
+    """One thing that is there or not.
+
+    ``part`` is where (``MACHINE`` or ``CLUSTER``), ``what`` the thing, ``detail`` what is known of it. ``fix`` is the command
+    that brings what is missing, or a sentence where there is none. What is not ``required`` may be missing.
+    """
 
     part: str
     what: str
     good: bool
     detail: str = ""
-    mend: str = ""
+    fix: str = ""
     required: bool = True
 
 
 class Missing(Exception):
-    """A check's answer when something is not there; its text says what. ``mend`` where the usual way does not help."""
+    """Raised by a check when something is missing; its text says what, ``fix`` how to get it where the check knows better."""
 
-    def __init__(self, what: str, mend: str = "") -> None:
+    def __init__(self, what: str, fix: str = "") -> None:
         super().__init__(what)
-        self.mend = mend
+        self.fix = fix
 
 
-def check(part: str, what: str, ask: Callable[[], str], mend: str = "", *, required: bool = True) -> Finding:
-    """What ``ask`` answers, or why it does not; ``mend`` is shown where the failure itself knows no better."""
+def check(part: str, what: str, ask: Callable[[], str], fix: str = "", *, required: bool = True) -> Finding:
+    """Run a check and return its finding.
+
+    Args:
+        part: ``MACHINE`` or ``CLUSTER``.
+        what: The thing that is checked.
+        ask: Returns what is known of it; raises ``Missing`` or ``SlipwayError`` where something is wrong.
+        fix: How to fix that, where what is raised does not say.
+        required: Whether Slipway works without it.
+    """
     try:
         return Finding(part, what, True, within(ask))
     except Missing as missing:
-        return Finding(part, what, False, str(missing), missing.mend or mend, required=required)
+        return Finding(part, what, False, str(missing), missing.fix or fix, required=required)
     except SlipwayError as error:
         return Finding(part, what, False, error.message, error.hint, required=required)
     except TimeoutError as error:
-        hint = mend or "Check that the address is right, and that a proxy or a firewall lets it through."
+        hint = fix or "Check that the address is right, and that a proxy or a firewall lets it through."
         return Finding(part, what, False, str(error), hint, required=required)
 
 
 def within(ask: Callable[[], T], seconds: float = LIMIT) -> T:
-    """What ``ask`` returns or raises; ``TimeoutError`` where it has done neither in time. It is left alone then.
+    """Return or raise what ``ask`` returns or raises; raise ``TimeoutError`` after so many seconds, and leave its thread alone.
 
-    Some of what is asked has limits of its own that are longer: credential helpers, name servers, clients that try again.
+    Credential helpers, name servers and clients that try again have time limits of their own, which are longer.
     """
     answer: Future[T] = Future()
 

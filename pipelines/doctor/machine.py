@@ -15,6 +15,7 @@ PACKAGES = {"torch": "ml", "transformers": "ml", "bentoml": "ml", "hera": "pipel
 
 
 def machine() -> Iterator[Finding]:
+    """Check Python, the packages and the programs."""
     version = ".".join(map(str, sys.version_info[:3]))
     yield Finding(MACHINE, "Python", sys.version_info >= (3, 11), version, "install Python 3.11 or newer")
     for package, extra in PACKAGES.items():
@@ -29,5 +30,5 @@ def _package(package: str, extra: str) -> Finding:
     try:
         return Finding(MACHINE, package, True, importlib.metadata.version(package))
     except importlib.metadata.PackageNotFoundError:
-        # The laptop's chain needs the first three; the rest is for clusters.
+        # `slipway run` needs the first three; the others are for clusters.
         return Finding(MACHINE, package, False, "", missing_extra(extra).hint, required=extra == "ml")

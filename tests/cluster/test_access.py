@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import product
 from typing import Any, cast
 
@@ -79,7 +79,7 @@ def account(kube: ApiClient, home: str, request: pytest.FixtureRequest) -> Itera
         yield AuthorizationV1Api(client)
 
 
-def apply(kube: ApiClient, namespace: str, manifest: dict[str, Any]) -> None:
+def apply(kube: ApiClient, namespace: str, manifest: Mapping[str, object]) -> None:
     # A place that cannot exist keeps the package from believing what it discovered another time.
     client = DynamicClient(kube, cache_file=f"{os.devnull}/none")
     resource = client.resources.get(api_version=manifest["apiVersion"], kind=manifest["kind"])

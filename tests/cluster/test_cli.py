@@ -13,7 +13,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from kubernetes.client import CustomObjectsApi
@@ -23,7 +23,7 @@ from crd.reconcile import reconcile
 from crd.resource_kinds import MODEL, WORKFLOW
 from crd.workflow import workflow_name
 from pipelines.access import access
-from pipelines.installation import placed, with_registry
+from pipelines.installation import InstalledObject, placed, with_registry
 from pipelines.manifests import settings
 from pipelines.workflow_template import workflow_template
 from steps.core.errors import ExitCode
@@ -68,7 +68,7 @@ def template() -> dict[str, Any]:
 def cluster(namespace: str, models: CustomObjectsApi) -> KubernetesClient:
     found = KubernetesClient.connect(namespace)
     for manifest in (*access(), settings(), template()):
-        found.apply(with_registry(placed(manifest, namespace), os.environ.get("REGISTRY", "")))
+        found.apply(with_registry(placed(cast(InstalledObject, manifest), namespace), os.environ.get("REGISTRY", "")))
     return found
 
 
@@ -97,10 +97,10 @@ def fails(cluster: KubernetesClient) -> Iterator[None]:
     stub(cluster)
 
 
-def stub(cluster: KubernetesClient, **wishes: str) -> None:
+def stub(cluster: KubernetesClient, **variables: str) -> None:
     """What the stubs do from now on."""
-    manifest = placed(settings(), cluster.namespace)
-    cluster.apply({**manifest, "data": {**manifest["data"], **wishes}})
+    manifest = placed(cast(InstalledObject, settings()), cluster.namespace)
+    cluster.apply({**manifest, "data": {**manifest["data"], **variables}})
 
 
 def slipway(cluster: KubernetesClient, *arguments: str, path: str | None = None) -> subprocess.CompletedProcess[str]:

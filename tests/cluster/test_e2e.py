@@ -1,4 +1,4 @@
-"""The whole way in a real cluster, against a laptop's run of the same wish.
+"""The whole way in a real cluster, against a laptop's run of the same Model.
 
 A repository is served over git and LFS from this machine, Slipway is installed from nothing by its own command, and every
 way in is tried: a Model that is applied, a Workflow that is submitted, a source that fails and is mended, ten Models at once
@@ -69,7 +69,7 @@ def source(forge: Forge) -> str:
 
 @pytest.fixture(scope="module")
 def on_the_laptop(source: str, place: Place, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """What ``slipway run`` makes of the same wish here: set digest and archive digest."""
+    """What ``slipway run`` makes of the same Model here: set digest and archive digest."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SLIPWAY_HTTP_HOSTS", place.host)
         outcome = run_model(

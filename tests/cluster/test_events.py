@@ -66,8 +66,8 @@ class Land:
         return self.apply(self.manifest(name, spec, **metadata))
 
     def manifest(self, name: str, spec: dict[str, Any] | None, **metadata: Any) -> dict[str, Any]:
-        wish = {**UPLOAD, "source": "gs://bucket/prefix", **(spec or {})}
-        return {"apiVersion": API_VERSION, "kind": "Model", "metadata": {"name": name, **metadata}, "spec": wish}
+        spec = {**UPLOAD, "source": "gs://bucket/prefix", **(spec or {})}
+        return {"apiVersion": API_VERSION, "kind": "Model", "metadata": {"name": name, **metadata}, "spec": spec}
 
     def models(self) -> Any:
         return self.kind("Model", API_VERSION)
@@ -206,7 +206,7 @@ def test_an_equal_generation_starts_nothing(land: Land) -> None:
         body={"status": {"observedGeneration": 1, "workflow": first["metadata"]["name"]}},
         content_type="application/merge-patch+json",
     )
-    # Were any of these taken for a wish, this name would be free for it.
+    # Were any of these taken for a Model, this name would be free for it.
     land.delete_workflows(model)
     land.change(name, annotations={"note": "b"})
     land.settle()
@@ -304,8 +304,7 @@ def test_ten_models_get_ten_workflows(land: Land) -> None:
 def test_the_managed_bus_is_admitted(land: Land) -> None:
     """Its version is known and its pods are admitted; what they hold is not for these tests to fetch."""
     bus = event_bus()
-    bus["metadata"]["name"] = "managed"
-    land.apply(bus)
+    land.apply({**bus, "metadata": {"name": "managed"}})
     try:
         wait("three pods", lambda: len(land.labelled("eventbus-name=managed")) == 3)
     finally:

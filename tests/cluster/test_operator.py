@@ -8,9 +8,9 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import yaml
@@ -82,7 +82,7 @@ class Namespace:
     def kubectl(self, *arguments: str, stdin: str = "") -> str:
         return output(["kubectl", "--namespace", self.name, *arguments], stdin)
 
-    def apply(self, *manifests: dict[str, Any]) -> None:
+    def apply(self, *manifests: Mapping[str, object]) -> None:
         self.kubectl("apply", "-f", "-", stdin=yaml.safe_dump_all(manifests))
 
     def models(self) -> dict[str, dict[str, Any]]:
@@ -144,7 +144,7 @@ def namespace(kube: ApiClient) -> Iterator[str]:
 def place(kube: ApiClient, namespace: str, models: CustomObjectsApi) -> Namespace:
     del models  # applies the CRD
     place = Namespace(kube, namespace)
-    rights = access()
+    rights = cast(list[dict[str, Any]], access())
     for each in rights:
         for subject in each.get("subjects", ()):
             subject["namespace"] = namespace

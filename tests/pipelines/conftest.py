@@ -28,7 +28,7 @@ from tests.tiny_models import classifier_folder, encoder_folder, tagger_folder, 
 __all__ = ["classifier_folder", "cluster", "encoder_folder", "environment", "server", "tagger_folder", "vit_folder"]
 
 # Each model's repository and its services.
-WISHES = {
+SERVICES = {
     "classifier": ("text-classification", "feature-extraction"),
     "tagger": ("ner",),
     "vit": ("image-classification",),
@@ -85,7 +85,7 @@ class Heard(Observer):
 
 @dataclass(frozen=True)
 class Ingested:
-    """A finished run: the wish, the folder that was published, the store, what came out and what was heard."""
+    """A finished run: the Model, the folder that was published, the store, the outcome and the observer."""
 
     model: Model
     text: str
@@ -121,17 +121,17 @@ def hub(tmp_path_factory: pytest.TempPathFactory, model_folders: Mapping[str, Pa
 
 @pytest.fixture(scope="session")
 def runs(tmp_path_factory: pytest.TempPathFactory, hub: Forge, model_folders: Mapping[str, Path]) -> Mapping[str, Ingested]:
-    """Every wish taken the whole way, each in a store of its own."""
+    """Every model run through the whole pipeline, each in a store of its own."""
     root = tmp_path_factory.mktemp("runs")
 
     def ingest(name: str) -> Ingested:
-        text = manifest(f"tiny-{name}", hub.url(name), *WISHES[name])
+        text = manifest(f"tiny-{name}", hub.url(name), *SERVICES[name])
         model = parse_manifest(text, "model.yaml")
         heard = Heard()
         return Ingested(model, text, model_folders[name], root / name, run_model(model, str(root / name), heard), heard)
 
     with ThreadPoolExecutor(2) as pool:
-        return dict(zip(WISHES, pool.map(ingest, WISHES), strict=True))
+        return dict(zip(SERVICES, pool.map(ingest, SERVICES), strict=True))
 
 
 @pytest.fixture(scope="session")

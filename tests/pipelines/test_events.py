@@ -10,7 +10,7 @@ from typing import Any, cast
 
 import pytest
 
-from crd.kubernetes_objects import ModelObject
+from crd.kubernetes_objects import Manifest, ModelObject
 from crd.workflow import SPEC_PARAMETERS, thin_workflow
 from pipelines.access import RULES
 from pipelines.events import event_bus, event_source, events, read_event, sensor
@@ -21,8 +21,13 @@ from steps.images.builders.supported import IN_CLUSTER, BuilderKind
 THIN = {"workflowTemplateRef", "arguments"}
 
 
+def plain(manifest: Manifest) -> Any:
+    """The manifest, for looking into it at any depth."""
+    return manifest
+
+
 def trigger() -> dict[str, Any]:
-    (found,) = sensor("slipway")["spec"]["triggers"]
+    (found,) = plain(sensor("slipway"))["spec"]["triggers"]
     assert isinstance(found, dict)
     return found
 
@@ -32,8 +37,8 @@ def test_the_bus_comes_first_and_the_source_last() -> None:
 
 
 def test_sensor_and_source_name_the_same_event() -> None:
-    source = event_source("slipway")
-    (dependency,) = sensor("slipway")["spec"]["dependencies"]
+    source = plain(event_source("slipway"))
+    (dependency,) = plain(sensor("slipway"))["spec"]["dependencies"]
     assert dependency["eventSourceName"] == source["metadata"]["name"]
     assert dependency["eventName"] in source["spec"]["resource"]
     assert {parameter["src"]["dependencyName"] for parameter in trigger()["template"]["k8s"]["parameters"]} == {
@@ -43,15 +48,15 @@ def test_sensor_and_source_name_the_same_event() -> None:
 
 def test_names_keep_namespaces_apart() -> None:
     for make in (sensor, event_source):
-        assert make("here")["metadata"]["name"] != make("there")["metadata"]["name"]
-    (models,) = event_source("here")["spec"]["resource"].values()
+        assert plain(make("here"))["metadata"]["name"] != plain(make("there"))["metadata"]["name"]
+    (models,) = plain(event_source("here"))["spec"]["resource"].values()
     assert models["namespace"] == "here", "an empty namespace would watch, and need the right to, the whole cluster"
 
 
 def test_a_bus_is_managed_unless_there_is_one() -> None:
-    assert set(event_bus()["spec"]) == {"jetstream"}
-    assert re.fullmatch(r"\d+\.\d+\.\d+", event_bus()["spec"]["jetstream"]["version"]), "`latest` would move"
-    assert event_bus("nats://10.0.0.1:4222")["spec"] == {"jetstreamExotic": {"url": "nats://10.0.0.1:4222"}}
+    assert set(plain(event_bus())["spec"]) == {"jetstream"}
+    assert re.fullmatch(r"\d+\.\d+\.\d+", plain(event_bus())["spec"]["jetstream"]["version"]), "`latest` would move"
+    assert plain(event_bus("nats://10.0.0.1:4222"))["spec"] == {"jetstreamExotic": {"url": "nats://10.0.0.1:4222"}}
 
 
 def test_a_failed_creation_is_retried_a_few_times() -> None:
@@ -63,8 +68,8 @@ def test_a_failed_creation_is_retried_a_few_times() -> None:
 def test_the_sensor_needs_no_more_than_its_right() -> None:
     k8s = trigger()["template"]["k8s"]
     assert RULES[SENSOR_ACCOUNT] == (("argoproj.io", "workflows", (k8s["operation"],)),)
-    assert sensor("slipway")["spec"]["template"]["serviceAccountName"] == SENSOR_ACCOUNT
-    assert event_source("slipway")["spec"]["template"]["serviceAccountName"] == EVENT_SOURCE_ACCOUNT
+    assert plain(sensor("slipway"))["spec"]["template"]["serviceAccountName"] == SENSOR_ACCOUNT
+    assert plain(event_source("slipway"))["spec"]["template"]["serviceAccountName"] == EVENT_SOURCE_ACCOUNT
 
 
 @pytest.mark.skipif(not shutil.which("jq"), reason="there is no jq")

@@ -30,8 +30,8 @@ def kinds(namespace: str = "here") -> list[str]:
 
 def test_what_is_rendered_is_what_is_installed() -> None:
     """In the default namespace, every checked-in manifest is installed as it is, and only the CRD besides."""
-    rendered = [each for documents in rendering.files().values() for each in documents]
-    installed = manifests(DEFAULT_NAMESPACE, None)
+    rendered: Any = [each for documents in rendering.files().values() for each in documents]
+    installed: Any = manifests(DEFAULT_NAMESPACE, None)
     names = {(each["kind"], each["metadata"]["name"]) for each in installed}
     assert names - {(each["kind"], each["metadata"]["name"]) for each in rendered} <= {
         ("CustomResourceDefinition", "models.slipway.dev")
@@ -58,7 +58,8 @@ def test_each_kind_comes_after_what_it_needs() -> None:
 
 
 def test_everything_is_in_the_namespace_that_was_named() -> None:
-    for each in manifests("here", None):
+    installed: Any = manifests("here", None)
+    for each in installed:
         if each["kind"] == "Namespace":
             assert each["metadata"]["name"] == "here"
         elif each["kind"] not in NO_NAMESPACE:
@@ -70,7 +71,8 @@ def test_everything_is_in_the_namespace_that_was_named() -> None:
 
 
 def test_a_bus_that_is_there_is_used() -> None:
-    (bus,) = [each for each in manifests("here", "nats://10.0.0.1:4222") if each["kind"] == "EventBus"]
+    installed: Any = manifests("here", "nats://10.0.0.1:4222")
+    (bus,) = [each for each in installed if each["kind"] == "EventBus"]
     assert bus["spec"] == {"jetstreamExotic": {"url": "nats://10.0.0.1:4222"}}
     assert bus["metadata"]["name"] == EVENT_BUS
 
@@ -113,13 +115,13 @@ def test_the_event_source_waits_for_the_sensor() -> None:
     cluster = empty(listens=7)
     said = cluster.install(timeout=300)
     assert (cluster.applied[SENSOR.kind], cluster.applied[EVENT_SOURCE.kind]) == (0, 7)
-    assert said.index("Sensor here-models: listens") < said.index("EventSource here-models: created")
+    assert said.index("Sensor here-models: has subscribed") < said.index("EventSource here-models: created")
     assert said[-1] == "Everything is ready."
 
 
 def test_a_silent_sensor_is_given_up() -> None:
     cluster = empty(listens=1000)
-    assert "Sensor here-models: does not say that it listens" in cluster.install(timeout=300)
+    assert "Sensor here-models: does not log that it has subscribed" in cluster.install(timeout=300)
     assert cluster.applied[EVENT_SOURCE.kind] == LISTENS
 
 
@@ -128,7 +130,7 @@ def test_nothing_is_waited_for_without_need() -> None:
     cluster.install(timeout=0)
     assert not cluster.clock.slept
     before = cluster.applied[EVENT_SOURCE.kind]
-    assert not any("listen" in line for line in cluster.install(timeout=300))
+    assert not any("subscribed" in line for line in cluster.install(timeout=300))
     assert cluster.applied[EVENT_SOURCE.kind] == before
 
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import pytest
 
+from crd.kubernetes_objects import DataObject
 from crd.resource_kinds import CONFIG_MAP
 from pipelines import manifests as rendering
 from pipelines.installation import (
+    InstalledObject,
     with_settings,
 )
 from pipelines.names import REGISTRY_ANNOTATION, SETTINGS
@@ -15,11 +19,12 @@ from tests.pipelines.empty_cluster import empty
 
 
 def test_earlier_settings_stay_unless_named_again() -> None:
-    existing = {"data": {"SLIPWAY_STORE": "gs://mine", "EXTRA": "1", "KEPT": "2"}}
-    merged = with_settings(rendering.settings(), existing, {"EXTRA": "3"}, "r")
-    assert merged["data"] == {**rendering.settings()["data"], "SLIPWAY_STORE": "gs://mine", "EXTRA": "3", "KEPT": "2"}
+    default = cast(InstalledObject, rendering.settings())
+    existing: DataObject = {"metadata": {"name": SETTINGS}, "data": {"SLIPWAY_STORE": "gs://mine", "EXTRA": "1", "KEPT": "2"}}
+    merged = with_settings(default, existing, {"EXTRA": "3"}, "r")
+    assert merged["data"] == {**default["data"], "SLIPWAY_STORE": "gs://mine", "EXTRA": "3", "KEPT": "2"}
     assert merged["metadata"]["annotations"] == {REGISTRY_ANNOTATION: "r"}
-    assert with_settings(rendering.settings(), {}, {}, "")["data"] == rendering.settings()["data"]
+    assert with_settings(default, None, {}, "")["data"] == default["data"]
 
 
 def test_a_new_setting_joins_those_that_are_there() -> None:
@@ -40,7 +45,10 @@ REFUSED: dict[str, tuple[dict[str, str], list[str]]] = {
     "an address of a folder": ({"SLIPWAY_STORE": "file:///x"}, ["SLIPWAY_STORE is file:///x", "only a bucket"]),
     "no value": ({"SLIPWAY_BUILD_TIMEOUT": "soon"}, ["SLIPWAY_BUILD_TIMEOUT: ", "limit of one build, in seconds"]),
     "no builder": ({"SLIPWAY_BUILDER": "magic"}, ["SLIPWAY_BUILDER: "]),
-    "no builder of a cluster": ({"SLIPWAY_BUILDER": "local"}, ["SLIPWAY_BUILDER is local", "There are plan, oci, cloudbuild."]),
+    "no builder of a cluster": (
+        {"SLIPWAY_BUILDER": "local"},
+        ["SLIPWAY_BUILDER is local", "In a cluster there are plan, oci, cloudbuild."],
+    ),
     "oci without a registry": (
         {"SLIPWAY_BUILDER": "oci"},
         ["SLIPWAY_REGISTRY is not set", "slipway install -n here --set SLIPWAY_REGISTRY=HOST/PATH"],
@@ -59,11 +67,11 @@ REFUSED: dict[str, tuple[dict[str, str], list[str]]] = {
     "unknown": ({"SLIPWAY_COLOUR_OF_SAILS": "x"}, ["There is no setting SLIPWAY_COLOUR_OF_SAILS.", "SLIPWAY_HTTP_HOSTS"]),
     "a secret": (
         {"AWS_SECRET_ACCESS_KEY": PASSWORD},
-        ["AWS_SECRET_ACCESS_KEY holds a secret", "slipway-credentials", "slipway-registry"],
+        ["AWS_SECRET_ACCESS_KEY seems to hold a secret", "slipway-credentials", "slipway-registry"],
     ),
     "a secret in an address": (
         {"PIP_INDEX_URL": f"https://ada:{PASSWORD}@wheels.example/simple"},
-        ["PIP_INDEX_URL holds a secret"],
+        ["PIP_INDEX_URL seems to hold a secret"],
     ),
 }
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, cast
 
+from crd.kubernetes_objects import ModelObject, WorkflowObject
 from crd.workflow import workflow_name
 from pipelines.cluster.runs import ModelRun
 
@@ -41,7 +42,7 @@ def step(name: str, phase: str, *tries: tuple[str, str], service: str = "") -> l
     return [node(name, "Retry", phase, children=tuple(pod["id"] for pod in pods), service=service), *pods]
 
 
-def workflow(phase: str, *nodes: Any, message: str = "", name: str = "w") -> dict[str, Any]:
+def workflow(phase: str, *nodes: Any, message: str = "", name: str = "w") -> WorkflowObject:
     return {
         "metadata": {"name": name},
         "spec": {"arguments": {"parameters": [{"name": "services", "value": f'["{SERVICE}"]'}]}},
@@ -49,9 +50,9 @@ def workflow(phase: str, *nodes: Any, message: str = "", name: str = "w") -> dic
     }
 
 
-def model(*conditions: tuple[str, str, str], generation: int = 1, observed: int = 1, **status: Any) -> dict[str, Any]:
+def model(*conditions: tuple[str, str, str], generation: int = 1, observed: int = 1, **status: Any) -> ModelObject:
     """A stored Model with conditions given as type, status and reason."""
-    return {
+    made = {
         "metadata": {"name": "m", "uid": "u", "generation": generation, "creationTimestamp": "2026-11-23T20:00:00Z"},
         "spec": {"services": [SERVICE]},
         "status": {
@@ -62,6 +63,7 @@ def model(*conditions: tuple[str, str, str], generation: int = 1, observed: int 
             **status,
         },
     }
+    return cast(ModelObject, made)
 
 
 def run(model: Any, workflow: Any) -> ModelRun:

@@ -162,7 +162,7 @@ def test_deleted_pods_are_reported_with_their_record(pods: Pods) -> None:
     ended = run(None, workflow("Succeeded", *FETCHED))
     title, words, heading = follow(pods, fetching, fetching, lambda: ended)
     assert (title, heading) == ("── fetch ──", "── fetch: done ──")
-    assert words.startswith("The pod was collected.")
+    assert words.startswith("The pod was deleted.")
     assert words.count("fetch.json") == 1
     (words,) = follow(pods, lambda: run(READY, None))
-    assert "is not there" in words
+    assert "does not exist" in words

@@ -30,7 +30,7 @@ def test_a_model_is_sent_as_it_was_written() -> None:
 
 
 def test_an_adhoc_workflow_is_what_argo_submit_makes() -> None:
-    made = adhoc_workflow(MODEL)
+    made: Any = adhoc_workflow(MODEL)
     assert made["metadata"] == {"generateName": "adhoc-tiny-"}, "without the labels by which the operator knows its own"
     assert made["spec"]["workflowTemplateRef"] == {"name": TEMPLATE}
     assert {each["name"]: each["value"] for each in made["spec"]["arguments"]["parameters"]} == {

@@ -42,7 +42,7 @@ class Installed(KubernetesClient):
         return True
 
     def configure(self, **data: str) -> None:
-        self.objects[CONFIG_MAP, SETTINGS] = {"data": {**settings()["data"], **data}}
+        self.objects[CONFIG_MAP, SETTINGS] = {"data": {**cast(dict[str, str], settings()["data"]), **data}}
 
     def keep(self, secret: str, **files: str) -> None:
         encoded = {name: base64.b64encode(text.encode()).decode() for name, text in files.items()}
@@ -77,7 +77,7 @@ def test_destinations_are_reported_and_not_tried(cluster: Installed) -> None:
 def test_a_configmap_that_is_missing_leads_to_install(cluster: Installed) -> None:
     del cluster.objects[CONFIG_MAP, SETTINGS]
     finding = cluster.finding("ConfigMap")
-    assert (finding.good, finding.detail, finding.mend) == (False, "not in the namespace here", "slipway install -n here")
+    assert (finding.good, finding.detail, finding.fix) == (False, "not in the namespace here", "slipway install -n here")
 
 
 def test_each_wrong_setting_is_a_finding(cluster: Installed) -> None:
@@ -88,7 +88,7 @@ def test_each_wrong_setting_is_a_finding(cluster: Installed) -> None:
     said = [each.detail for each in found if not each.good]
     beginnings = ("SLIPWAY_BUILD_TIMEOUT: ", "SLIPWAY_REGISTRY is", "SLIPWAY_STORE is", "There is no", "AWS_SECRET_ACCESS_KEY")
     assert [text for text, beginning in zip(said, beginnings, strict=True) if not text.startswith(beginning)] == []
-    assert all(each.mend for each in found if not each.good)
+    assert all(each.fix for each in found if not each.good)
     assert PASSWORD not in str(found)
 
 
@@ -97,7 +97,7 @@ def test_a_named_file_must_be_in_the_secret(cluster: Installed) -> None:
     what = "Secret slipway-credentials, for GOOGLE_APPLICATION_CREDENTIALS"
     missing = cluster.finding(what)
     assert (missing.good, missing.required) == (False, True)
-    assert missing.mend == "kubectl -n here create secret generic slipway-credentials --from-file=key.json=FILE"
+    assert missing.fix == "kubectl -n here create secret generic slipway-credentials --from-file=key.json=FILE"
     cluster.keep("slipway-credentials", other=PASSWORD)
     assert cluster.finding(what).detail == "it has no file key.json"
     cluster.keep("slipway-credentials", **{"key.json": PASSWORD})
@@ -109,7 +109,7 @@ def test_a_named_file_must_be_in_the_secret(cluster: Installed) -> None:
     ("files", "said"),
     [
         (None, "not in the namespace here"),
-        ({"password": PASSWORD}, "it is no Secret of the type kubernetes.io/dockerconfigjson"),
+        ({"password": PASSWORD}, "it is not a Secret of the type kubernetes.io/dockerconfigjson"),
         ({".dockerconfigjson": "{"}, "its .dockerconfigjson cannot be read"),
         (
             {".dockerconfigjson": json.dumps({"auths": {"other.example": {"auth": PASSWORD}}})},
@@ -125,7 +125,7 @@ def test_the_builder_oci_needs_credentials_to_push(cluster: Installed, files: di
     finding = cluster.finding("Secret slipway-registry")
     assert (finding.good, finding.required) == (not said, not said), "a registry may take pushes from everybody"
     assert said in finding.detail
-    assert finding.good or "create secret docker-registry slipway-registry --docker-server=r.example:5000" in finding.mend
+    assert finding.good or "create secret docker-registry slipway-registry --docker-server=r.example:5000" in finding.fix
     assert PASSWORD not in str(finding)
 
 
@@ -135,7 +135,7 @@ def test_whoever_may_not_see_secrets_is_told_so(cluster: Installed) -> None:
     finding = cluster.finding("Secret")
     assert (finding.good, finding.detail) == (True, "you have no right to see it")
     cluster.denied.add(CONFIG_MAP)
-    assert cluster.finding("ConfigMap").mend == "Ask whoever runs the cluster."
+    assert cluster.finding("ConfigMap").fix == "Ask whoever runs the cluster."
 
 
 def test_the_cloud_identity_is_reported(cluster: Installed) -> None:
@@ -144,4 +144,4 @@ def test_the_cloud_identity_is_reported(cluster: Installed) -> None:
     cluster.objects[SERVICE_ACCOUNT, STEPS_ACCOUNT] = {"metadata": {"annotations": annotations}}
     assert cluster.finding("ServiceAccount").detail == "acts as slipway-steps@p.iam.gserviceaccount.com"
     del cluster.objects[SERVICE_ACCOUNT, STEPS_ACCOUNT]
-    assert cluster.finding("ServiceAccount").mend == "slipway install -n here"
+    assert cluster.finding("ServiceAccount").fix == "slipway install -n here"

@@ -106,7 +106,7 @@ def test_one_wrong_setting_hides_no_other(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "missing.pem"))
     settings, wrong = check_here(os.environ)
     bad = [each for each in settings_findings(settings, wrong, by_flag=False) if not each.good]
-    message = "\n".join(f"{each.what} {each.detail} {each.mend}" for each in bad)
+    message = "\n".join(f"{each.what} {each.detail} {each.fix}" for each in bad)
     for text in (
         "Did you mean 'registry'?",
         "SLIPWAY_BUILD_TIMEOUT: ",
@@ -135,7 +135,7 @@ def test_a_missing_permission_names_the_command(google: PermittingGcs) -> None:
     finding = the("store", asked(store="gs://models"))
     assert (finding.good, finding.required) == (False, True)
     assert finding.detail == "you may not create, delete objects"
-    assert finding.mend == (
+    assert finding.fix == (
         "gcloud storage buckets add-iam-policy-binding gs://models --role=roles/storage.objectUser "
         f"--member=serviceAccount:slipway@{PROJECT}.iam.gserviceaccount.com"
     )
@@ -147,14 +147,14 @@ def test_a_server_without_permissions_is_described(gcs: GcsServer, monkeypatch: 
     assert the("store", found).detail == "it answers, and does not say what may be done in it"
     nobody = the("Google", found)
     assert (nobody.good, nobody.required) == (False, False), "such a server needs none"
-    assert nobody.mend == "gcloud auth application-default login"
+    assert nobody.fix == "gcloud auth application-default login"
 
 
 @pytest.mark.usefixtures("google")
 def test_a_missing_bucket_names_the_command() -> None:
     finding = the("store", asked(store="gs://nobodys"))
     assert not finding.good
-    assert "gcloud storage buckets create gs://nobodys" in finding.mend
+    assert "gcloud storage buckets create gs://nobodys" in finding.fix
 
 
 @pytest.mark.parametrize(("status", "message"), [(403, "is denied"), (503, "is out of reach")])
@@ -193,9 +193,9 @@ def test_a_denied_s3_bucket_names_the_permission(s3: S3Server) -> None:
     s3.faults.append(HttpFault("POST", "uploads", status=403, code="AccessDenied"))
     finding = the("store", asked(store="s3://models"))
     assert not finding.good
-    assert "s3:PutObject" in finding.mend
+    assert "s3:PutObject" in finding.fix
     missing = the("store", asked(store="s3://nobodys"))
-    assert "aws s3 mb s3://nobodys" in missing.mend
+    assert "aws s3 mb s3://nobodys" in missing.fix
 
 
 def test_missing_s3_credentials_name_the_setting(s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -203,7 +203,7 @@ def test_missing_s3_credentials_name_the_setting(s3: S3Server, monkeypatch: pyte
     monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
     finding = the("store", asked(store="s3://models"))
     assert "no credentials" in finding.detail
-    assert "AWS_PROFILE" in finding.mend
+    assert "AWS_PROFILE" in finding.fix
     assert not s3.requests
 
 
@@ -223,7 +223,7 @@ def test_a_push_is_started_and_cancelled(auth: Any, tmp_path: Path) -> None:
         logged_in(tmp_path, registry)
         finding = the("registry", asked(builder="oci", registry=f"{registry.host}/team"))
         assert finding.good, finding
-        assert finding.detail.startswith(f"it takes a push, as ada, by {tmp_path / 'docker/config.json'}")
+        assert finding.detail.startswith(f"it accepts a push, as ada, by {tmp_path / 'docker/config.json'}")
         assert registry.requests[-1][0] == "DELETE"
         assert not registry.uploads
         assert not registry.blobs
@@ -234,8 +234,8 @@ def test_refused_credentials_say_how_to_log_in(auth: Any, tmp_path: Path) -> Non
     with OciRegistry(auth=auth) as registry:
         finding = the("registry", asked(builder="oci", registry=f"{registry.host}/team"))
         assert (finding.good, finding.required) == (False, True)
-        assert "docker login" in finding.mend
-        assert f"push to {registry.host}/team/slipway-doctor" in finding.mend
+        assert "docker login" in finding.fix
+        assert f"push to {registry.host}/team/slipway-doctor" in finding.fix
         logged_in(tmp_path, registry)
         registry.users["ada"] = "another"
         refused = the("registry", asked(builder="oci", registry=f"{registry.host}/team"))
@@ -288,7 +288,7 @@ def test_cloud_build_is_requested_for_a_list(site: Site) -> None:
 
 
 @pytest.mark.parametrize(
-    ("fault", "detail", "mend"),
+    ("fault", "detail", "fix"),
     [
         (Fault("ListBuilds", code="PERMISSION_DENIED"), "is denied", "roles/cloudbuild.builds.editor"),
         (
@@ -300,17 +300,17 @@ def test_cloud_build_is_requested_for_a_list(site: Site) -> None:
         (Fault("ListBuilds", code="UNAVAILABLE", times=9), "is out of reach", ""),
     ],
 )
-def test_a_refusing_cloud_build_is_reported(site: Site, fault: Fault, detail: str, mend: str) -> None:
+def test_a_refusing_cloud_build_is_reported(site: Site, fault: Fault, detail: str, fix: str) -> None:
     site.server.faults.append(fault)
     finding = the("builder", asked(**build_settings()))
     assert (finding.good, finding.required) == (False, True)
     assert detail in finding.detail
-    assert mend in finding.mend
+    assert fix in finding.fix
 
 
 @pytest.mark.usefixtures("site")
 def test_an_unknown_machine_type_is_reported() -> None:
-    assert "E2_HIGHCPU_8" in the("builder", asked(**build_settings(build_machine="huge"))).mend
+    assert "E2_HIGHCPU_8" in the("builder", asked(**build_settings(build_machine="huge"))).fix
 
 
 # Limits
@@ -329,7 +329,7 @@ def test_a_check_without_answer_is_a_finding() -> None:
 
     finding = check(MACHINE, "something", ask)
     assert (finding.good, finding.detail) == (False, "no answer within 0.01 seconds")
-    assert "firewall" in finding.mend
+    assert "firewall" in finding.fix
 
 
 def test_the_command_finishes_whatever_it_finds(tmp_path: Path) -> None:
