@@ -44,7 +44,7 @@ def read_sound(data: bytes, rate: int, field: str = "audio", seconds: float = MA
     import soxr
 
     try:
-        with soundfile.SoundFile(io.BytesIO(data)) as file:
+        with soundfile.SoundFile(_SeekableBytes(data)) as file:
             _check_header(file, field)
             change = None if file.samplerate == rate else soxr.ResampleStream(file.samplerate, rate, 1, quality="HQ")
             found, length, most = [np.zeros(0, np.float32)], 0, int(seconds * file.samplerate)
@@ -64,6 +64,18 @@ def read_sound(data: bytes, rate: int, field: str = "audio", seconds: float = MA
         raise
     except Exception:  # LibsndfileError, and whatever odd headers cause
         raise BadInput(f"{field}: this is not a sound that can be read ({NAMES})") from None
+
+
+class _SeekableBytes(io.BytesIO):
+    """A file in memory for libsndfile, which seeks before the start of some damaged files.
+
+    An exception would not reach it through its callback, but would be printed to the service's log.
+    """
+
+    def seek(self, offset: int, whence: int = 0, /) -> int:
+        """Seek as ``io.BytesIO`` does, but no further back than to the start."""
+        start = (0, self.tell(), len(self.getbuffer()))[whence]
+        return super().seek(max(0, start + offset))
 
 
 def _check_header(file: SoundFile, field: str) -> None:

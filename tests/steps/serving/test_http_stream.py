@@ -87,7 +87,7 @@ async def call(queue: RequestQueue[Answer], number: int, client: Client) -> int:
     return response.status_code
 
 
-def test_pieces_are_events_and_the_whole_answer_is_the_last_one() -> None:
+def test_chunks_are_events_and_the_answer_last() -> None:
     async def scene() -> None:
         client = Client()
         assert await call(RequestQueue(Counter(), batch=1), 3, client) == 200
@@ -122,7 +122,7 @@ def test_a_client_that_leaves_stops_the_model(stays: int, spec_version: str) -> 
         (MemoryError(), 413, "body: there is not enough memory to answer a request of this size"),
     ],
 )
-def test_what_is_wrong_from_the_start_is_said_by_the_status(error: Exception, status: int, said: str) -> None:
+def test_early_errors_have_a_status(error: Exception, status: int, said: str) -> None:
     async def scene() -> None:
         client = Client()
         assert await call(RequestQueue(Counter(fail=error), batch=1), 3, client) == status
@@ -131,7 +131,7 @@ def test_what_is_wrong_from_the_start_is_said_by_the_status(error: Exception, st
     asyncio.run(asyncio.wait_for(scene(), 20))
 
 
-def test_a_failure_later_on_ends_the_stream_without_its_last_event() -> None:
+def test_a_later_failure_sends_no_done_event() -> None:
     async def scene() -> None:
         client = Client()
         with pytest.raises(ZeroDivisionError):
@@ -142,7 +142,7 @@ def test_a_failure_later_on_ends_the_stream_without_its_last_event() -> None:
     asyncio.run(asyncio.wait_for(scene(), 20))
 
 
-def test_a_stream_is_turned_away_when_too_many_wait() -> None:
+def test_a_stream_is_refused_by_a_full_queue() -> None:
     async def scene() -> None:
         queue = RequestQueue(Counter(), batch=1)
         waiting = [asyncio.create_task(queue.answer(Request(number=number))) for number in range(MAX_WAITING)]

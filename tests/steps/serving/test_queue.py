@@ -75,7 +75,7 @@ async def until(semaphore: threading.Semaphore) -> None:
     assert await asyncio.to_thread(semaphore.acquire, timeout=20)
 
 
-def test_a_lone_request_goes_at_once_and_those_that_came_meanwhile_go_together() -> None:
+def test_requests_that_arrive_meanwhile_are_a_batch() -> None:
     async def scene() -> None:
         doubler = Doubler()
         queue = RequestQueue(doubler, batch=4)
@@ -117,9 +117,7 @@ class Writing(TextRequest):
     ],
     ids=["near", "the oldest first", "long", "writing"],
 )
-def test_texts_go_together_where_a_model_does_not_lose_by_it(
-    kind: type[TextRequest], lengths: list[int], asked: list[list[int]]
-) -> None:
+def test_texts_of_similar_length_are_a_batch(kind: type[TextRequest], lengths: list[int], asked: list[list[int]]) -> None:
     async def scene() -> None:
         doubler = Doubler()
         queue = RequestQueue(doubler, batch=4)
@@ -135,7 +133,7 @@ def test_texts_go_together_where_a_model_does_not_lose_by_it(
     run(scene())
 
 
-def test_one_at_a_time_where_a_task_gains_nothing() -> None:
+def test_a_batch_size_of_one_is_kept() -> None:
     async def scene() -> None:
         doubler = Doubler()
         doubler.gate.set()
@@ -147,7 +145,7 @@ def test_one_at_a_time_where_a_task_gains_nothing() -> None:
     run(scene())
 
 
-def test_a_request_that_fails_takes_no_other_with_it() -> None:
+def test_a_failing_request_fails_no_other() -> None:
     async def scene() -> None:
         doubler = Doubler()
         queue = RequestQueue(doubler, batch=8)
@@ -166,7 +164,7 @@ def test_a_request_that_fails_takes_no_other_with_it() -> None:
     run(scene())
 
 
-def test_a_client_that_leaves_the_queue_is_not_answered_and_the_others_are() -> None:
+def test_a_client_that_leaves_is_not_answered() -> None:
     async def scene() -> None:
         doubler = Doubler()
         queue = RequestQueue(doubler, batch=8)
@@ -184,7 +182,7 @@ def test_a_client_that_leaves_the_queue_is_not_answered_and_the_others_are() -> 
     run(scene())
 
 
-def test_a_client_that_leaves_a_running_batch_does_not_lose_the_others_answers() -> None:
+def test_leaving_a_running_batch_keeps_other_answers() -> None:
     async def scene() -> None:
         doubler = Doubler()
         queue = RequestQueue(doubler, batch=8)
@@ -201,7 +199,7 @@ def test_a_client_that_leaves_a_running_batch_does_not_lose_the_others_answers()
     run(scene())
 
 
-def test_too_many_are_turned_away_and_room_is_made_by_those_who_leave() -> None:
+def test_a_full_queue_refuses_until_clients_leave() -> None:
     async def scene() -> None:
         doubler = Doubler()
         queue = RequestQueue(doubler, batch=64)
@@ -235,7 +233,7 @@ class Wrong(Doubler):
         return super().predict_all(requests)[1:]
 
 
-def test_a_runner_that_breaks_the_rules_leaves_nobody_waiting() -> None:
+def test_a_faulty_runner_still_ends_all_requests() -> None:
     async def scene() -> None:
         wrong = Wrong()
         wrong.gate.set()
@@ -268,7 +266,7 @@ def test_a_stream_goes_alone_and_in_its_turn() -> None:
     run(scene())
 
 
-def test_pieces_come_while_the_model_still_writes() -> None:
+def test_chunks_arrive_while_the_model_works() -> None:
     async def scene() -> None:
         doubler = Doubler()
         pieces = RequestQueue(doubler, batch=1).stream(Request(number=4))
@@ -281,7 +279,7 @@ def test_pieces_come_while_the_model_still_writes() -> None:
     run(scene())
 
 
-def test_a_reader_who_stands_still_holds_nobody_up() -> None:
+def test_a_slow_reader_delays_no_other_request() -> None:
     async def scene() -> None:
         doubler = Doubler()
         doubler.gate.set()
@@ -294,7 +292,7 @@ def test_a_reader_who_stands_still_holds_nobody_up() -> None:
     run(scene())
 
 
-def test_a_reader_who_leaves_stops_the_model() -> None:
+def test_closing_a_stream_stops_the_model() -> None:
     async def scene() -> None:
         doubler = Doubler()
         queue = RequestQueue(doubler, batch=1)
@@ -310,7 +308,7 @@ def test_a_reader_who_leaves_stops_the_model() -> None:
 
 
 @pytest.mark.parametrize(("number", "error"), [(-1, runner.BadInput), (13, RuntimeError)])
-def test_what_goes_wrong_in_a_stream_reaches_its_reader_only(number: int, error: type[Exception]) -> None:
+def test_a_failing_stream_fails_no_other(number: int, error: type[Exception]) -> None:
     async def scene() -> None:
         doubler = Doubler()
         doubler.gate.set()

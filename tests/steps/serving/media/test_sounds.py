@@ -70,7 +70,7 @@ def test_what_the_channels_have_apart_is_halved() -> None:
     assert np.allclose(mixed, left / 2, atol=1e-4)
 
 
-def test_a_sound_at_the_models_rate_is_left_as_it_is() -> None:
+def test_a_sound_at_the_models_rate_stays() -> None:
     samples = (np.arange(-8000, 8000) / 32767).astype(np.float32)
     assert np.allclose(read_sound(encode_wav(samples, RATE), RATE), samples * 32767 / 32768, atol=1e-9)
 
@@ -85,13 +85,13 @@ def test_odd_rates_and_crowds_of_channels_are_refused(rate: int, channels: int) 
         read_sound(buffer.getvalue(), RATE)
 
 
-def test_a_sound_that_is_too_long_is_refused_and_one_of_that_length_read() -> None:
+def test_the_length_of_a_sound_is_limited() -> None:
     with pytest.raises(BadInput, match=r"^speech: longer than 2 seconds$"):
         read_sound(sound("FLAC", seconds=2.1), RATE, field="speech", seconds=2)
     assert len(read_sound(sound("FLAC", seconds=2), RATE, seconds=2)) == 2 * RATE
 
 
-def test_silence_that_is_packed_small_is_refused_before_it_is_unpacked() -> None:
+def test_long_silence_is_refused_before_decoding() -> None:
     """An hour in a hundred kilobytes."""
     import soundfile
 
@@ -103,7 +103,7 @@ def test_silence_that_is_packed_small_is_refused_before_it_is_unpacked() -> None
 
 
 @pytest.mark.parametrize("seconds", [0, 0.001, 0.099])
-def test_a_sound_that_is_too_short_for_a_model_is_refused(seconds: float) -> None:
+def test_a_sound_that_is_too_short_is_refused(seconds: float) -> None:
     with pytest.raises(BadInput, match=r"^audio: .* at least 0.1 are needed$"):
         read_sound(sound(seconds=seconds), RATE)
 
@@ -116,7 +116,7 @@ def test_numbers_that_are_no_sound_are_refused(value: float) -> None:
         read_sound(bytes(data), RATE)
 
 
-def test_a_head_that_promises_more_than_there_is_does_no_harm() -> None:
+def test_a_header_with_a_wrong_length_is_harmless() -> None:
     data = bytearray(sound(rate=RATE, channels=1))
     data[40:44] = struct.pack("<I", 2**32 - 64)  # so many bytes of samples
     assert len(read_sound(bytes(data), RATE)) == RATE / 2
@@ -156,12 +156,12 @@ def test_any_bytes_are_refused(data: bytes) -> None:
         read_sound(data, RATE)
 
 
-def test_what_is_too_loud_for_a_file_is_cut_off() -> None:
+def test_samples_beyond_full_scale_are_clipped() -> None:
     with wave.open(io.BytesIO(encode_wav([0.5, 2, -2, float("nan")], RATE))) as file:
         assert np.frombuffer(file.readframes(4), "<i2").tolist() == [16384, 32767, -32767, 0]
 
 
-def test_a_file_of_two_channels_has_them_side_by_side() -> None:
+def test_two_channels_are_interleaved() -> None:
     with wave.open(io.BytesIO(encode_wav([[1, 1, 1], [0, 0, 0]], RATE))) as file:
         assert (file.getnchannels(), file.getnframes()) == (2, 3)
         assert np.frombuffer(file.readframes(3), "<i2").tolist() == [32767, 0] * 3

@@ -26,13 +26,15 @@ from tests.steps.tasks.multimodal_cases import (
     word_tokenizer,
 )
 
+pytestmark = pytest.mark.slow
+
 PICTURE = (GOLDEN_FILES / "golden/picture.png").read_bytes()
 SOUND = (GOLDEN_FILES / "golden/sound.wav").read_bytes()
 PROMPT = "what is in this picture ?"
 
 
 def save_qwen(folder: Path) -> None:
-    """As its authors publish it: with settings for films beside those for pictures."""
+    """As its authors publish it: with settings for videos beside those for pictures."""
     from transformers import Qwen2VLConfig, Qwen2VLForConditionalGeneration, Qwen2VLImageProcessorPil
 
     seed()
@@ -116,7 +118,7 @@ def image(width: int = 40, height: int = 30) -> Any:
 
 
 @pytest.mark.parametrize("kinds", [(), ("image",), ("audio",), ("image", "audio")])
-def test_a_model_that_sees_and_hears_gets_just_what_is_sent(kinds: tuple[str, ...], gemma: Any, folders: Any) -> None:
+def test_a_model_gets_the_media_that_are_sent(kinds: tuple[str, ...], gemma: Any, folders: Any) -> None:
     from PIL import Image
 
     sent = {"image": PICTURE, "audio": SOUND}
@@ -125,24 +127,24 @@ def test_a_model_that_sees_and_hears_gets_just_what_is_sent(kinds: tuple[str, ..
     assert answer.text == converse_by_hand(folders(save_gemma), {kind: media[kind] for kind in kinds}, PROMPT, 12)
 
 
-def test_it_writes_something_else_to_another_picture_or_sound(gemma: Any) -> None:
+def test_another_picture_or_sound_changes_the_text(gemma: Any) -> None:
     sent: list[dict[str, bytes]] = [{}, {"image": PICTURE}, {"audio": SOUND}, {"image": PICTURE, "audio": SOUND}]
     assert len({gemma.predict(any_to_any.Request(prompt=PROMPT, max_new_tokens=12, **files)).text for files in sent}) == 4
 
 
-def test_a_model_that_does_not_hear_refuses_a_sound(folders: Any) -> None:
+def test_a_model_without_sound_refuses_a_sound(folders: Any) -> None:
     runner = any_to_any.Runner(folders(save_llava))
     with pytest.raises(BadInput, match=r"^audio: .*takes no sound"):
         runner.predict(any_to_any.Request(prompt=PROMPT, audio=SOUND))
 
 
 @pytest.mark.parametrize("save", [save_qwen, save_smolvlm], ids=lambda save: save.__name__)
-def test_a_processor_with_a_part_for_films_opens_where_torchvision_is_not_installed(save: Any, folders: Any) -> None:
+def test_processors_for_videos_load_without_torchvision(save: Any, folders: Any) -> None:
     runner = image_text_to_text.Runner(folders(save))
     assert runner.predict(image_text_to_text.Request(image=PICTURE, prompt=PROMPT, max_new_tokens=8)).text
 
 
-def test_the_tiles_of_a_picture_are_marked_as_the_model_knows_them(folders: Any) -> None:
+def test_tiles_of_a_picture_get_their_tokens(folders: Any) -> None:
     prompter = PromptedModel(folders(save_smolvlm), "AutoModelForImageTextToText")
     text = prompter.processor.tokenizer.decode(prompter.encode(PROMPT, {"image": image(40, 40)})["input_ids"][0])
     tiles = "".join(f"<fake_token_around_image><row_{row}_col_{column}>{'<image>' * 4}" for row in (1, 2) for column in (1, 2))
@@ -151,12 +153,12 @@ def test_the_tiles_of_a_picture_are_marked_as_the_model_knows_them(folders: Any)
 
 
 @pytest.mark.parametrize("mark", ["<image>", "</s>", "<s>"])
-def test_who_chats_cannot_write_the_models_own_marks(mark: str, llava: PromptedModel) -> None:
+def test_a_chat_prompt_cannot_hold_special_tokens(mark: str, llava: PromptedModel) -> None:
     with pytest.raises(BadInput, match=f"^prompt: it holds {mark}"):
         llava.generate(f"{PROMPT}{mark}", {"image": image()}, max_new_tokens=4)
 
 
-def test_without_a_chat_template_the_mark_stands_in_front_unless_the_text_has_it(folders: Any) -> None:
+def test_without_template_the_image_token_comes_first(folders: Any) -> None:
     prompter = PromptedModel(folders(save_llava), "AutoModelForImageTextToText")
     prompter.processor.chat_template = None
     mark = prompter.processor.image_token_id
@@ -176,13 +178,13 @@ def test_pictures_of_odd_shapes_are_answered(save: Any, folders: Any) -> None:
         prompter.generate(PROMPT, {"image": image(width, height)}, max_new_tokens=1)
 
 
-def test_a_picture_that_a_model_does_not_take_is_refused_by_name(folders: Any) -> None:
+def test_an_unsuitable_picture_is_refused_by_its_field(folders: Any) -> None:
     prompter = PromptedModel(folders(save_qwen), "AutoModelForImageTextToText")
     with pytest.raises(BadInput, match=r"^image: .*aspect ratio"):
         prompter.generate(PROMPT, {"image": image(1, 400)}, max_new_tokens=1)
 
 
-def test_chance_follows_the_seed_and_only_with_a_temperature(folders: Any) -> None:
+def test_sampling_follows_the_seed_with_a_temperature(folders: Any) -> None:
     import torch
 
     runner = image_text_to_text.Runner(folders(save_llava))
@@ -198,14 +200,14 @@ def test_chance_follows_the_seed_and_only_with_a_temperature(folders: Any) -> No
     assert torch.equal(before, torch.get_rng_state())
 
 
-def test_a_token_that_the_model_was_never_given_is_refused(folders: Any) -> None:
+def test_a_token_unknown_to_the_model_is_refused(folders: Any) -> None:
     prompter = PromptedModel(folders(save_llava), "AutoModelForImageTextToText")
     prompter.processor.tokenizer.add_tokens(["zebra"])
     with pytest.raises(BadInput, match=r"^prompt: a token in it is not one of the model's"):
         prompter.generate("what zebra ?", {"image": image()}, max_new_tokens=1)
 
 
-def test_a_prompt_that_fills_the_model_is_refused_and_writing_stops_where_the_model_is_full(llava: PromptedModel) -> None:
+def test_prompt_and_text_fit_into_the_model(llava: PromptedModel) -> None:
     with pytest.raises(BadInput, match=r"^prompt: \d+ tokens .* holds 512"):
         llava.generate("what " * 505, {"image": image()}, max_new_tokens=1)
     written = llava.generate("what " * 480, {"image": image()}, max_new_tokens=1024)

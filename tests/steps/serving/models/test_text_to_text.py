@@ -14,6 +14,8 @@ from steps.serving.tasks import summarization, text2text_generation, translation
 from steps.tasks.text import SENTENCE
 from tests.steps.tasks.generation_cases import LANGUAGES, T5_TASKS, rewrite, save_rewriter, save_translator
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def t5(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -59,46 +61,44 @@ def into(text: str = SENTENCE, **fields: Any) -> translation.Request:
     return translation.Request(text=text, **{"max_new_tokens": 24, **fields})
 
 
-def test_a_summary_is_as_long_as_the_author_set_it(t5: Path) -> None:
+def test_a_summary_has_the_authors_length(t5: Path) -> None:
     answer = summarization.Runner(t5).predict(summarization.Request(text=SENTENCE))
     assert answer.new_tokens <= T5_TASKS["summarization"]["max_length"] - 1
     assert answer.prompt_tokens > len(SENTENCE.split())
 
 
 @pytest.mark.parametrize(("own", "length"), [({"max_length": 9}, 8), ({"max_new_tokens": 7, "max_length": 9}, 7), ({}, 256)])
-def test_where_a_request_says_no_length_the_author_does(t5: Path, tmp_path: Path, own: dict[str, int], length: int) -> None:
+def test_the_author_sets_the_default_length(t5: Path, tmp_path: Path, own: dict[str, int], length: int) -> None:
     folder = changed(t5, tmp_path / "copy", "generation_config.json", **own)
     plan = text2text_generation.Runner(folder).prepare(ask(max_new_tokens=None))
     assert plan.max_new_tokens == length
 
 
-def test_an_author_cannot_ask_for_another_kind_of_answer(
-    t5: Path, tmp_path: Path, rewriter: text2text_generation.Runner
-) -> None:
+def test_other_settings_of_the_author_are_ignored(t5: Path, tmp_path: Path, rewriter: text2text_generation.Runner) -> None:
     own = {"num_return_sequences": 3, "do_sample": True, "temperature": 5.0, "return_dict_in_generate": True, "max_time": 0.0}
     folder = changed(t5, tmp_path / "copy", "generation_config.json", **own, stop_strings=["a"], penalty_alpha=0.6, top_k=4)
     assert text2text_generation.Runner(folder).predict(ask()) == rewriter.predict(ask())
 
 
-def test_a_shortest_length_of_the_author_gives_way_to_the_request(t5: Path, tmp_path: Path) -> None:
+def test_the_request_limits_the_authors_minimum_length(t5: Path, tmp_path: Path) -> None:
     folder = changed(t5, tmp_path / "copy", "generation_config.json", min_length=50)
     assert text2text_generation.Runner(folder).predict(ask(max_new_tokens=5)).new_tokens == 5
 
 
-def test_an_end_that_is_forced_is_no_end_of_the_text(t5: Path, tmp_path: Path) -> None:
+def test_a_forced_end_counts_as_length(t5: Path, tmp_path: Path) -> None:
     folder = changed(t5, tmp_path / "copy", "generation_config.json", forced_eos_token_id=3)
     answer = text2text_generation.Runner(folder).predict(ask(max_new_tokens=5))
     assert (answer.new_tokens, answer.finish_reason) == (5, "length")
 
 
-def test_a_text_that_is_too_long_is_cut_off_and_the_answer_says_so(rewriter: text2text_generation.Runner) -> None:
+def test_a_truncated_text_is_reported(rewriter: text2text_generation.Runner) -> None:
     whole, long = rewriter.predict(ask("harbour " * 62)), rewriter.predict(ask("harbour " * 1000))
     assert (whole.prompt_tokens, whole.truncated) == (64, False)
     assert (long.prompt_tokens, long.truncated) == (64, True)
     assert long.text == whole.text
 
 
-def test_texts_that_are_answered_together_are_answered_as_alone(rewriter: text2text_generation.Runner) -> None:
+def test_a_batch_gives_the_same_texts(rewriter: text2text_generation.Runner) -> None:
     requests = [
         ask(),
         ask("the harbour", temperature=1.5, seed=4),
@@ -110,7 +110,7 @@ def test_texts_that_are_answered_together_are_answered_as_alone(rewriter: text2t
     assert rewriter.predict_all(requests) == [rewriter.predict(request) for request in requests]
 
 
-def test_those_that_want_the_same_go_through_the_model_together(rewriter: text2text_generation.Runner) -> None:
+def test_requests_with_equal_settings_share_a_batch(rewriter: text2text_generation.Runner) -> None:
     taken: list[int] = []
     encoder = rewriter.model.model.get_encoder()
     hook = encoder.register_forward_hook(lambda module, inputs, output: taken.append(len(output[0])))
@@ -145,22 +145,20 @@ def test_nllb_is_told_the_languages_by_their_tokens(translator: translation.Runn
     assert translator.predict(into(target_language=target)).model_dump() == rewrite(nllb, target=target)
 
 
-def test_the_source_language_is_read_and_not_kept_for_the_next(translator: translation.Runner) -> None:
+def test_the_source_language_applies_to_one_request(translator: translation.Runner) -> None:
     known = translator.model.tokenizer.convert_tokens_to_ids
     plans = [translator.prepare(into(source_language=code)) for code in ("zho_Hans", None, "fra_Latn", None)]
     assert [plan.tokens[0] for plan in plans] == [known(code) for code in ("zho_Hans", "eng_Latn", "fra_Latn", "eng_Latn")]
 
 
 @pytest.mark.parametrize(("source", "target"), [("eng_Latn", "deu_Latn"), ("deu_Latn", "fra_Latn")])
-def test_german_or_french_is_written_where_nothing_says_it(translator: translation.Runner, source: str, target: str) -> None:
+def test_german_or_french_is_the_default_target(translator: translation.Runner, source: str, target: str) -> None:
     plan = translator.prepare(into(source_language=source))
     assert plan.settings["forced_bos_token_id"] == translator.language_tokens[target]
 
 
 @pytest.mark.parametrize("name", ["decoder_start_token_id", "forced_bos_token_id"])
-def test_a_model_with_a_target_of_its_own_keeps_it_unless_it_is_told(
-    translator: translation.Runner, nllb: Path, tmp_path: Path, name: str
-) -> None:
+def test_the_models_own_target_is_the_default(translator: translation.Runner, nllb: Path, tmp_path: Path, name: str) -> None:
     tokens = translator.language_tokens
     french = translation.Runner(changed(nllb, tmp_path / "copy", "generation_config.json", **{name: tokens["fra_Latn"]}))
     assert french.prepare(into()).settings.get(name) in (None, tokens["fra_Latn"])
@@ -176,15 +174,13 @@ def test_a_model_with_a_target_of_its_own_keeps_it_unless_it_is_told(
         ({"source_language": "English"}, "source_language: "),
     ],
 )
-def test_a_language_that_a_model_does_not_know_is_refused(
-    translator: translation.Runner, fields: dict[str, str], said: str
-) -> None:
+def test_an_unknown_language_is_refused(translator: translation.Runner, fields: dict[str, str], said: str) -> None:
     with pytest.raises(BadInput, match=f"^{said}"):
         translator.predict(into(**fields))
 
 
 @pytest.mark.parametrize("fields", [{"target_language": "eng"}, {"source_language": "de"}])
-def test_a_pair_that_t5_has_no_words_for_is_refused(t5_translator: translation.Runner, fields: dict[str, str]) -> None:
+def test_an_unknown_pair_of_languages_is_refused(t5_translator: translation.Runner, fields: dict[str, str]) -> None:
     with pytest.raises(BadInput, match=rf"^{next(iter(fields))}: "):
         t5_translator.predict(into(**fields))
 

@@ -20,7 +20,7 @@ from tests.steps.tasks.text_cases import pipe
 
 SPEECH = "automatic-speech-recognition"
 # The library's advice to those who write generation configurations.
-pytestmark = pytest.mark.filterwarnings("ignore:Passing `generation_config`:UserWarning")
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore:Passing `generation_config`:UserWarning")]
 
 
 def hearing(factory: pytest.TempPathFactory, save: Callable[[Path], object]) -> Runner:
@@ -76,12 +76,12 @@ def test_whisper_is_told_the_language_and_the_task(whisper: Runner) -> None:
     assert len({text(language="en"), text(language="de"), text(language="en", translate=True)}) > 1
 
 
-def test_a_language_that_whisper_does_not_know_is_refused(whisper: Runner) -> None:
+def test_an_unknown_language_is_refused(whisper: Runner) -> None:
     with pytest.raises(BadInput, match=r"^language: this model knows de, en$"):
         whisper.predict(Request(audio=file(0.5), language="Klingon"))
 
 
-def test_a_whisper_of_one_language_takes_no_other_and_gives_no_times(tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_english_whisper_takes_no_language_or_timestamps(tmp_path_factory: pytest.TempPathFactory) -> None:
     whisper = hearing(tmp_path_factory, partial(save_whisper, many_languages=False, times=False))
     with pytest.raises(BadInput, match=r"^language: "):
         whisper.predict(Request(audio=file(0.5), language="de"))
@@ -93,7 +93,7 @@ def test_a_whisper_of_one_language_takes_no_other_and_gives_no_times(tmp_path_fa
 
 
 @pytest.mark.parametrize("save", [save_moonshine, save_pair, partial(save_parakeet, kind="ParakeetForCTC")])
-def test_a_model_without_times_hears_long_speech_in_pieces(
+def test_models_without_timestamps_read_speech_in_chunks(
     save: Callable[[Path], object], tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     folder = tmp_path_factory.mktemp("model")
@@ -121,7 +121,7 @@ def test_a_transducer_is_heard(kind: str, tmp_path_factory: pytest.TempPathFacto
     assert Runner(folder).predict(Request(audio=encode_wav(speech, RATE))).text == said
 
 
-def test_labels_of_long_speech_are_those_of_its_overlapping_pieces(listener: Runner) -> None:
+def test_ctc_models_read_overlapping_chunks(listener: Runner) -> None:
     answer = listener.predict(Request(audio=file(33), return_timestamps="word"))
     assert " ".join(chunk.text for chunk in answer.chunks) == answer.text
     assert 32.5 < (answer.chunks[-1].end or 0) <= 33
@@ -146,7 +146,7 @@ def test_a_cut_is_made_where_it_is_quietest() -> None:
     assert np.array_equal(np.concatenate([one, two]), speech)
 
 
-def test_pieces_are_never_too_long_and_make_up_the_whole() -> None:
+def test_chunks_are_short_and_add_up() -> None:
     for speech in (np.zeros(999_983, np.float32), np.random.default_rng(0).normal(size=999_983).astype(np.float32)):
         pieces = split_speech(speech, 60_000)
         assert max(map(len, pieces)) <= 60_000

@@ -12,6 +12,8 @@ from steps.serving.runner import BadInput
 from steps.serving.tasks.decision import Request, Runner
 from tests.steps.tasks.multimodal_cases import save_decider, seed, small_llama, word_tokenizer
 
+pytestmark = pytest.mark.slow
+
 NOUL = {"name": "busy", "type": "noul", "instructions": "busy ?"}
 SCORE = {"name": "level", "type": "score", "instructions": "busy ?", "criteria": ["not", "a bit", "very"]}
 
@@ -35,7 +37,7 @@ def save_with_head(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("save", [save_decider, save_with_head], ids=lambda save: save.__name__)
-def test_each_question_gets_a_chance_for_each_option_in_the_order_of_the_request(save: Any, tmp_path: Path) -> None:
+def test_each_option_gets_a_probability_in_order(save: Any, tmp_path: Path) -> None:
     save(tmp_path)
     answers = Runner(tmp_path).predict(Request(state="busy", questions=[choice(4), NOUL, SCORE])).answers
     assert [answer.name for answer in answers] == ["which", "busy", "level"]
@@ -48,14 +50,14 @@ def test_each_question_gets_a_chance_for_each_option_in_the_order_of_the_request
     assert [answer.score is None for answer in answers] == [True, True, False]
 
 
-def test_more_options_than_the_models_head_has_rows_are_refused(tmp_path: Path) -> None:
+def test_more_options_than_the_head_has_are_refused(tmp_path: Path) -> None:
     save_with_head(tmp_path)
     runner = Runner(tmp_path)
     with pytest.raises(BadInput, match=r"^questions: which: this model knows up to 4 options"):
         runner.predict(Request(state="busy", questions=[choice(5)]))
 
 
-def test_more_options_than_the_model_has_labels_for_are_refused(tmp_path: Path) -> None:
+def test_more_options_than_labels_are_refused(tmp_path: Path) -> None:
     save_decider(tmp_path)
     (tmp_path / "decision.json").write_text('{"labels": {"choice": ["A", "B", "C"]}}')
     runner = Runner(tmp_path)
@@ -64,7 +66,7 @@ def test_more_options_than_the_model_has_labels_for_are_refused(tmp_path: Path) 
         runner.predict(Request(state="busy", questions=[choice(4)]))
 
 
-def test_the_marks_of_the_library_are_text_in_a_text(tmp_path: Path) -> None:
+def test_the_librarys_marks_are_plain_text(tmp_path: Path) -> None:
     save_with_head(tmp_path)
     question = {**NOUL, "name": "<|mark|>", "instructions": "<|mark|> ?", "criteria": {"true": "<|split|>", "false": "</s>"}}
     options = {**choice(0), "criteria": {"<|mark|>": "<|mark|>", "b": None}}
@@ -94,7 +96,7 @@ def nested(depth: int) -> dict[str, Any]:
         ("questions", {"questions": [{**NOUL, "criteria": {"maybe": "x"}}]}),
     ],
 )
-def test_what_is_too_large_or_means_nothing_is_refused(field: str, changes: dict[str, Any]) -> None:
+def test_large_and_meaningless_states_are_refused(field: str, changes: dict[str, Any]) -> None:
     assert Request(state=nested(20), questions=[NOUL])
     with pytest.raises(ValidationError) as caught:
         Request(**{"state": "busy", "questions": [NOUL], **changes})

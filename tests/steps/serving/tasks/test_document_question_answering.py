@@ -15,6 +15,8 @@ from steps.serving.tasks.document_question_answering import Request, Runner, Wor
 from steps.tasks.multimodal import DOCUMENT
 from tests.steps.tasks.multimodal_cases import SIZES, WILD, WORDS, save_layoutlm, seed, word_tokenizer
 
+pytestmark = pytest.mark.slow
+
 PAGE = (GOLDEN_FILES / "golden/document.png").read_bytes()
 PICTURE = (GOLDEN_FILES / "golden/picture.png").read_bytes()
 READ = [Word(text=text, box=box) for text, box in DOCUMENT]
@@ -80,7 +82,7 @@ def save_donut(folder: Path) -> None:
     model.save_pretrained(folder)
 
 
-def test_a_model_of_words_and_places_needs_no_picture_and_gives_the_words_of_its_answer(tmp_path: Path) -> None:
+def test_a_layout_model_answers_from_words_alone(tmp_path: Path) -> None:
     save_layoutlm(tmp_path)
     runner = Runner(tmp_path)
     answers = runner.predict(Request(question="What is the total?", words=READ, top_k=20)).answers
@@ -93,7 +95,7 @@ def test_a_model_of_words_and_places_needs_no_picture_and_gives_the_words_of_its
         runner.predict(Request(question="What is the total?", image=PAGE))
 
 
-def test_a_page_that_is_longer_than_the_model_is_read_in_pieces(tmp_path: Path) -> None:
+def test_a_long_page_is_read_in_windows(tmp_path: Path) -> None:
     save_layoutlm(tmp_path)
     runner, many = Runner(tmp_path), READ * 50
     answers = runner.predict(Request(question="What is the total?", words=many, top_k=20)).answers
@@ -103,7 +105,7 @@ def test_a_page_that_is_longer_than_the_model_is_read_in_pieces(tmp_path: Path) 
     assert runner.predict(Request(question="What is the total?", words=many, top_k=20)).answers == answers
 
 
-def test_a_model_that_looks_as_well_gets_words_and_picture(tmp_path: Path) -> None:
+def test_some_models_get_words_and_a_picture(tmp_path: Path) -> None:
     save_layoutlmv3(tmp_path)
     runner = Runner(tmp_path)
     page, other = (runner.predict(Request(question="Total?", words=READ, image=image)).answers for image in (PAGE, PICTURE))
@@ -113,7 +115,7 @@ def test_a_model_that_looks_as_well_gets_words_and_picture(tmp_path: Path) -> No
         runner.predict(Request(question="Total?", words=READ))
 
 
-def test_a_model_that_reads_the_picture_itself_writes_its_answer(tmp_path: Path) -> None:
+def test_donut_writes_its_answer(tmp_path: Path) -> None:
     save_donut(tmp_path)
     runner = Runner(tmp_path)
     for words in ([], READ):
@@ -136,7 +138,7 @@ def test_a_model_that_reads_the_picture_itself_writes_its_answer(tmp_path: Path)
         {"text": "a", "box": [0, 0, 4, 9], "page": 2},
     ],
 )
-def test_a_word_has_a_text_and_a_box_within_the_page(word: dict[str, Any]) -> None:
+def test_boxes_of_words_are_checked(word: dict[str, Any]) -> None:
     with pytest.raises(ValidationError) as caught:
         Request(question="Total?", words=[word])
     assert caught.value.errors()[0]["loc"][0] == "words"

@@ -16,6 +16,8 @@ from steps.serving.tasks.mask_generation import Request, Runner, bounding_box, d
 from tests.steps.tasks.cases import golden
 from tests.steps.tasks.image_cases import iou, picture, save, save_mask_model
 
+pytestmark = pytest.mark.slow
+
 IMAGE = golden("mask-generation")["image"]
 
 
@@ -36,7 +38,7 @@ def unpacked(media: Any) -> Any:
     return np.asarray(Image.open(io.BytesIO(base64.b64decode(media.data))))
 
 
-def test_points_and_boxes_are_answered_as_by_the_processor_and_the_model(folder: Path, model: Runner) -> None:
+def test_points_and_boxes_get_the_librarys_masks(folder: Path, model: Runner) -> None:
     import torch
     from transformers import SamModel, SamProcessor
 
@@ -74,12 +76,12 @@ def test_points_and_boxes_are_answered_as_by_the_processor_and_the_model(folder:
         ({"boxes": [[9, 20, 19, 10]]}, "boxes"),
     ],
 )
-def test_what_is_not_in_the_picture_cannot_be_pointed_at(model: Runner, fields: dict[str, Any], named: str) -> None:
+def test_points_outside_the_picture_are_refused(model: Runner, fields: dict[str, Any], named: str) -> None:
     with pytest.raises(BadInput, match=f"^{named}: "):
         model.predict(Request(image=IMAGE, **fields))
 
 
-def test_only_so_many_of_the_best_masks_are_returned(model: Runner) -> None:
+def test_the_number_of_masks_is_limited(model: Runner) -> None:
     whole = model.predict(Request(image=IMAGE, points_per_side=4))
     assert len(whole.masks) > 1
     assert [each.score for each in whole.masks] == sorted((each.score for each in whole.masks), reverse=True)
@@ -93,7 +95,7 @@ def test_no_mask_is_an_answer_too(model: Runner) -> None:
 
 
 @pytest.mark.parametrize("fields", [{"points_per_side": 2}, {"points": [[150, 120]], "boxes": [[8, 8, 90, 60]]}])
-def test_a_large_picture_is_worked_on_smaller_and_told_about_in_full_size(
+def test_masks_of_large_pictures_have_their_size(
     model: Runner, monkeypatch: pytest.MonkeyPatch, fields: dict[str, Any]
 ) -> None:
     monkeypatch.setattr(mask_generation, "WORK_PIXELS", 80 * 64)
@@ -105,7 +107,7 @@ def test_a_large_picture_is_worked_on_smaller_and_told_about_in_full_size(
         assert found.box == bounding_box(inside, (160, 128))
 
 
-def test_doubles_are_sorted_out_as_by_comparing_each_with_each() -> None:
+def test_non_maximum_suppression_equals_a_plain_comparison() -> None:
     import torch
 
     generator = torch.Generator().manual_seed(5)

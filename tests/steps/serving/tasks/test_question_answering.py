@@ -15,6 +15,8 @@ from steps.tasks.text import STORY
 from tests.steps.tasks.text_cases import save_pair_model
 from tests.tiny_models import MAX_LENGTH, VOCABULARY
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -55,14 +57,14 @@ def ask(runner: Runner, **fields: Any) -> list[Span]:
 
 
 @pytest.mark.parametrize("before", [0, 30, 43, 64, 200, 1000])
-def test_an_answer_is_found_in_whichever_window_it_is(crane_finder: Runner, before: int) -> None:
+def test_an_answer_is_found_in_any_window(crane_finder: Runner, before: int) -> None:
     context = "ship " * before + "The crane. " + "yard " * 50
     [best] = ask(crane_finder, context=context)
     assert (best.answer, best.start, best.end) == ("crane", 5 * before + 4, 5 * before + 9)
     assert best.score > 0.5
 
 
-def test_a_text_that_does_not_tell_gets_the_empty_answer_where_it_is_allowed(crane_finder: Runner) -> None:
+def test_an_empty_answer_is_given_if_allowed(crane_finder: Runner) -> None:
     for length in (1, 500):
         context = "ship " * length
         [nothing] = ask(crane_finder, context=context, allow_no_answer=True)
@@ -79,13 +81,13 @@ def test_answers_are_whole_words_unless_asked_otherwise(reader: Runner) -> None:
     assert {"crane", "s", "s ship"} <= {each.answer for each in pieces}
 
 
-def test_an_answer_has_no_more_tokens_than_asked_for(reader: Runner) -> None:
+def test_an_answer_has_no_more_tokens_than_requested(reader: Runner) -> None:
     for most in (1, 2, 5):
         answers = ask(reader, top_k=100, max_answer_length=most, align_to_words=False)
         assert max(len(reader.tokenizer.tokenize(each.answer)) for each in answers) == most
 
 
-def test_requests_of_a_batch_are_answered_as_each_alone(reader: Runner) -> None:
+def test_a_batch_gives_the_same_answers(reader: Runner) -> None:
     requests = [Request(question="Who?", context=text, top_k=3) for text in (STORY, "Ada", STORY * 3)]
     for together, request in zip(reader.predict_all(requests), requests, strict=True):
         alone = reader.predict(request).answers
@@ -105,7 +107,7 @@ def test_a_text_in_too_many_parts_is_refused(reader: Runner) -> None:
         ask(reader, context="." * 100_000)
 
 
-def test_models_that_pad_on_the_left_read_the_text_first(folder: Path, tmp_path: Path) -> None:
+def test_left_padding_models_read_the_text_first(folder: Path, tmp_path: Path) -> None:
     import shutil
 
     from transformers import AutoTokenizer

@@ -16,6 +16,8 @@ from steps.serving.tasks.table_question_answering import Answer, Request, Runner
 from tests.steps.tasks.table_cases import LENGTH, save_table_model
 from tests.steps.tasks.text_cases import pipe
 
+pytestmark = pytest.mark.slow
+
 QUESTION = "how many ships"
 
 
@@ -87,14 +89,14 @@ def test_what_is_no_table_is_refused(table: Any) -> None:
     assert {error["loc"][0] for error in caught.value.errors()} == {"table"}
 
 
-def test_a_table_that_is_wrong_everywhere_gets_a_short_refusal() -> None:
+def test_a_wrong_table_gets_a_short_error() -> None:
     with pytest.raises(ValidationError) as caught:
         Request(question="?", table={"columns": ["a"] * 64, "rows": [[[]] * 64] * 1000})
     assert len(caught.value.errors()) < 10
 
 
 @pytest.mark.parametrize("rows", [1, 5, 12, 13, 60])
-def test_a_long_table_is_cut_off_where_the_library_would(tmp_path: Path, rows: int) -> None:
+def test_a_long_table_is_cut_as_by_transformers(tmp_path: Path, rows: int) -> None:
     from pandas import DataFrame
     from transformers import TapasTokenizer
 
@@ -123,7 +125,7 @@ def test_a_table_without_any_text_is_refused(reader: Runner, name: str, cell: st
         ask(reader, {"columns": [name], "rows": [[cell], [cell]]})
 
 
-def test_no_more_rows_are_read_than_the_model_can_number(tmp_path: Path) -> None:
+def test_no_more_rows_are_read_than_numbered(tmp_path: Path) -> None:
     reader = Runner(save_table_model(tmp_path, type_vocab_sizes=[3, 16, 8, 2, 6, 16, 10]))
     assert ask(reader, {"ships": list(range(100))}).rows_read == 5
 

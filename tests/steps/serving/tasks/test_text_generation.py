@@ -1,86 +1,23 @@
-"""text-generation: what a prompt may be, how an answer ends, and that its pieces add up to it."""
+"""text-generation: what a prompt may be, how an answer ends, and that its chunks add up to it."""
 
 from __future__ import annotations
 
 import json
 import shutil
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from steps.serving.models.incremental_decoder import IncrementalDecoder
 from steps.serving.runner import BadInput
 from steps.serving.tasks.text_generation import Answer, Request, Runner, TextChunk
 from tests.steps.tasks.generation_cases import save_writer
 
+pytestmark = pytest.mark.slow
+
 LENGTH = 12  # tokens of an answer
-
-
-def decode(tokens: list[int]) -> str:
-    """Bytes as tokens."""
-    return bytes(tokens).decode(errors="replace")
-
-
-def joined(tokens: list[int]) -> str:
-    """A decoder that takes spaces back when a full stop or an ending follows, as some tokenizers do."""
-    text = decode(tokens)
-    for word in IncrementalDecoder.REMOVED_SPACES:
-        text = text.replace(word, word.strip(" "))
-    return text
-
-
-def grown(
-    tokens: list[int], stops: list[str], decoder: Callable[[list[int]], str] = decode
-) -> tuple[list[str], IncrementalDecoder]:
-    text = IncrementalDecoder(decoder, stops)
-    pieces = []
-    for count in range(1, len(tokens) + 1):
-        pieces.append(text.update(tokens[:count]))
-        if text.ended:
-            break
-    return [*pieces, text.finish(tokens[:count] if tokens else [])], text
-
-
-def cut(text: str, stops: list[str]) -> str:
-    return text[: min((at for stop in stops if (at := text.find(stop)) >= 0), default=len(text))]
-
-
-WORDS = st.lists(st.sampled_from(["a", "b", "ab", " ", ".", " .", " n't", "ä", "字", "🙂"]), max_size=30).map("".join)
-STOPS = st.lists(st.text("ab .ä字", min_size=1, max_size=4), max_size=3)
-
-
-@given(text=WORDS, stops=STOPS)
-def test_pieces_add_up_to_the_text_before_the_first_stop(text: str, stops: list[str]) -> None:
-    pieces, growing = grown(list(text.encode()), stops)
-    assert "".join(pieces) == growing.emitted == cut(text, stops)
-    assert growing.ended == any(stop in text for stop in stops)
-
-
-@given(text=WORDS)
-def test_pieces_add_up_although_the_tokenizer_takes_spaces_back(text: str) -> None:
-    tokens = list(text.encode())
-    assert "".join(grown(tokens, [], joined)[0]) == joined(tokens)
-
-
-@given(st.lists(st.integers(0, 255), max_size=40), STOPS)
-def test_no_tokens_make_it_fail(tokens: list[int], stops: list[str]) -> None:
-    pieces, growing = grown(tokens, stops)
-    assert "".join(pieces) == growing.emitted
-    assert not any(stop in growing.emitted for stop in stops)
-
-
-def test_no_half_character_and_no_beginning_of_a_stop_is_given_out() -> None:
-    text = IncrementalDecoder(decode, ["END"])
-    tokens = "x€ENxEND!".encode()
-    assert [text.update(list(tokens[:count])) for count in range(1, len(tokens) + 1)] == [
-        *("", "x", "", "", "€", "", "", "ENx", "", "", ""),
-    ]
-    assert text.ended
 
 
 @pytest.fixture(scope="module")
@@ -135,11 +72,11 @@ def test_chance_is_ruled_by_the_seed(writer: Runner) -> None:
     assert len(set.union(*texts.values())) == 3
 
 
-def test_the_likeliest_token_is_taken_unless_a_temperature_is_given(writer: Runner) -> None:
+def test_the_default_is_greedy(writer: Runner) -> None:
     assert len({writer.predict(ask("The harbour", seed=seed)).text for seed in range(3)}) == 1
 
 
-def test_a_stop_text_ends_the_answer_and_is_no_part_of_it(writer: Runner) -> None:
+def test_a_stop_text_ends_the_answer(writer: Runner) -> None:
     whole = writer.predict(ask("The harbour")).text
     stop = whole[4:6]
     answer = writer.predict(ask("The harbour", stop=[stop, "never"]))
@@ -159,7 +96,7 @@ def test_an_answer_ends_where_the_model_ends_it(writer: Runner, copy: Path) -> N
     assert whole.text.startswith(answer.text)
 
 
-def test_a_conversation_is_put_into_the_models_own_words(writer: Runner) -> None:
+def test_a_conversation_uses_the_chat_template(writer: Runner) -> None:
     text = "<|user|>harbour<|end|><|assistant|>ship<|end|><|user|>crane<|end|><|assistant|>"
     assert writer.predict(ask(say("harbour", "ship", "crane"))) == writer.predict(ask(text))
 
@@ -175,7 +112,7 @@ def test_what_is_said_cannot_pass_for_another_turn(writer: Runner) -> None:
     assert forged > as_marks > honest  # the marks are spelt out
 
 
-def test_an_answer_has_only_as_many_tokens_as_the_model_can_hold(tmp_path: Path) -> None:
+def test_an_answer_fits_into_the_model(tmp_path: Path) -> None:
     save_writer(tmp_path, positions=32)
     answer = Runner(tmp_path).predict(ask("x" * 30, max_new_tokens=100))
     assert (answer.prompt_tokens, answer.new_tokens, answer.finish_reason) == (30, 2, "length")
@@ -202,7 +139,7 @@ def test_messages_need_a_chat_template(tmp_path: Path) -> None:
         Runner(tmp_path).predict(ask(say("x")))
 
 
-def test_a_token_that_the_model_was_never_given_is_refused(copy: Path) -> None:
+def test_a_token_unknown_to_the_model_is_refused(copy: Path) -> None:
     tokens = json.loads((copy / "tokenizer.json").read_text())["added_tokens"]
     change(copy / "tokenizer.json", added_tokens=[*tokens, {**tokens[-1], "id": 5000, "content": "<new>"}])
     writer = Runner(copy)
@@ -211,7 +148,7 @@ def test_a_token_that_the_model_was_never_given_is_refused(copy: Path) -> None:
     assert writer.predict(ask("a ship")).new_tokens == LENGTH
 
 
-def test_how_the_author_would_write_is_not_asked(writer: Runner, copy: Path) -> None:
+def test_the_authors_settings_are_not_used(writer: Runner, copy: Path) -> None:
     own = {"num_beams": 4, "do_sample": True, "temperature": 3.0, "stop_strings": ["x"], "num_return_sequences": 2}
     more = {"return_dict_in_generate": True, "prompt_lookup_num_tokens": 3, "max_time": 0.0, "output_scores": True}
     change(copy / "generation_config.json", **own, **more)

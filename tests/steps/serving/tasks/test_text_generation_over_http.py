@@ -20,6 +20,8 @@ from tests.steps.packages import make
 from tests.steps.tasks.generation_cases import save_writer
 from tests.steps.tasks.served import served
 
+pytestmark = pytest.mark.slow
+
 MANY = 4000
 
 
@@ -91,7 +93,7 @@ def read(response: Any) -> Iterator[tuple[str, Any]]:
             name = "message"
 
 
-def test_pieces_add_up_to_the_answer_which_comes_last(address: tuple[str, int]) -> None:
+def test_chunks_add_up_to_the_last_event(address: tuple[str, int]) -> None:
     request = {"prompt": "The harbour", "max_new_tokens": 24, "temperature": 1.0, "seed": 5}
     with call(address, "/stream", **request) as response:
         assert (response.status, response.headers.get_content_type()) == (200, "text/event-stream")
@@ -113,7 +115,7 @@ def test_bad_input_is_refused_before_a_stream_begins(address: tuple[str, int], v
         assert field in json.load(response)["error"]
 
 
-def test_a_health_check_is_answered_while_the_model_writes(address: tuple[str, int], model: Model) -> None:
+def test_health_checks_are_answered_during_generation(address: tuple[str, int], model: Model) -> None:
     model.free = 8
     with call(address, "/stream", prompt="The harbour", max_new_tokens=24) as response:
         events = read(response)
@@ -138,7 +140,7 @@ def test_a_client_that_leaves_stops_the_model(address: tuple[str, int], model: M
     assert model.taken < MANY
 
 
-def test_who_came_while_a_text_was_streamed_is_answered_next(address: tuple[str, int], model: Model) -> None:
+def test_requests_during_a_stream_are_answered_next(address: tuple[str, int], model: Model) -> None:
     model.free = 8
     answers: list[Any] = []
 

@@ -13,6 +13,8 @@ from steps.tasks.table import TASKS, resolve
 from tests.steps.serving.tasks.music_model import save_musician
 from tests.steps.tasks.audio_cases import save_speaker
 
+pytestmark = pytest.mark.slow
+
 TEXT = "The harbour of Hamburg was busy."
 
 
@@ -30,12 +32,12 @@ def musician(tmp_path_factory: pytest.TempPathFactory) -> Runner:
     return Runner(folder)
 
 
-def test_the_same_text_and_seed_give_the_same_sound(choir: Runner) -> None:
+def test_the_seed_decides_the_sound(choir: Runner) -> None:
     one, two, other = (choir.predict(Request(text=TEXT, seed=seed)).file() for seed in (7, 7, 8))
     assert one == two != other
 
 
-def test_each_speaker_has_a_voice_and_the_first_is_taken_by_itself(choir: Runner) -> None:
+def test_the_first_speaker_is_the_default(choir: Runner) -> None:
     none, first, second = (choir.predict(Request(text=TEXT, speaker=speaker)).file() for speaker in (None, 0, 1))
     assert none == first != second
     with pytest.raises(BadInput, match=r"^speaker: this model has 2"):
@@ -56,7 +58,7 @@ def test_a_text_of_unknown_characters_is_refused(choir: Runner, text: str) -> No
         choir.predict(Request(text=text))
 
 
-def test_music_is_as_long_as_asked_for_and_differs_by_its_seed(musician: Runner) -> None:
+def test_music_has_the_requested_length(musician: Runner) -> None:
     short, long, other = (
         musician.predict(Request(text=TEXT, seconds=seconds, seed=seed)) for seconds, seed in ((1, 0), (2, 0), (1, 1))
     )
@@ -65,7 +67,7 @@ def test_music_is_as_long_as_asked_for_and_differs_by_its_seed(musician: Runner)
     assert musician.predict(Request(text=TEXT, seconds=1)).file() == short.file()
 
 
-def test_a_model_that_needs_another_ones_vocoder_is_refused() -> None:
+def test_a_model_without_its_vocoder_is_refused() -> None:
     task, files = TASKS["text-to-audio"], frozenset({"config.json", "model.safetensors", "vocab.json"})
     for name in ("SpeechT5ForTextToSpeech", "FastSpeech2ConformerModel"):
         why = task.mismatch({"architectures": [name], "model_type": "speecht5"}, files)

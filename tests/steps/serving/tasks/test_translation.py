@@ -14,6 +14,8 @@ from steps.serving.tasks.translation import Request, Runner
 from steps.tasks.table import TASKS
 from steps.tasks.text import SENTENCE
 
+pytestmark = pytest.mark.slow
+
 MARKS = (">>fra<<", ">>deu<<")
 LAYERS = {f"{side}_{what}": 2 for side in ("encoder", "decoder") for what in ("layers", "attention_heads")}
 SIZES = {"d_model": 32, "encoder_ffn_dim": 64, "decoder_ffn_dim": 64, "max_position_embeddings": 128, **LAYERS}
@@ -124,7 +126,7 @@ def test_m2m100_is_told_both_languages(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("file", "name"), [("spiece.model", "T5Tokenizer"), ("sentencepiece.bpe.model", "MBartTokenizer")])
-def test_a_tokenizer_that_was_saved_as_sentencepiece_alone_is_read(file: str, name: str, tmp_path: Path) -> None:
+def test_a_sentencepiece_file_alone_is_enough(file: str, name: str, tmp_path: Path) -> None:
     from transformers import AutoTokenizer
 
     (tmp_path / file).write_bytes(sentencepiece()[0])

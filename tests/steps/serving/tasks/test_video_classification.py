@@ -17,6 +17,8 @@ from steps.tasks.video import VIDEO
 from tests.steps.tasks.video_cases import SIZES, save_watcher
 from tests.tiny_models import labelled
 
+pytestmark = pytest.mark.slow
+
 DATA = (GOLDEN_FILES / VIDEO).read_bytes()
 # As the video processors of transformers write it down, with more than is asked for here.
 SETTINGS: dict[str, Any] = {
@@ -73,7 +75,7 @@ def videoprism() -> Any:
 
 @pytest.mark.parametrize("make", [timesformer, vivit, vjepa, videoprism])
 @pytest.mark.parametrize("file", ["video_preprocessor_config.json", "preprocessor_config.json", "processor_config.json"])
-def test_it_says_of_each_class_how_well_it_fits(make: Callable[[], Any], file: str, tmp_path: Path) -> None:
+def test_each_class_gets_a_score(make: Callable[[], Any], file: str, tmp_path: Path) -> None:
     make().save_pretrained(tmp_path)
     (tmp_path / file).write_text(json.dumps({"video_processor": SETTINGS} if file.startswith("processor") else SETTINGS))
     labels = Runner(tmp_path).predict(Request(video=DATA)).labels
@@ -90,7 +92,7 @@ def prepared(folder: Path, model_type: str, **changes: Any) -> Any:
 
 
 @pytest.mark.parametrize("model_type", ["videomae", "timesformer", "vjepa2", "videoprism_vision_model"])
-def test_frames_are_resized_cropped_and_normalized_as_the_file_says(model_type: str, tmp_path: Path) -> None:
+def test_frames_are_prepared_by_the_files_settings(model_type: str, tmp_path: Path) -> None:
     from PIL import Image
 
     frame, pixels = prepared(tmp_path, model_type)
@@ -99,7 +101,7 @@ def test_frames_are_resized_cropped_and_normalized_as_the_file_says(model_type: 
     assert np.allclose(pixels, expected.transpose(2, 0, 1), atol=1e-5)
 
 
-def test_frames_for_vivit_lie_between_minus_one_and_one(tmp_path: Path) -> None:
+def test_frames_for_vivit_have_its_range(tmp_path: Path) -> None:
     frame, pixels = prepared(tmp_path, "vivit", rescale_factor=1 / 127.5, do_normalize=False)
     assert -1 <= pixels.min() < -0.3
     assert 0.3 < pixels.max() <= 1
@@ -117,7 +119,7 @@ def test_a_processor_that_says_too_little_is_refused(tmp_path: Path) -> None:
         load_frame_processor(tmp_path, "videomae")
 
 
-def test_scores_are_those_of_the_models_kind_of_problem(tmp_path: Path) -> None:
+def test_scores_follow_the_problem_type(tmp_path: Path) -> None:
     save_watcher(tmp_path)
     config = json.loads((tmp_path / "config.json").read_text())
     sums = {}
