@@ -43,8 +43,8 @@ def run(inputs: ReportInputs, context: Context) -> ReportOutputs:
     Reads the records under ``runs/RUN/`` and the documents that they name; a document that is missing or damaged is named on
     the page.
 
-    Writes the page to ``runs/RUN/report.html``, the only object of the store that is replaced. Where ``status`` is neither
-    empty nor ``Succeeded``, unfinished builds in Cloud Build are cancelled.
+    Writes the page to ``runs/RUN/report.html``, in place of an earlier one. Where ``status`` is neither empty nor
+    ``Succeeded``, unfinished builds in Cloud Build are cancelled.
 
     Repeating: the page is written again only when the run's records, the status or this code changed.
 
@@ -73,7 +73,7 @@ def run(inputs: ReportInputs, context: Context) -> ReportOutputs:
 def pin(inputs: ReportInputs, context: Context) -> ReportInputs:
     """Add the run's state to the inputs, so that an unchanged run is not reported twice and a changed one is.
 
-    The page is the one object that is replaced. When a run returns to a state that was reported before, the page is that of
+    The page is replaced in the store. When a run returns to a state that was reported before, the page is that of
     another state, and the old receipt would find it changed: then the time is added to the state.
     """
     state = state_of(inputs, reported(inputs, context))

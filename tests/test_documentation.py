@@ -1,4 +1,4 @@
-"""The pages that people write: samples that can be read, commands that would be done, names that exist."""
+"""The pages that people read: samples that can be read, commands that would be done, and links, files and names that exist."""
 
 from __future__ import annotations
 
@@ -9,7 +9,12 @@ import pytest
 
 from crd.kubernetes_client import DEFAULT_NAMESPACE
 from pipelines import configuration, names
+from pipelines.cli import VERBS, load
 from pipelines.installation import Choices
+from pipelines.pages.settings import OWN
+from pipelines.step_table import STEPS
+from steps.command.flags import make_parser
+from steps.core.settings import Settings, variable
 from steps.images.builders.supported import BuilderKind, configured_builder
 
 ROOT = Path(__file__).parents[1]
@@ -53,11 +58,135 @@ def test_accounts_secrets_and_files_on_pages_exist() -> None:
         names.SETTINGS,
     ):
         assert name in text
-    files = re.findall(r"`((?:tests|pipelines|steps)/[^`*]+)`", text)
-    assert files
-    assert [path for path in files if not (ROOT / path).exists()] == []
-    anchors = re.findall(r"google-cloud\.md#([a-z-]+)", README.read_text()) + re.findall(r"\]\(#([a-z-]+)\)", text)
-    titles = {
-        re.sub(r"[^a-z -]", "", line.lower()).strip().replace(" ", "-") for line in text.splitlines() if line.startswith("##")
-    }
-    assert set(anchors) <= titles
+
+
+# What a reader can follow: links, commands, files, modules and variables.
+
+PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
+# Files that a recipe adds as its example, so they are not there.
+EXAMPLES = re.compile(r"tar_file|text_perplexity|buildx|toy")
+# Files that a target or a step makes.
+MADE = re.compile(r"docs/coverage\.md|service\.py")
+ROOMS = ("steps", "crd", "pipelines", "tests", "docs", "containers")
+each_page = pytest.mark.parametrize("page", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+
+
+def code_of(page: Path) -> list[str]:
+    """The lines of a page's code blocks and its code spans."""
+    text = page.read_text()
+    fences = re.findall(r"^```\w*\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
+    text = re.sub(r"^```\w*\n.*?^```", "", text, flags=re.DOTALL | re.MULTILINE)
+    indented = re.findall(r"^    (\S.*)", text, re.MULTILINE)
+    return [line.strip() for fence in fences for line in fence.splitlines()] + indented + spans_of(page)
+
+
+def spans_of(page: Path) -> list[str]:
+    """The code spans of a page's sentences and tables."""
+    text = re.sub(r"^```\w*\n.*?^```", "", page.read_text(), flags=re.DOTALL | re.MULTILINE)
+    return [" ".join(span.split()) for span in re.findall(r"`([^`]+)`", text)]
+
+
+def anchors_of(page: Path) -> set[str]:
+    """The anchors that GitHub gives to a page's titles: small letters, dashes for spaces, no punctuation."""
+    text = re.sub(r"^```\w*\n.*?^```", "", page.read_text(), flags=re.DOTALL | re.MULTILINE)
+    titles = re.findall(r"^#+ (.*)", text, re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", title.lower()).strip().replace(" ", "-") for title in titles}
+
+
+def module_file(name: str) -> Path | None:
+    """The file of a module of the repository, or the folder of a package without one."""
+    path = ROOT.joinpath(*name.split("."))
+    return next((each for each in (path.with_suffix(".py"), path / "__init__.py", path) if each.exists()), None)
+
+
+@each_page
+def test_links_and_anchors_resolve(page: Path) -> None:
+    text = re.sub(r"^```\w*\n.*?^```", "", page.read_text(), flags=re.DOTALL | re.MULTILINE)
+    wrong = []
+    for link in re.findall(r"\]\(([^)\s]+)\)", text):
+        if re.match(r"[a-z]+:", link):
+            continue
+        path, _, anchor = link.partition("#")
+        target = (page.parent / path).resolve() if path else page
+        if not target.exists() or (anchor and anchor not in anchors_of(target)):
+            wrong.append(link)
+    assert wrong == []
+
+
+@each_page
+def test_every_make_target_exists(page: Path) -> None:
+    targets = set(re.findall(r"^([a-z0-9-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    named = [re.match(r"(?:\$ )?make((?: [a-z][a-z0-9-]*)+)", line) for line in code_of(page)]
+    assert {word for match in named if match for word in match[1].split()} <= targets
+
+
+@each_page
+def test_every_path_exists(page: Path) -> None:
+    files = {path.name for room in ROOMS for path in (ROOT / room).rglob("*.py")}
+    wrong = []
+    for span in spans_of(page):
+        path = span.split("#")[0]
+        if re.search(r"[A-Z]{4}|…", path) and not path.endswith(".md"):  # with a part to replace, such as NAME
+            continue
+        if EXAMPLES.search(path) or MADE.fullmatch(path):
+            continue
+        if re.fullmatch(r"[\w.-]+(/[\w.*-]+)+/?", path) and path.split("/")[0] in ROOMS:
+            found = any(ROOT.glob(path.rstrip("/"))) or module_file(path.replace("/", ".")) is not None
+            wrong += [] if found else [path]
+        elif re.fullmatch(r"\w+\.py", path):
+            wrong += [] if path in files else [path]
+    assert wrong == []
+
+
+@each_page
+def test_every_module_exists(page: Path) -> None:
+    wrong = []
+    for name in re.findall(r"\b((?:steps|crd|pipelines|tests)(?:\.\w+)+)", "\n".join(code_of(page))):
+        if EXAMPLES.search(name) or name.endswith((".NAME", ".py", ".md")):
+            continue
+        parent, _, member = name.rpartition(".")
+        if not module_file(name):
+            file = module_file(parent) or module_file(parent.rpartition(".")[0])
+            text = file.read_text() if file and file.is_file() else ""
+            wrong += [] if re.search(rf"^\s*(?:async )?(?:def |class )?{member}\b", text, re.MULTILINE) else [name]
+    assert wrong == []
+
+
+@each_page
+def test_every_variable_exists(page: Path) -> None:
+    known = {variable(name) for name in Settings.model_fields} | set(OWN)
+    allowed = {"SLIPWAY_BUILD_PATIENCE"} if page.name == "CHANGELOG.md" else set()  # its old name
+    assert set(re.findall(r"\bSLIPWAY_[A-Z_]+\b", page.read_text())) - known - allowed == set()
+
+
+@each_page
+def test_every_command_and_flag_exists(page: Path) -> None:
+    wrong: list[str] = []
+    for line in (line.partition(" # ")[0].partition("→")[0] for line in code_of(page)):
+        if match := re.match(r"(?:\$ )?(?:\S+/)?slipway ([a-z]+)(.*)", line.replace("\\", "")):
+            verb = match[1]
+            known = (
+                {option for each in load(verb).params for option in each.opts} | {"-h", "--help"} if verb in VERBS else set()
+            )
+            wrong += [line] if not set(re.findall(r"(?<=\s)--?[a-z][a-z-]*", match[2])) <= known or not known else []
+        for step, rest in re.findall(r"python -m steps\.([a-z]+)(.*)", line):
+            flags = set(re.findall(r"(?<=\s)--[a-z-]+", rest)) - {"--help"}
+            known = set(re.findall(r"--[a-z-]+", make_parser(STEPS[step]).format_help())) if step in STEPS else set()
+            wrong += [line] if not flags <= known or not known else []
+    assert wrong == []
+
+
+def test_classes_in_the_glossary_exist() -> None:
+    code = "\n".join(path.read_text() for room in ("steps", "crd", "pipelines") for path in (ROOT / room).rglob("*.py"))
+    rows = re.findall(r"^\|.*\|(.*)\|$", (ROOT / "docs/glossary.md").read_text(), re.MULTILINE)
+    named = [name for row in rows for name in re.findall(r"`([A-Z]\w+)`", row)]
+    assert len(named) > 40
+    assert [name for name in named if not re.search(rf"^(?:class {name}\b|{name} = )", code, re.MULTILINE)] == []
+
+
+def test_messages_of_a_status_are_as_the_operator_writes_them() -> None:
+    code = "\n".join(path.read_text() for path in (ROOT / "crd").glob("*.py"))
+    messages = re.findall(r"Message: +(.*)|slipway-operator  (.*)", (ROOT / "docs/cluster.md").read_text())
+    assert messages
+    for message in (first or second for first, second in messages):
+        assert message.split(" 4 files")[0] in code

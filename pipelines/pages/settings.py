@@ -61,8 +61,9 @@ def settings_page() -> str:
         "Builders and registries are described in [images.md](images.md), Google Cloud in [google-cloud.md](google-cloud.md).",
         settings,
         "## Other environment variables",
-        "What belongs to a library keeps the name that the library reads, so that it works as its own manual says. The step "
-        "`load`, and the service in the step `smoke`, get no token and no proxy unless the store is a bucket.",
+        "What belongs to a library keeps the name that the library reads, so that it works as its own manual says. On a "
+        "laptop the step `load` gets no token and no proxy; where the store is a bucket, it gets the proxy and the variables "
+        "of that store's library, and no others. The service in the step `smoke` gets none in any case.",
         table(["variable", "meaning"], others),
     )
 

@@ -50,7 +50,7 @@ class Store(Protocol):
         ...
 
     def write(self, key: str, data: bytes) -> None:
-        """Create or replace a small object in one request. For records of runs only; everything else is put once."""
+        """Create or replace a small object in one request. For receipts and records only; everything else is put once."""
         ...
 
     def copy_to(self, key: str, path: Path) -> None:

@@ -20,7 +20,7 @@ from .runner import AnswerT, Chunk, Request, Runner, StreamingRunner
 
 MAX_WAITING = 256  # requests
 # In a batch each text costs as much as the longest one, and what is saved is about 20 tokens a text on one core (measured by
-# tests.steps.tasks.batching). So texts are answered together if their lengths differ by at most MAX_LENGTH_DIFFERENCE
+# tests.benchmarks.batching). So texts are answered together if their lengths differ by at most MAX_LENGTH_DIFFERENCE
 # characters from that of the oldest. A text of MAX_BATCHED_LENGTH characters or more is answered alone: there is next to
 # nothing to save, and a batch of such texts takes much memory.
 MAX_LENGTH_DIFFERENCE = 50
