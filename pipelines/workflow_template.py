@@ -1,10 +1,10 @@
 """The graph as an Argo WorkflowTemplate, written through Hera.
 
-Every step is a container template: its inputs become flags, its outputs are files that Argo reads. Values travel as arguments
-of a fixed command, never as text in code or a shell. What both Argo 3.7 and 4.x understand is used, and nothing else.
+Every step is a container template: its inputs become flags, its outputs are files that Argo reads. Values are arguments of a
+fixed command, never text in code or in a shell. Only fields that both Argo 3.7 and 4.x understand are used. Which step needs
+which output is in ``steps.core.graph``; nothing here repeats it.
 
-The pod runs without root, without a token, on a read-only root: Argo's own two containers get the same by ``podSpecPatch``,
-because in a namespace with Pod Security ``restricted`` they would be refused otherwise.
+A pod runs as ``pipelines.pod_security`` says and mounts no token.
 """
 
 from __future__ import annotations
@@ -53,38 +53,38 @@ from pipelines.names import (
 from pipelines.pod_security import CONTAINER_SECURITY, POD_SECURITY
 from pipelines.step_table import STEPS
 from steps import __version__
-from steps.core.graph import BUILD, MODEL_NODES, REPORT, SERVICE_NODES, InputSource, Node, Output, Param, Service
+from steps.core.graph import BUILD, FETCH, LOAD, MODEL_NODES, REPORT, SERVICE_NODES, InputSource, Node, Output, Param, Service
 from steps.frameworks.supported import DEFAULT_FRAMEWORK, Framework
 from steps.images.builders.supported import IN_CLUSTER
 from steps.sources.supported import DEFAULT_SOURCE, SourceKind
 
 OUTPUTS = "/tmp/outputs"
 
-# A step is repeated after what may pass: 75 is the steps' own code for it, 143 a pod that was asked to go, status Error a pod
-# that is gone. The code is a text, and "-1" where there is none; 64 and 65 belong to Argo's executor. What the kubelet ended
-# has these codes too, or 137: its reason stands in front of the message. A pod that took more than was its own, time or
-# disk, would do so again; one that the node could not keep would not.
-SPENT = (
+# A step is tried again after a transient failure: exit code 75 is the steps' own for it, 143 is a pod that was terminated, and
+# the status Error is a pod that was deleted. The code is a text, "-1" where there is none; 64 and 65 belong to Argo's executor.
+# Pods that the kubelet ended have these codes, too, or 137, with the kubelet's reason at the start of the message. A pod that
+# exceeded its own limit of time or disk would exceed it again; one that the node evicted may succeed elsewhere.
+EXCEEDED = (
     "^(Pod was active on the node longer than|Usage of EmptyDir volume|Pod ephemeral local storage usage|"
     "Container .* exceeded its local ephemeral storage)"
 )
-LOST = "^(The node was low on resource|Pod was terminated in response to imminent node shutdown|Preempted in order to admit)"
+EVICTED = "^(The node was low on resource|Pod was terminated in response to imminent node shutdown|Preempted in order to admit)"
 RETRY = (
-    f"not (lastRetry.message matches '{SPENT}') && "
-    f"(lastRetry.status == 'Error' || lastRetry.exitCode in ['75', '143', '-1'] || lastRetry.message matches '{LOST}')"
+    f"not (lastRetry.message matches '{EXCEEDED}') && "
+    f"(lastRetry.status == 'Error' || lastRetry.exitCode in ['75', '143', '-1'] || lastRetry.message matches '{EVICTED}')"
 )
 DAY = 24 * 3600
-AGAIN = RetryStrategy(limit="3", expression=RETRY, backoff=Backoff(duration="5s", factor="2", max_duration="10m"))
-# A build that goes on elsewhere makes the step end with 75 as well: a short pod looks now and then, none waits.
+TRANSIENT_RETRY = RetryStrategy(limit="3", expression=RETRY, backoff=Backoff(duration="5s", factor="2", max_duration="10m"))
+# While a build runs in Cloud Build its step ends with 75 as well: a short-lived pod looks at it now and then, none waits.
 POLLING = RetryStrategy(limit="600", expression=RETRY, backoff=Backoff(duration="20s", factor="1", max_duration="8h"))
 
-# What each kind of image asks for, and may take at most; scratch is the disk that the step may fill.
+# Requests and limits of a step by its image; scratch is the limit of its disk.
 RESOURCES: Mapping[str, Mapping[str, str]] = {
     "light": {"cpu": "100m", "memory": "256Mi", "memory_limit": "1Gi", "scratch": "20Gi"},
     "ml": {"cpu": "500m", "memory": "1Gi", "memory_limit": "8Gi", "scratch": "20Gi"},
 }
-DEADLINES = {"fetch": 4 * 3600, "load": 3600, "build": 2 * 3600}
-DEADLINE = 1800
+DEADLINES = {FETCH.name: 4 * 3600, LOAD.name: 3600, BUILD.name: 2 * 3600}  # seconds
+DEFAULT_DEADLINE = 1800
 
 # name: (description, default or None when required, choices)
 PARAMETERS: Mapping[str, tuple[str, str | None, tuple[str, ...]]] = {
@@ -92,31 +92,31 @@ PARAMETERS: Mapping[str, tuple[str, str | None, tuple[str, ...]]] = {
     "source_kind": ("Where the model comes from", DEFAULT_SOURCE, tuple(SourceKind)),
     "source": ("Address of the model, of the form that the kind of source requires", "", ()),
     "services": ('Tasks to serve, as a JSON list: ["image-classification"], or ["auto"]', None, ()),
-    "framework": ("Library that the model is made with", DEFAULT_FRAMEWORK, tuple(Framework)),
+    "framework": ("Library that the model was made with", DEFAULT_FRAMEWORK, tuple(Framework)),
     "revision": ("Branch, tag or commit; the default branch when empty", "", ()),
-    "include": ("Patterns of files to take beside the usual choice, as a JSON list", "[]", ()),
-    "exclude": ("Patterns of files to leave out, as a JSON list", "[]", ()),
-    "expected_set_digest": ("Refuse any other content", "", ()),
-    "builder": ("What makes the image; when empty, what the settings say", "", ("", *IN_CLUSTER)),
+    "include": ("Patterns of files to fetch besides those chosen by default, as a JSON list", "[]", ()),
+    "exclude": ("Patterns of files not to fetch, as a JSON list", "[]", ()),
+    "expected_set_digest": ("Set digest that the files must have; any other content is refused", "", ()),
+    "builder": ("Builder of the images; when empty, the one in the settings", "", ("", *IN_CLUSTER)),
 }
 
 
 def workflow_template(version: str = __version__) -> WorkflowTemplate:
-    """The template ``slipway-ingest``; ``version`` is the tag of the images."""
+    """Return the template ``slipway-ingest``; ``version`` is the tag of the images."""
     with WorkflowTemplate(
         name=TEMPLATE,
         entrypoint="ingest",
         on_exit=REPORT.name,
         arguments=[
-            # Hera would write None as the text `null`, a default that nobody means.
+            # Hera would write None as the text `null`, and Argo would take it for a default.
             Parameter(name=name, description=text, value=MISSING if default is None else default, enum=list(choices) or None)
             for name, (text, default, choices) in PARAMETERS.items()
         ],
         labels={**LABELS, VERSION_LABEL: version},
         annotations={
-            "workflows.argoproj.io/title": "Slipway: from a model to a service",
+            "workflows.argoproj.io/title": "Slipway: from a model's name to checked service images",
             "workflows.argoproj.io/description": (
-                "Fetches a model, checks every byte, packages one service for each task, boots it and compares its answer."
+                "Fetches a model, checks every byte, packages a service for each task, builds its image, and tests it."
             ),
         },
         service_account_name=STEPS_ACCOUNT,
@@ -133,13 +133,13 @@ def workflow_template(version: str = __version__) -> WorkflowTemplate:
         for node in (*MODEL_NODES, *SERVICE_NODES):
             container(node, version)
         container(REPORT, version, {"report_run": "{{workflow.name}}", "status": "{{workflow.status}}"})
-        branch()
-        trunk()
+        service_dag()
+        run_dag()
     return template
 
 
 def container(node: Node, version: str, fixed: Mapping[str, str] | None = None) -> Container:
-    """One step as a container template. ``fixed`` gives inputs that come from the workflow itself."""
+    """Return a step as a container template. ``fixed`` are inputs that come from the workflow itself."""
     fixed = fixed or {}
     step = STEPS[node.name]
     pushes = node is BUILD
@@ -172,49 +172,49 @@ def container(node: Node, version: str, fixed: Mapping[str, str] | None = None) 
             VolumeMount(name="tmp", mount_path="/tmp"),
             *(VolumeMount(name=each.name, mount_path=f"{SECRETS_FOLDER}/{each.name}", read_only=True) for each in secrets),
         ],
-        active_deadline_seconds=str(DEADLINES.get(node.name, DEADLINE)),
-        retry_strategy=POLLING if node.builder else AGAIN,
+        active_deadline_seconds=str(DEADLINES.get(node.name, DEFAULT_DEADLINE)),
+        retry_strategy=POLLING if node.builder else TRANSIENT_RETRY,
     )
 
 
 def credentials() -> Volume:
-    """Files that settings point to, where the cluster gives pods no identity of their own for the store: a Secret, if any."""
+    """Return the volume with the files that settings name: a Secret, for clusters whose pods have no identity for the store."""
     return Volume(
         name="credentials", secret=SecretVolumeSource(secret_name=CREDENTIALS_SECRET, optional=True, default_mode=0o440)
     )
 
 
 def registry() -> Volume:
-    """What `kubectl create secret docker-registry` makes, under the name that every client of registries looks for."""
+    """Return the volume with what `kubectl create secret docker-registry` makes, as the ``config.json`` of registry clients."""
     items = [KeyToPath(key=".dockerconfigjson", path="config.json")]
     source = SecretVolumeSource(secret_name=REGISTRY_SECRET, optional=True, default_mode=0o440, items=items)
     return Volume(name="registry", secret=source)
 
 
-def branch() -> None:
-    """The DAG of one service."""
-    needed = needed_from_trunk()
+def service_dag() -> None:
+    """Add the DAG of one service to the template."""
+    needed = needed_by_services()
     with DAG(name="service", inputs=[Parameter(name="service"), *(Parameter(name=name) for name in needed)]):
         tasks: dict[str, Task] = {}
         given = {name: f"inputs.parameters.{name}" for name in needed}
         for node in SERVICE_NODES:
-            # Both are names of ours, or empty: Argo reads the quotes only after it has put the output in.
+            # Both are names of steps, or empty: Argo evaluates the quotes after it has inserted the output.
             when = f"'{{{{tasks.{BUILD.name}.outputs.parameters.awaits}}}}' == '{node.name}'" if node.builder else None
             link(node, Task(name=node.name, template=node.name, arguments=arguments(node, given), when=when), tasks)
 
 
-def trunk() -> None:
-    """The DAG of the whole run."""
+def run_dag() -> None:
+    """Add the DAG of the whole run to the template."""
     with DAG(name="ingest"):
         tasks: dict[str, Task] = {}
         for node in MODEL_NODES:
             link(node, Task(name=node.name, template=node.name, arguments=arguments(node, {})), tasks)
-        needed = needed_from_trunk()
+        needed = needed_by_services()
         passed = {name: f"{{{{tasks.{source.node}.outputs.parameters.{name}}}}}" for name, source in needed.items()}
         fan_out = Task(
             name="service",
             template="service",
-            with_param="{{tasks.fetch.outputs.parameters.services}}",
+            with_param=f"{{{{tasks.{FETCH.name}.outputs.parameters.services}}}}",
             arguments=[Parameter(name=name, value=value) for name, value in {"service": "{{item}}", **passed}.items()],
         )
         for earlier in dict.fromkeys(source.node for source in needed.values()):
@@ -222,7 +222,7 @@ def trunk() -> None:
 
 
 def link(node: Node, task: Task, tasks: dict[str, Task]) -> None:
-    """Hera does not infer dependencies from references: set them from the graph."""
+    """Set the dependencies of a task from the graph: Hera does not infer them from references."""
     for earlier in dict.fromkeys(source.node for source in node.inputs.values() if isinstance(source, Output)):
         if earlier in tasks:
             tasks[earlier] >> task
@@ -230,7 +230,7 @@ def link(node: Node, task: Task, tasks: dict[str, Task]) -> None:
 
 
 def arguments(node: Node, given: Mapping[str, str]) -> list[Parameter]:
-    """A task's arguments as references; ``given`` names those that the enclosing template has as inputs."""
+    """Return a task's arguments as references; ``given`` are those that the enclosing template has as inputs."""
 
     def reference(source: InputSource) -> str:
         match source:
@@ -244,15 +244,15 @@ def arguments(node: Node, given: Mapping[str, str]) -> list[Parameter]:
     return [Parameter(name=name, value=f"{{{{{reference(source)}}}}}") for name, source in node.inputs.items()]
 
 
-def needed_from_trunk() -> dict[str, Output]:
-    """What the branches take from the steps before them, by name."""
-    trunk_names = {node.name for node in MODEL_NODES}
+def needed_by_services() -> dict[str, Output]:
+    """Return the outputs that the steps of a service take from the steps before them, by name."""
+    model_nodes = {node.name for node in MODEL_NODES}
     sources = [source for node in SERVICE_NODES for source in node.inputs.values()]
-    return {source.name: source for source in sources if isinstance(source, Output) and source.node in trunk_names}
+    return {source.name: source for source in sources if isinstance(source, Output) and source.node in model_nodes}
 
 
 def pod_spec_patch() -> str:
-    """The restrictions of a container for Argo's own two, as the JSON patch that their pod is merged with.
+    """Return the restrictions for Argo's own two containers, as the JSON patch that their pod is merged with.
 
     In a namespace with Pod Security ``restricted`` they would be refused otherwise.
     """

@@ -41,7 +41,7 @@ def plan(file: ManifestOption, store: StoreOption = "", as_json: JsonOption = Fa
 
 
 def survey_model(model: Model, context: Context) -> Survey:
-    """List the source, choose, and check what ``config.json`` tells; no weights move. Raises what ``fetch`` would."""
+    """List the source, choose the files, and check ``config.json``; no weights are downloaded. Raises what ``fetch`` would."""
     spec = model.spec
     inputs = FetchInputs(
         source_kind=spec.source_kind,
@@ -58,7 +58,7 @@ def survey_model(model: Model, context: Context) -> Survey:
 
 
 def describe_plan(model: Model, survey: Survey) -> dict[str, Any]:
-    """The plan for machines; sizes in bytes."""
+    """Return the plan as JSON; sizes are bytes."""
     choice = survey.choice
     return {
         "name": model.metadata.name,
@@ -75,7 +75,7 @@ def describe_plan(model: Model, survey: Survey) -> dict[str, Any]:
 
 
 def print_plan(model: Model, survey: Survey, console: Console) -> None:
-    """The plan for a person."""
+    """Print the plan for a person."""
     choice = survey.choice
     where = f" at commit {survey.revision}" if survey.revision else ""
     console.print(f"[bold]{escape(model.metadata.name)}[/bold] from {escape(model.spec.source)}{where}", soft_wrap=True)
@@ -86,17 +86,17 @@ def print_plan(model: Model, survey: Survey, console: Console) -> None:
     table.add_column("size", justify="right")
     table.add_column("why")
     for file, why in choice.taken:
-        table.add_row(escape(printable(file.path)), format_bytes(file.size), f"[green]taken[/green]: {why}")
+        table.add_row(escape(printable(file.path)), format_bytes(file.size), f"[green]fetched[/green]: {why}")
     for file, why in choice.left:
         table.add_row(
             f"[dim]{escape(printable(file.path))}[/dim]",
             f"[dim]{format_bytes(file.size)}[/dim]",
-            f"[dim]left: {escape(why)}[/dim]",
+            f"[dim]not fetched: {escape(why)}[/dim]",
         )
     console.print(table)
     console.print(
         f"\nWould fetch {len(choice.taken)} files, {format_bytes(choice.size)}: the weights once, as {WEIGHTS_FORMAT} "
-        f"(the only format that holds no code). Would leave {len(choice.left)} files, {format_bytes(choice.left_size)}."
+        f"(the only format that holds no code). Would not fetch {len(choice.left)} files, {format_bytes(choice.left_size)}."
     )
 
 

@@ -54,7 +54,7 @@ def serve(
 
 @dataclass(frozen=True)
 class Running:
-    """A service that is up, and what its package says of it."""
+    """A service that runs, and what its package says about it."""
 
     served: RunningService
     package: Path
@@ -63,7 +63,7 @@ class Running:
 
     @property
     def curl(self) -> str:
-        """A command line that asks the service its golden request."""
+        """A ``curl`` command that sends the service its golden request."""
         golden = GoldenRequest.model_validate_json((self.package / "src/golden/request.json").read_bytes())
         if golden.files:
             source = self.package / "src"
@@ -76,7 +76,7 @@ class Running:
 
 @contextlib.contextmanager
 def serve_archive(archive: Path, *, host: str = "127.0.0.1", port: int = 0, sha256: str = "") -> Iterator[Running]:
-    """Unpack an archive, check it against its lock (and ``sha256``, if given), serve it, and clean up afterwards."""
+    """Unpack an archive, check it against its lock and, if given, its ``sha256``; serve it, and clean up afterwards."""
     if not archive.is_file():
         raise SlipwayError(Reason.INVALID_INPUT, f"There is no archive {archive}.", hint="`slipway run` prints its place.")
     require_libraries()

@@ -17,6 +17,7 @@ from pipelines.display.json_lines import describe_model, describe_outcome
 from pipelines.display.lines import remark
 from pipelines.local import Outcome
 from steps.core.errors import Reason
+from steps.core.graph import ARCHIVE, BUILD, CLOUDBUILD, FETCH, LOAD, RENDER, SMOKE
 from steps.core.receipts import Failure, Receipt
 from steps.core.store import Store
 from steps.core.text import display_text, format_bytes, format_rough_duration, format_seconds
@@ -64,22 +65,21 @@ def print_outcome(outcome: Outcome, store: Store, console: Console) -> None:
 def summarize(receipt: Receipt) -> str:
     """The result of a step in a few words."""
     out = receipt.outputs
-    match receipt.step:
-        case "fetch":
-            taken = f"{out['files']} files, {format_bytes(out['bytes'])}"
-            return taken + (f" ({format_bytes(out['left_bytes'])} left behind)" if out["left_files"] else "")
-        case "load":
-            return f"{out['architecture']}, {out['parameters']:,} parameters"
-        case "render":
-            return str(out["bento"])
-        case "archive":
-            return f"{format_bytes(out['archive_bytes'])}, sha256:{out['archive_digest'][:12]}…"
-        case "build":
-            return f"{out['image']}{'' if out['image_digest'] else ' (planned)'}"
-        case "cloudbuild":
-            return f"{out['image']}, by build {out['build']}"
-        case "smoke":
-            return f"answers as the model does, {out['latency_ms']} ms, {format_bytes(out['rss_bytes'])}"
+    if receipt.step == FETCH.name:
+        fetched = f"{out['files']} files, {format_bytes(out['bytes'])}"
+        return fetched + (f" ({format_bytes(out['left_bytes'])} not fetched)" if out["left_files"] else "")
+    if receipt.step == LOAD.name:
+        return f"{out['architecture']}, {out['parameters']:,} parameters"
+    if receipt.step == RENDER.name:
+        return str(out["bento"])
+    if receipt.step == ARCHIVE.name:
+        return f"{format_bytes(out['archive_bytes'])}, sha256:{out['archive_digest'][:12]}…"
+    if receipt.step == BUILD.name:
+        return f"{out['image']}{'' if out['image_digest'] else ' (planned)'}"
+    if receipt.step == CLOUDBUILD.name:
+        return f"{out['image']}, by build {out['build']}"
+    if receipt.step == SMOKE.name:
+        return f"answers as the model does, {out['latency_ms']} ms, {format_bytes(out['rss_bytes'])}"
     return ""
 
 

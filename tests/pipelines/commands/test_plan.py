@@ -42,7 +42,13 @@ def test_the_plan_downloads_no_object(crowded: Path) -> None:
         document = json.loads(invoke("plan", "-f", crowded / "model.yaml", "--store", crowded / "store", "--json").stdout)
         assert forge.exchanges
         assert batch_requests(forge) == object_requests(forge) == []
-    for words in ("model.safetensors", "taken: weights", "left: PyTorch pickle", "left: ONNX", "BertForSequenceClassification"):
+    for words in (
+        "model.safetensors",
+        "fetched: weights",
+        "not fetched: PyTorch pickle",
+        "not fetched: ONNX",
+        "BertForSequenceClassification",
+    ):
         assert words in result.stdout
     assert "\x1b" not in result.output  # not even from a file's name
     assert "[bold]name" in result.stdout
