@@ -1,5 +1,5 @@
-"""The code that is packed into a Bento, as it stands: one module for each task, answering with a schema of ours.
+"""The code that is copied into every Bento: reading calls, the queue, and one module for each task.
 
-These modules run in two places: beside the loader, which asks the model for the golden answer, and inside the package,
-where ``service.py`` puts them behind HTTP. So they import nothing of Slipway, and nothing beyond their task's packages.
+The modules run in two places: in the step ``load``, which takes the golden answer from them, and in the package, where
+``service.py`` serves them over HTTP. So they import nothing else of Slipway, and only the packages of their task.
 """

@@ -1,4 +1,4 @@
-"""Files that clients send, read whatever their format: pictures, sounds and videos.
+"""Pictures, sound and videos: decoding the files that clients send, and encoding those in answers.
 
-Also how they are written into answers.
+The limits on size, length and formats are here.
 """

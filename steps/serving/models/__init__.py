@@ -1,4 +1,4 @@
-"""What several tasks share: opening a model, generating text, prompts.
+"""What several tasks share about models: loading them, their limits, prompting, generating text.
 
 Nothing here knows HTTP.
 """

@@ -21,9 +21,6 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-if TYPE_CHECKING:
-    pass
-
 MAX_SECONDS = 1800.0
 CHUNK_SECONDS = 30  # as long as Whisper's window, and as the speech that most others were trained with
 MAX_NEW_TOKENS = 256  # for each chunk, as in transformers' pipeline
@@ -121,6 +118,7 @@ class Runner(runner.Runner[Request, Answer]):
         return options
 
     def _supported_timestamps(self) -> list[Timestamps]:
+        """The kinds of timestamps that this model has."""
         supported: list[Timestamps] = ["none"]
         generation = getattr(self.pipeline.model, "generation_config", None)
         if self._kind == "ctc":
@@ -154,7 +152,9 @@ class Runner(runner.Runner[Request, Answer]):
             self._kind == "seq2seq_whisper" and getattr(generation, "is_multilingual", False) and bool(known and tasks)
         )
         if (request.language or request.translate) and not multilingual:
-            raise runner.BadInput(f"{'language' if request.language else 'translate'}: this model takes none; leave it out")
+            raise runner.BadInput(
+                f"{'language' if request.language else 'translate'}: not supported by this model; leave it out"
+            )
         chosen: dict[str, object] = {}
         if request.language:
             name = request.language.lower()

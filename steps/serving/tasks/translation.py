@@ -1,9 +1,9 @@
 """translation: a text in one language in, the same in another out.
 
-How a model is told the languages depends on its architecture. NLLB, M2M-100 and mBART have a token for each language: the
+How languages are passed to a model depends on its architecture. NLLB, M2M-100 and mBART have a token for each language: the
 source's comes with the text, and the target's is the first token that is generated or the one that generation starts from.
-Marian's models with several targets read ``>>fra<<`` before the text, and T5 a sentence from its ``config.json`` that says what
-to do. Other models translate one pair of languages and are told nothing.
+Marian's models with several targets read ``>>fra<<`` before the text, and T5 the sentence for the pair
+from its ``config.json``. Other models translate one pair of languages and are passed none.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Answer(TextToTextAnswer):
 
 
 class Runner(runner.Runner[Request, Answer]):
-    """An encoder-decoder model, and what it needs to be told of languages.
+    """An encoder-decoder model, and how languages are passed to it.
 
     ``language_tokens`` are the languages that it has tokens for, by their codes; empty for models that have none.
     """

@@ -107,8 +107,8 @@ def test_frames_that_are_too_large_are_refused(every: int | None) -> None:
 def test_a_video_that_is_too_long_is_refused(limit: str, value: float, monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(list(read_frames(video(), 24))) == 24
     monkeypatch.setattr(videos, limit, value)
-    with pytest.raises(BadInput, match=r"^video: "):
-        list(read_frames(video(), 2, field="video"))
+    with pytest.raises(BadInput, match=r"^clip: "):
+        list(read_frames(video(), 2, field="clip"))
 
 
 @pytest.mark.parametrize(
