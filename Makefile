@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
-# A stamp for each set of extras: installing again only when what is wanted changed.
+# A stamp for each set of extras: they are installed again only when pyproject.toml or the pins change.
 RUN_STAMP := $(VENV)/.installed-run
 DEV_STAMP := $(VENV)/.installed-dev
 
@@ -36,21 +36,21 @@ lint: $(DEV_STAMP) ## style, docstrings, types, and which module may import whic
 	$(BIN)/lint-imports
 
 .PHONY: format
-format: $(DEV_STAMP) ## put the code into its form
+format: $(DEV_STAMP) ## format the code, and fix what ruff can fix
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
 .PHONY: manifests
-manifests: $(DEV_STAMP) ## write the generated manifests anew
+manifests: $(DEV_STAMP) ## write the CRD and the Kubernetes manifests again, from the code
 	$(BIN)/python -m crd.schema
 	$(BIN)/python -m pipelines.manifests
 
 .PHONY: pages
-pages: $(DEV_STAMP) ## write the reference pages in docs/ anew, from the code
+pages: $(DEV_STAMP) ## write docs/errors.md, settings.md, commands.md and crd.md again, from the code
 	$(BIN)/python -m pipelines.pages
 
 .PHONY: tasks
-tasks: $(DEV_STAMP) ## write the page about the tasks anew, from their tests
+tasks: $(DEV_STAMP) ## write docs/tasks.md again, from the tests of the tasks
 	SLIPWAY_WRITE_TASKS=1 $(BIN)/python -m pytest -q tests/steps/tasks/test_services.py
 
 .PHONY: images
@@ -62,11 +62,11 @@ kind-up: $(DEV_STAMP) ## a kind cluster named slipway with Argo, a store and Sli
 	SLIPWAY=$(BIN)/slipway containers/kind-up.sh
 
 .PHONY: e2e
-e2e: $(DEV_STAMP) ## the whole way in the cluster that KUBECONFIG names
+e2e: $(DEV_STAMP) ## the tests that need a cluster, in the one that KUBECONFIG names
 	$(BIN)/python -m pytest -m cluster tests/cluster tests/steps/store
 
 .PHONY: pins
-pins: ## take the newest versions that pyproject.toml allows, and write them down
+pins: ## pin the newest versions that pyproject.toml allows, and write what follows from them
 	rm -rf $(VENV)
 	$(PYTHON) -m venv $(VENV)
 	$(PIP) install --quiet -e '.[ml,gcp,s3,demo,pipelines,operator,dev]'

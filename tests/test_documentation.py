@@ -67,6 +67,7 @@ PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
 EXAMPLES = re.compile(r"tar_file|text_perplexity|buildx|toy")
 # Files that a target or a step makes.
 MADE = re.compile(r"docs/coverage\.md|service\.py")
+RECIPE = ["1. The class", "2. The table", "3. The tests", "4. The generated files"]
 ROOMS = ("steps", "crd", "pipelines", "tests", "docs", "containers")
 each_page = pytest.mark.parametrize("page", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
 
@@ -190,3 +191,26 @@ def test_messages_of_a_status_are_as_the_operator_writes_them() -> None:
     assert messages
     for message in (first or second for first, second in messages):
         assert message.split(" 4 files")[0] in code
+
+
+def test_recipes_have_one_form() -> None:
+    recipes = sorted((ROOT / "docs").glob("add-a-*.md"))
+    for recipe in recipes:
+        text = recipe.read_text()
+        assert re.findall(r"^## (\d\..*)", text, re.MULTILINE) == RECIPE, recipe.name
+        assert "| file | what it holds |" in text.partition("## 1.")[0]
+    contributing = (ROOT / "CONTRIBUTING.md").read_text()
+    assert [recipe.name for recipe in recipes if f"](docs/{recipe.name})" not in contributing] == []
+
+
+def test_every_decision_is_listed_by_its_title() -> None:
+    folder = ROOT / "docs/decisions"
+    for record in sorted(folder.glob("0*.md")):
+        number, _, title = record.read_text().splitlines()[0].removeprefix("# ").partition(": ")
+        assert record.name.startswith(f"{number}-")
+        assert f"| [{number}]({record.name}) | {title} |" in (folder / "README.md").read_text()
+        assert re.findall(r"^\*\*(.*?)\*\*", record.read_text(), re.MULTILINE) == ["Context.", "Decision.", "Consequences."]
+
+
+def test_the_readme_stays_short() -> None:
+    assert len(README.read_text().splitlines()) < 220
