@@ -179,7 +179,7 @@ def batched(loaded: Any, requests: Sequence[Any]) -> Callable[[int], object]:
     """Answers all requests as the queue does, at most so many at once; what is answered must not depend on how many."""
     queues = {size: RequestQueue(loaded, size) for size in SIZES}
 
-    async def ask(queue: RequestQueue) -> list[Any]:
+    async def ask(queue: RequestQueue[Any]) -> list[Any]:
         return await asyncio.gather(*(queue.answer(request) for request in requests))
 
     def answer(size: int) -> list[Any]:
