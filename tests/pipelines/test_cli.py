@@ -78,6 +78,7 @@ def test_a_wrong_manifest_is_refused(command: str, text: str, said: str, tmp_pat
     assert [path.name for path in tmp_path.iterdir()] == ["model.yaml"]
 
 
+@pytest.mark.slow
 def test_a_real_process_does_the_same(tmp_path: Path) -> None:
     done = slipway("run", "-f", "nowhere.yaml", cwd=tmp_path)
     assert done.returncode == ExitCode.INPUT

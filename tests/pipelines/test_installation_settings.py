@@ -76,6 +76,7 @@ REFUSED: dict[str, tuple[dict[str, str], list[str]]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("settings", "said"), REFUSED.values(), ids=list(REFUSED))
 def test_wrong_settings_stop_before_anything_is_applied(settings: dict[str, str], said: list[str]) -> None:
     cluster = empty(listens=0)

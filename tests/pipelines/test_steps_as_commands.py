@@ -19,6 +19,8 @@ from steps.images.builders.supported import BuilderKind
 from tests.pipelines.conftest import Ingested
 from tests.servers.network_namespace import without_network
 
+pytestmark = pytest.mark.slow  # they start processes or servers, many times
+
 NODES = (*MODEL_NODES, *SERVICE_NODES, REPORT)
 HEAVY = {
     "torch",
@@ -103,7 +105,6 @@ def test_a_missing_object_is_named(tmp_path: Path) -> None:
     assert f".slipway/locks/{'0' * 64}.json" in failure["message"]
 
 
-@pytest.mark.slow
 def test_steps_by_hand_equal_the_runner(vit_run: Ingested, tmp_path: Path) -> None:
     """Everything but fetch runs where no network is, if this machine can make such a place."""
     values: dict[str, str] = {
@@ -136,7 +137,6 @@ def test_steps_by_hand_equal_the_runner(vit_run: Ingested, tmp_path: Path) -> No
     assert (tmp_path / "store" / values["report"]).is_file()
 
 
-@pytest.mark.slow
 def test_a_finished_step_prints_the_same_outputs(vit_run: Ingested, tmp_path: Path) -> None:
     receipt = vit_run.outcome.receipts["image-classification/archive"]
     flags = [part for name, value in receipt.inputs.items() for part in (f"--{name.replace('_', '-')}", str(value))]

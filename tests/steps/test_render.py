@@ -19,6 +19,8 @@ from steps.render import RenderInputs, render
 from steps.tasks.base import Task
 from steps.tasks.table import TASKS
 
+pytestmark = pytest.mark.slow  # they start processes or servers, many times
+
 HOSTILE = (
     "'; import os; os.system('id') #",
     '"""\nraise SystemExit\n"""',
@@ -69,7 +71,6 @@ def shape(value: Any) -> Any:
             return type(value)
 
 
-@pytest.mark.slow
 @settings(deadline=None)
 @given(task=st.sampled_from(list(TASKS.values())), source=TEXTS, revision=TEXTS, licence=TEXTS, other=TEXTS)
 def test_hostile_texts_stay_data(task: Task, source: str, revision: str, licence: str, other: str) -> None:

@@ -11,6 +11,8 @@ from steps.core.errors import ExitCode
 from tests.pipelines.conftest import slipway_here
 from tests.servers.api_server import MODELS, ApiServer, kubeconfig
 
+pytestmark = pytest.mark.slow  # they start processes or servers, many times
+
 
 def test_an_empty_namespace_says_what_to_do(server: ApiServer, environment: Mapping[str, str]) -> None:
     server.answers[MODELS] = (200, {"kind": "ModelList", "items": []})

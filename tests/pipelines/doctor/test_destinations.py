@@ -332,6 +332,7 @@ def test_a_check_without_answer_is_a_finding() -> None:
     assert "firewall" in finding.fix
 
 
+@pytest.mark.slow
 def test_the_command_finishes_whatever_it_finds(tmp_path: Path) -> None:
     """All broken at once, a secret in each place: every finding is there, and no secret."""
     with socket.create_server(("127.0.0.1", 0)) as free:

@@ -48,6 +48,7 @@ def test_long_messages_and_hints_share_the_space() -> None:
     assert len(kept.message) == len(kept.hint) > 500
 
 
+@pytest.mark.slow
 @given(message=st.text(max_size=6000), hint=st.text(max_size=6000), repeated=st.integers(1, 50))
 def test_any_text_is_still_a_failure(message: str, hint: str, repeated: int) -> None:
     line = termination_line(failure(message * repeated, hint * repeated))

@@ -25,6 +25,7 @@ def test_any_card_gives_a_printable_licence(tmp_path_factory: pytest.TempPathFac
     canonical_json(found)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("front", "expected"),
     [

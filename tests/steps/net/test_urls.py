@@ -191,6 +191,7 @@ text_near_addresses = st.one_of(
 )
 
 
+@pytest.mark.slow
 @given(text_near_addresses)
 @example("https://a.invalid\\.b.invalid/x")
 @example("https://a.invalid:80:90/x")

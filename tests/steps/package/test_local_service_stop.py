@@ -21,6 +21,7 @@ signal.pause()
 PARENT = "import signal, subprocess, sys; subprocess.Popen([sys.executable, '-c', sys.argv[1]]); signal.pause()"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("first", [False, True])
 def test_a_stubborn_worker_ends_with_its_parent(first: bool) -> None:
     """It is killed, and the kernel has taken back its half gigabyte, before stop returns; also where its parent went first."""

@@ -15,6 +15,7 @@ def lines(family: str) -> list[str]:
     return [line for line in read_requirements(family).splitlines() if not line.startswith("#")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", FAMILIES)
 def test_requirements_are_the_closure_of_the_family(family: str) -> None:
     assert lines(family) == closure(FAMILIES[family], installed_versions())

@@ -29,6 +29,7 @@ def test_a_gzip_member_is_read_by_everybody(parts: list[tuple[bytes, bool]]) -> 
     assert gzip.decompress(member) == b"".join(data for data, _ in parts)
 
 
+@pytest.mark.slow
 @given(
     st.dictionaries(
         st.from_regex(SAFE_PATH, fullmatch=True).filter(lambda path: len(path) < 240),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import JsonValue
@@ -34,6 +35,7 @@ def test_an_unknown_structure_is_shown_as_json() -> None:
     assert (field.kind, json.loads(field.text)) == ("json", [{"x": 1, "y": 2}])
 
 
+@pytest.mark.slow
 @given(answer=st.dictionaries(st.text(max_size=8), JSON, max_size=4), text=JSON)
 def test_no_answer_breaks_the_report(answer: dict[str, JsonValue], text: JsonValue) -> None:
     assert len(answer_fields(answer, {"text": text})) == len(answer)

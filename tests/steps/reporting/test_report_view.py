@@ -223,6 +223,7 @@ def delete(file: Path) -> None:
     file.unlink()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", [delete, change])
 @pytest.mark.parametrize(
     ("kind", "said"),

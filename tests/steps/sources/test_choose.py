@@ -104,6 +104,7 @@ files = st.builds(
 patterns = st.lists(st.sampled_from(["*", "*.json", "*.txt", "*/*", "model*", "config.json"]), max_size=2).map(tuple)
 
 
+@pytest.mark.slow
 @given(st.lists(files, unique_by=lambda file: file.path), patterns, patterns)
 def test_whatever_is_listed_what_is_taken_is_safe(
     listed: list[SourceFile], include: tuple[str, ...], exclude: tuple[str, ...]

@@ -66,6 +66,7 @@ def refused(context: Context, forge: Forge) -> SlipwayError:
     return caught.value
 
 
+@pytest.mark.slow
 def test_a_cut_connection_costs_almost_nothing(
     context: Context, serving: Callable[..., Any], weights: Callable[[], bytes]
 ) -> None:
@@ -313,6 +314,7 @@ def test_a_relative_redirect_keeps_the_credential(
     assert handler.seen == ["Basic c2VjcmV0"] * 2  # type: ignore[attr-defined]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("target", "says"),
     [

@@ -20,6 +20,8 @@ from tests.model_trees import model_tree, noise, safetensors
 from tests.servers.forge_faults import batch_requests, object_requests
 from tests.steps.sources.running import fetch, outputs_of, run_process, taken
 
+pytestmark = pytest.mark.slow  # they start processes or servers, many times
+
 
 @pytest.fixture
 def tree(tmp_path: Path) -> Path:

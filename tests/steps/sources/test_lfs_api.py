@@ -12,6 +12,7 @@ from steps.net.urls import check_source
 from steps.sources.lfs_api import Pointer, endpoint, parse_pointer
 
 
+@pytest.mark.slow
 @given(st.from_regex(r"[0-9a-f]{64}", fullmatch=True), st.integers(0, 10**17))
 def test_a_pointer_is_read_back(oid: str, size: int) -> None:
     assert parse_pointer(lfs_pointer(oid, size), "x") == Pointer(oid, size)

@@ -173,12 +173,14 @@ def bucket(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tree
         yield made
 
 
+@pytest.mark.slow
 def test_a_bucket_prefix_equals_its_folder(context: Context, tree: Path, bucket: Bucket) -> None:
     there, here = upload(context, bucket / "models/team/bert"), upload(context, tree)
     assert there.set_digest == here.set_digest
     assert taken(context, there) == {name: (tree / name).read_bytes() for name in FILES}
 
 
+@pytest.mark.slow
 def test_a_new_object_version_changes_the_pin(context: Context, bucket: Bucket) -> None:
     first = upload(context, bucket / "models/team/bert/")
     assert upload(context, bucket / "models/team/bert/") == first

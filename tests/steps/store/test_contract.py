@@ -19,6 +19,7 @@ from tests.steps.store.conftest import Place
 from tests.steps.store.contents import KEY, content, in_chunks, some_bytes
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [0, 1, PART - 1, PART, PART + 1, 2 * PART, 2 * PART + 54321])
 def test_what_is_put_is_read_again(store: Store, size: int) -> None:
     data = some_bytes(size)
@@ -213,6 +214,7 @@ def test_more_keys_than_a_page_are_listed(place: Place) -> None:
     assert list(place.store.list("runs/")) == sorted(keys)
 
 
+@pytest.mark.slow
 def test_a_reader_that_stops_early_leaves_nothing_behind(store: Store) -> None:
     store.put(KEY, in_chunks(some_bytes(3 * PART)))
     reading = store.read(KEY)

@@ -47,6 +47,7 @@ def stream(data: bytes = DATA) -> Iterator[bytes]:
         yield data[start : start + (1 << 20)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "fault",
     [
@@ -83,6 +84,7 @@ def test_bytes_that_have_arrived_are_not_sent_again(gcs: GcsServer, store: GcsSt
     assert sum(size for method, _, size in gcs.requests if method == "PUT") == PART + 1 + lost
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "fault",
     [Fault("GET", MEDIA), Fault("GET", MEDIA, Effect.DROP), Fault("GET", MEDIA, Effect.LOSE)],

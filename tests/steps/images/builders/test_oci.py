@@ -18,6 +18,8 @@ from steps.images.builders.supported import BuilderKind
 from tests.servers.oci_registry import Effect, Fault, OciRegistry, digest_of, layer_of
 from tests.steps.images.oci_build import ENVIRONMENT, WEIGHTS, OciBuild, docker_config, put_base, wheels
 
+pytestmark = pytest.mark.slow  # they start processes or servers, many times
+
 needs_buildah = pytest.mark.skipif(shutil.which("buildah") is None, reason="buildah is not installed")
 MIB = 1 << 20
 BASE_LAYERS = 2
@@ -28,7 +30,6 @@ def layers(oci_build: OciBuild, name: str) -> list[str]:
     return [layer["digest"] for layer in oci_build.registry.image(name)[1]["layers"]]
 
 
-@pytest.mark.slow
 def test_a_second_build_sends_only_the_manifest(oci_build: OciBuild, tmp_path: Path) -> None:
     first = oci_build.build()
     assert re.fullmatch("sha256:[0-9a-f]{64}", first.image_digest)
@@ -40,7 +41,6 @@ def test_a_second_build_sends_only_the_manifest(oci_build: OciBuild, tmp_path: P
     assert any("made before" in note for note in oci_build.progress.notes)
 
 
-@pytest.mark.slow
 def test_another_machine_makes_the_same_image(oci_build: OciBuild, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = oci_build.build()
     with OciRegistry() as registry:
@@ -58,7 +58,6 @@ def test_another_machine_makes_the_same_image(oci_build: OciBuild, tmp_path: Pat
     assert second.image_digest == first.image_digest
 
 
-@pytest.mark.slow
 def test_a_code_change_sends_no_weights(oci_build: OciBuild) -> None:
     first = oci_build.build()
     before = oci_build.registry.received
@@ -228,7 +227,6 @@ def test_a_missing_registry_names_the_setting(oci_build: OciBuild) -> None:
     assert "slipway.toml" in caught.value.hint
 
 
-@pytest.mark.slow
 def test_a_missing_package_shows_pips_output(oci_build: OciBuild) -> None:
     with pytest.raises(SlipwayError, match="No matching distribution found for nowhere==9") as caught:
         oci_build.build(requirements="tiny-dep==1.0\nnowhere==9\n")
@@ -237,7 +235,6 @@ def test_a_missing_package_shows_pips_output(oci_build: OciBuild) -> None:
     assert list((oci_build.root / "tmp").glob("step-*")) == []
 
 
-@pytest.mark.slow
 def test_an_unreachable_index_is_transient_without_password(oci_build: OciBuild, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("PIP_NO_INDEX")
     monkeypatch.setenv("PIP_RETRIES", "1")
@@ -249,7 +246,6 @@ def test_an_unreachable_index_is_transient_without_password(oci_build: OciBuild,
     assert "hush-hush" not in oci_build.messages(caught.value)
 
 
-@pytest.mark.slow
 def test_a_changed_cached_layer_is_named(oci_build: OciBuild) -> None:
     oci_build.build()
     digest = layers(oci_build, oci_build.name(oci_build.build(code="# 1")))[PACKAGES].removeprefix("sha256:")

@@ -19,6 +19,8 @@ from steps.images.cloud_build.unfinished import cancel_unfinished
 from tests.servers.cloud_build_server import Effect, Fault, Status
 from tests.steps.images.cloud_build_site import IMAGE, STORE, Site
 
+pytestmark = pytest.mark.slow  # they start processes or servers, many times
+
 ROOT = Path(__file__).parents[4]
 
 
@@ -94,7 +96,6 @@ def test_a_late_duplicate_is_cancelled(site: Site) -> None:
     ends_well(site, created=2, cancelled=1)
 
 
-@pytest.mark.slow
 def test_a_build_is_found_without_its_record(site: Site) -> None:
     site.fails()
     site.server.work()
@@ -150,7 +151,6 @@ def command(site: Site, **changed: object) -> list[str]:
     return found
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(("method", "created"), [("ListBuilds", 0), ("CreateBuild", 1), ("GetBuild", 1)])
 def test_a_killed_step_takes_its_build_over(site: Site, method: str, created: int) -> None:
     """Killed when a call is done and not answered yet. The list is late: only the store knows of the request."""
@@ -170,7 +170,6 @@ def test_a_killed_step_takes_its_build_over(site: Site, method: str, created: in
     ends_well(site, created=1)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("sent", "code", "left"),
     [(signal.SIGINT, ExitCode.INTERRUPTED, Status.CANCELLED), (signal.SIGTERM, ExitCode.TERMINATED, Status.QUEUED)],

@@ -10,6 +10,8 @@ from tests.servers.cloud_build_server import Effect, Fault, Outcome, Status
 from tests.servers.faulty_server import Fault as StorageFault
 from tests.steps.images.cloud_build_site import IMAGE, Site
 
+pytestmark = pytest.mark.slow  # they start processes or servers, many times
+
 
 def failed(site: Site, status: int, detail: str = "", lines: tuple[str, ...] = ()) -> None:
     """Start a build and let it end like this."""

@@ -20,6 +20,8 @@ from tests.servers.cloud_build_server import SERVICE, Fault
 from tests.servers.trust import Trust
 from tests.steps.images.cloud_build_site import IMAGE, LABELS, Recorder, Site
 
+pytestmark = pytest.mark.slow  # they start processes or servers, many times
+
 
 def test_a_running_build_ends_the_step(site: Site) -> None:
     failure = site.fails()

@@ -22,6 +22,7 @@ esac
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["credHelpers", "credsStore"])
 def test_a_credential_helper_is_run(oci_build: OciBuild, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str) -> None:
     host = oci_build.registry.host

@@ -10,6 +10,8 @@ from steps.images.registry.repository import Descriptor, Repository, digest_of
 from tests.servers.oci_registry import STATE, Effect, Fault, OciRegistry
 from tests.steps.images.oci_build import BASE, OciBuild, put_base
 
+pytestmark = pytest.mark.slow  # they start processes or servers, many times
+
 REPOSITORY = "team/tiny-text-classification"
 PASSWORD = "correct horse"
 
@@ -30,7 +32,6 @@ FAULTS = {
 }
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("times", [1, 3])
 @pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS.keys())
 def test_a_transient_fault_leaves_no_trace(oci_build: OciBuild, fault: Fault, times: int) -> None:

@@ -23,6 +23,7 @@ REPOSITORY = "team/tiny-text-classification"
 PASSWORD = "correct horse"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["basic", "bearer"])
 def test_dockers_credentials_are_sent(oci_build: OciBuild, tmp_path: Path, kind: str) -> None:
     oci_build.registry.auth, oci_build.registry.users = kind, {"ada": PASSWORD}  # type: ignore[assignment]
@@ -55,6 +56,7 @@ def test_anonymous_reading_needs_no_credentials(oci_build: OciBuild) -> None:
         assert repository.manifest("3.11-slim")[1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["basic", "bearer"])
 @pytest.mark.parametrize("entry", [{}, auth("ada", "wrong " + PASSWORD)], ids=["no password", "a wrong password"])
 def test_a_denied_push_says_how_to_log_in(oci_build: OciBuild, tmp_path: Path, kind: str, entry: dict[str, str]) -> None:

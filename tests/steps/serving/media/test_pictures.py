@@ -166,6 +166,7 @@ def test_formats_that_nobody_posts_are_not_opened(kind: str) -> None:
         read_picture(picture(kind))
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None)
 @given(
     kind=st.sampled_from(FORMATS),

@@ -91,6 +91,7 @@ def test_the_length_of_a_sound_is_limited() -> None:
     assert len(read_sound(sound("FLAC", seconds=2), RATE, seconds=2)) == 2 * RATE
 
 
+@pytest.mark.slow
 def test_long_silence_is_refused_before_decoding() -> None:
     """An hour in a hundred kilobytes."""
     import soundfile
@@ -134,6 +135,7 @@ def test_what_is_no_sound_is_refused(data: bytes) -> None:
         read_sound(data, RATE)
 
 
+@pytest.mark.slow
 @settings(max_examples=300)
 @given(
     kind=st.sampled_from([("WAV", "PCM_16"), ("WAV", "IMA_ADPCM"), *KINDS]),

@@ -139,6 +139,7 @@ def test_a_sound_is_not_a_video() -> None:
         list(read_frames(buffer.getvalue(), 1))
 
 
+@pytest.mark.slow
 @settings(max_examples=300)
 @given(
     kind=st.sampled_from(KINDS),
