@@ -73,8 +73,8 @@ each_page = pytest.mark.parametrize("page", PAGES, ids=lambda path: str(path.rel
 
 
 def code_of(page: Path) -> list[str]:
-    """The lines of a page's code blocks and its code spans."""
-    text = page.read_text()
+    """The lines of a page's code blocks, with those that continue one another joined, and its code spans."""
+    text = page.read_text().replace("\\\n", " ")
     fences = re.findall(r"^```\w*\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
     text = re.sub(r"^```\w*\n.*?^```", "", text, flags=re.DOTALL | re.MULTILINE)
     indented = re.findall(r"^    (\S.*)", text, re.MULTILINE)
@@ -164,7 +164,7 @@ def test_every_variable_exists(page: Path) -> None:
 def test_every_command_and_flag_exists(page: Path) -> None:
     wrong: list[str] = []
     for line in (line.partition(" # ")[0].partition("→")[0] for line in code_of(page)):
-        if match := re.match(r"(?:\$ )?(?:\S+/)?slipway ([a-z]+)(.*)", line.replace("\\", "")):
+        if match := re.match(r"(?:\$ )?(?:\S+/)?slipway ([a-z]+)(.*)", line):
             verb = match[1]
             known = (
                 {option for each in load(verb).params for option in each.opts} | {"-h", "--help"} if verb in VERBS else set()
