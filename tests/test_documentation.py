@@ -185,7 +185,7 @@ def test_classes_in_the_glossary_exist() -> None:
     assert [name for name in named if not re.search(rf"^(?:class {name}\b|{name} = )", code, re.MULTILINE)] == []
 
 
-def test_messages_of_a_status_are_as_the_operator_writes_them() -> None:
+def test_status_messages_are_the_operators_own() -> None:
     code = "\n".join(path.read_text() for path in (ROOT / "crd").glob("*.py"))
     messages = re.findall(r"Message: +(.*)|slipway-operator  (.*)", (ROOT / "docs/cluster.md").read_text())
     assert messages

@@ -11,6 +11,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = {"steps", "crd", "pipelines"}
+MAX_WORDS = 8  # in the name of a test
 TOKENS = ("/" + "work/", "py" + "pi.org", "python" + "hosted.org", "mir" + "rors.")
 
 
@@ -59,3 +60,27 @@ def test_only_steps_are_directly_in_steps() -> None:
     from pipelines.step_table import STEPS
 
     assert {path.stem for path in (ROOT / "steps").glob("*.py")} == {*STEPS, "api", "__init__"}
+
+
+def test_names_of_tests_are_short_sentences() -> None:
+    long = [
+        node.name
+        for path in (ROOT / "tests").rglob("test_*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        and node.name.startswith("test_")
+        and len(node.name.split("_")) > 1 + MAX_WORDS
+    ]
+    assert long == []
+
+
+def test_no_test_imports_a_private_name() -> None:
+    private = [
+        f"{path.relative_to(ROOT)}: {alias.name}"
+        for path in (ROOT / "tests").rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.ImportFrom) and str(node.module).partition(".")[0] in PACKAGES
+        for alias in node.names
+        if alias.name.startswith("_") and not alias.name.startswith("__")
+    ]
+    assert private == []

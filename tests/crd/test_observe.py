@@ -82,7 +82,7 @@ def left_to_cloud_build(run: WorkflowObject, **changes: object) -> None:
             run["status"]["nodes"][f"{name}-cloudbuild"] = json.loads(json.dumps({**node, **added, **changes}))
 
 
-def test_images_of_cloud_build_are_built_in_the_end() -> None:
+def test_images_of_cloud_build_are_built() -> None:
     found_model = model()
     run = workflow("succeeded", of=found_model)
     left_to_cloud_build(run)

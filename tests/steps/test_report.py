@@ -36,7 +36,7 @@ def test_an_unknown_run_is_an_error(context: Context) -> None:
 
 
 @pytest.mark.parametrize("name", ["", "..", "a/../b", "/etc", "a\n", "-x"])
-def test_a_run_name_that_is_a_path_is_refused(name: str) -> None:
+def test_a_run_named_like_a_path_is_refused(name: str) -> None:
     with pytest.raises(SlipwayError, match="--report-run"):
         parse_inputs(ReportInputs, {"report_run": name})
 

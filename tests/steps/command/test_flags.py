@@ -25,7 +25,7 @@ def test_inputs_survive_the_way_through_flags() -> None:
     assert parse(*format_flags(inputs)) == inputs
 
 
-def test_a_dash_in_front_of_a_value_is_kept() -> None:
+def test_a_dash_before_a_value_is_kept() -> None:
     assert parse("--source-kind=git_lfs", "--source=-x").source == "-x"
 
 

@@ -11,7 +11,7 @@ from steps.fetch import STEP, FetchInputs
 from steps.sources.supported import SourceKind
 
 
-def test_a_password_in_a_refused_address_is_not_recorded(context: Context) -> None:
+def test_a_password_in_an_address_is_not_recorded(context: Context) -> None:
     inputs = FetchInputs(source_kind=SourceKind.GIT_LFS, source="https://ada:s3cret@example.org/model")
     with pytest.raises(SlipwayError) as raised:
         execute(STEP, inputs, context, run="r")
