@@ -141,8 +141,11 @@ def test_every_path_exists(page: Path) -> None:
 
 @each_page
 def test_every_module_exists(page: Path) -> None:
-    wrong = []
-    for name in re.findall(r"\b((?:steps|crd|pipelines|tests)(?:\.\w+)+)", "\n".join(code_of(page))):
+    code, wrong = "\n".join(code_of(page)), []
+    names = re.findall(r"\b((?:steps|crd|pipelines|tests)(?:\.\w+)+)", code)
+    for module, members in re.findall(r"^from ((?:steps|crd|pipelines|tests)[\w.]*) import ([\w, ]+)", code, re.MULTILINE):
+        names += [f"{module}.{member.strip()}" for member in members.split(",")]
+    for name in names:
         if EXAMPLES.search(name) or name.endswith((".NAME", ".py", ".md")):
             continue
         parent, _, member = name.rpartition(".")
