@@ -159,7 +159,7 @@ def read_manifests() -> list[InstalledObject]:
 
 def manifests(namespace: str, bus_url: str | None) -> list[InstalledObject]:
     """Return every manifest for this namespace, in the order in which they must be applied."""
-    # Sensor and EventSource have the namespace in their names and specs, so they are made anew rather than moved.
+    # Sensor and EventSource have the namespace in their names and specs, so they are made again rather than moved.
     fixed = [each for each in read_manifests() if each["kind"] not in (EVENT_BUS.kind, SENSOR.kind, EVENT_SOURCE.kind)]
     made = cast(list[InstalledObject], [definition(), *events(namespace, bus_url)])
     found = [placed(each, namespace) for each in (*made, *fixed)]

@@ -37,7 +37,7 @@ def retry_workflow(cluster: KubernetesClient, run: ModelRun) -> None:
         raise SlipwayError(
             Reason.INVALID_INPUT,
             f"{run.name} has no Workflow to retry: {run.workflow_name} was deleted, or does not exist yet.",
-            hint=f"Begin anew: `kubectl -n {cluster.namespace} delete model {run.name}`, then `slipway submit`. "
+            hint=f"Start again: `kubectl -n {cluster.namespace} delete model {run.name}`, then `slipway submit`. "
             "Steps that were done find their work in the store.",
         )
     if run.workflow.get("status", {}).get("phase") not in ("Failed", "Error"):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
@@ -57,7 +56,7 @@ def survey_model(model: Model, context: Context) -> Survey:
     return survey
 
 
-def describe_plan(model: Model, survey: Survey) -> dict[str, Any]:
+def describe_plan(model: Model, survey: Survey) -> dict[str, object]:
     """Return the plan as JSON; sizes are bytes."""
     choice = survey.choice
     return {
