@@ -1,4 +1,1 @@
-"""Runs in the cluster and their steps, as a person follows them.
-
-It stands on ``crd.kubernetes_client``.
-"""
+"""Runs in the cluster and their steps, as a person follows them, read with ``crd.kubernetes_client``."""

@@ -1,4 +1,4 @@
-"""What each verb of the ``slipway`` command does.
+"""The verbs of the ``slipway`` command: one module a verb, with its flags and what it does.
 
-``pipelines.cli`` reads the flags and calls these.
+``pipelines.cli`` lists the verbs and loads the module of the one that is called. ``options`` and ``watching`` are shared.
 """
