@@ -116,33 +116,33 @@ def manifest(folder: Path, name: str) -> str:
 
 
 def test_a_failed_model_is_ready_after_retry(cluster: KubernetesClient, operator: None, fails: None, tmp_path: Path) -> None:
-    done = slipway(cluster, "submit", "-f", manifest(tmp_path, "mended"), "--watch")
+    done = slipway(cluster, "submit", "-f", manifest(tmp_path, "fixed"), "--watch")
     assert done.returncode == ExitCode.SOURCE, done.stderr
     assert "✗ fetch: failed" in done.stderr
-    for text in ("Model mended created", "error in fetch: NotLfs", "Nothing is under LFS.", "hint: Put it there."):
+    for text in ("Model fixed created", "error in fetch: NotLfs", "Nothing is under LFS.", "hint: Put it there."):
         assert text in done.stdout
-    assert "the stub begins" in slipway(cluster, "logs", "mended", "fetch").stdout
-    assert slipway(cluster, "logs", "mended", "load").stdout == "load is not reached: it wrote nothing.\n"
+    assert "the stub begins" in slipway(cluster, "logs", "fixed", "fetch").stdout
+    assert slipway(cluster, "logs", "fixed", "load").stdout == "load is not reached: it has no log.\n"
     table = slipway(cluster, "status").stdout
-    assert [line.split()[:3] for line in table.splitlines()][1] == ["mended", "False", "NotLfs"]
+    assert [line.split()[:3] for line in table.splitlines()][1] == ["fixed", "False", "NotLfs"]
 
-    again = slipway(cluster, "submit", "-f", manifest(tmp_path, "mended"))
+    again = slipway(cluster, "submit", "-f", manifest(tmp_path, "fixed"))
     assert again.returncode == 0
-    assert "Model mended unchanged" in again.stdout
-    without = slipway(cluster, "retry", "mended", path="/nowhere")
+    assert "Model fixed unchanged" in again.stdout
+    without = slipway(cluster, "retry", "fixed", path="/nowhere")
     assert without.returncode == ExitCode.ENVIRONMENT
     assert "argo is not installed" in without.stderr
 
     stub(cluster)
-    retried = slipway(cluster, "retry", "mended", "--watch", "--json")
+    retried = slipway(cluster, "retry", "fixed", "--watch", "--json")
     assert retried.returncode == 0, retried.stderr
     result = json.loads(retried.stdout.splitlines()[-1])
     assert (result["event"], result["phase"], result["failure"]) == ("result", "Succeeded", None)
     assert {step["name"]: step["state"] for step in result["steps"]}["load"] == "done"
-    model = cluster.get(MODEL, "mended")
+    model = cluster.get(MODEL, "fixed")
     assert result["workflow"] == workflow_name(model["metadata"]["uid"], 1)
-    assert json.loads(slipway(cluster, "status", "mended", "--json").stdout)["phase"] == "Succeeded"
-    assert "has not failed" in slipway(cluster, "retry", "mended").stderr
+    assert json.loads(slipway(cluster, "status", "fixed", "--json").stdout)["phase"] == "Succeeded"
+    assert "has not failed" in slipway(cluster, "retry", "fixed").stderr
 
 
 def test_a_workflow_of_its_own_needs_no_model(cluster: KubernetesClient, tmp_path: Path) -> None:
