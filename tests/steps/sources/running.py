@@ -16,8 +16,6 @@ from steps.core.receipts import execute
 from steps.fetch import STEP, FetchInputs, FetchOutputs
 from steps.store.local import LocalStore
 
-ROOT = Path(__file__).parents[3]
-
 
 def fetch(context: Context, source: str, **inputs: Any) -> FetchOutputs:
     """The step with its pin and its receipt, in this process."""
@@ -49,7 +47,6 @@ def run_process(
         command(source, store, *flags, kind=kind),
         capture_output=True,
         text=True,
-        cwd=ROOT,
         env={**os.environ, **(env or {})},
         timeout=120,
     )

@@ -22,7 +22,7 @@ from steps.store.local import LocalStore
 from tests.conftest import FakeClock, RecordedProgress
 from tests.model_trees import model_tree
 from tests.servers.forge_faults import batch_requests, object_requests
-from tests.steps.sources.running import ROOT, command, fetch, left_in, run_process, taken
+from tests.steps.sources.running import command, fetch, left_in, run_process, taken
 
 pytestmark = pytest.mark.slow
 
@@ -69,7 +69,7 @@ def test_the_next_run_resumes_after_the_last_byte(
         weights = (tmp_path / "tree" / "model.safetensors").read_bytes()
         partial = context.scratch / "partial" / sha256_bytes(weights)
         with subprocess.Popen(
-            command(forge.url("bert"), tmp_path / "store"), stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT
+            command(forge.url("bert"), tmp_path / "store"), stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         ) as process:
             wait_for_bytes(partial, 2 * MEGABYTE)
             process.send_signal(stop)
@@ -96,7 +96,7 @@ def test_a_killed_run_costs_under_15_percent(tmp_path: Path, context: Context, f
     with holding(forge_root, tmp_path / "tree", 40 * MEGABYTE, after=30 * MEGABYTE) as (forge, go_on):
         weights = (tmp_path / "tree" / "model.safetensors").read_bytes()
         with subprocess.Popen(
-            command(forge.url("bert"), tmp_path / "store"), stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL, cwd=ROOT
+            command(forge.url("bert"), tmp_path / "store"), stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL
         ) as process:
             wait_for_bytes(context.scratch / "partial" / sha256_bytes(weights), 10 * MEGABYTE)
             process.kill()
@@ -171,7 +171,7 @@ def test_a_file_size_limit_is_a_full_disk(tmp_path: Path, context: Context, forg
     publish(forge.root, "bert", model_tree(tmp_path / "tree", size=3 * MEGABYTE))
     weights = (tmp_path / "tree" / "model.safetensors").read_bytes()
     limited = ["sh", "-c", 'ulimit -f 2048; exec "$@"', "sh", *command(forge.url("bert"), tmp_path / "store")]
-    done = subprocess.run(limited, capture_output=True, text=True, cwd=ROOT, timeout=60)
+    done = subprocess.run(limited, capture_output=True, text=True, timeout=60)
     assert done.returncode == ExitCode.RESOURCES
     assert "Traceback" not in done.stderr
     assert done.stderr.splitlines()[-2].startswith("error: DiskFull: Cannot write model.safetensors (")

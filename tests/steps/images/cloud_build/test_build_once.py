@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,8 +19,6 @@ from tests.servers.cloud_build_server import Effect, Fault, Status
 from tests.steps.images.cloud_build_site import IMAGE, STORE, Site
 
 pytestmark = pytest.mark.slow  # they start processes or servers, many times
-
-ROOT = Path(__file__).parents[4]
 
 
 def ends_well(site: Site, *, created: int, cancelled: int = 0) -> CloudBuildOutputs:
@@ -155,7 +152,7 @@ def command(site: Site, **changed: object) -> list[str]:
 def test_a_killed_step_takes_its_build_over(site: Site, method: str, created: int) -> None:
     """Killed when a call is done and not answered yet. The list is late: only the store knows of the request."""
     site.server.list_delay = 45
-    with subprocess.Popen(command(site), cwd=ROOT, stderr=subprocess.PIPE) as process:
+    with subprocess.Popen(command(site), stderr=subprocess.PIPE) as process:
 
         def kill(name: str) -> None:
             if name == method:
@@ -175,7 +172,7 @@ def test_a_killed_step_takes_its_build_over(site: Site, method: str, created: in
     [(signal.SIGINT, ExitCode.INTERRUPTED, Status.CANCELLED), (signal.SIGTERM, ExitCode.TERMINATED, Status.QUEUED)],
 )
 def test_a_signal_during_a_call_is_obeyed(site: Site, sent: signal.Signals, code: ExitCode, left: int) -> None:
-    with subprocess.Popen(command(site, wait=600), cwd=ROOT, stderr=subprocess.PIPE) as process:
+    with subprocess.Popen(command(site, wait=600), stderr=subprocess.PIPE) as process:
 
         def send(method: str) -> None:
             if method == "GetBuild":

@@ -108,7 +108,7 @@ def test_both_sides_run_as_processes(
         command = [sys.executable, "-m", "steps.cloudbuild", "--store", STORE]
         for name, value in {**real.inputs.model_dump(), "wait": 30}.items():
             command += [f"--{name.replace('_', '-')}", str(value)]
-        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
         server.terminate()
     assert done.returncode == 0, done.stderr
     assert "response of Cloud Build was lost" in done.stderr
