@@ -17,7 +17,7 @@ from crd.schema import COLUMNS, GROUP, VERSION
 from crd.status import Condition, LastFailure, ModelStatus, ServiceStatus
 from crd.types import PLURAL, Model
 from steps.tasks.table import AUTO, resolve
-from tests.model_objects import changed_once, mixtures
+from tests.crd.model_objects import changed_once, mixtures
 
 MODEL = (GROUP, VERSION)
 SPEC: dict[str, Any] = {

@@ -16,7 +16,7 @@ from steps.core.errors import Reason, SlipwayError
 from steps.net.urls import HTTP_HOSTS, check_source
 from steps.sources.git_lfs import GitLfsSource
 from steps.sources.upload import UploadSource
-from tests.model_objects import INSERTED, RIGHT, changed_once, right
+from tests.crd.model_objects import INSERTED, RIGHT, changed_once, right
 
 SOURCES = [value for value in RIGHT["spec", "source"] if value.startswith("https")]
 

@@ -48,7 +48,7 @@ from google.protobuf.any_pb2 import Any as AnyMessage
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
-from tests.docker_build import BuildahRunner, Log, Runner, StepFailed, parse_docker
+from tests.servers.docker_build import BuildahRunner, Log, Runner, StepFailed, parse_docker
 from tests.servers.trust import Trust
 
 SERVICE = "google.devtools.cloudbuild.v1.CloudBuild"

@@ -17,7 +17,7 @@ from steps.core.errors import Reason, SlipwayError
 from steps.gate.admit import admit, admit_together
 from steps.gate.formats import check_content
 from steps.gate.json_files import MAX_JSON
-from tests.model_trees import safetensors
+from tests.steps.model_trees import safetensors
 
 
 def zipped(folder: Path) -> bytes:

@@ -20,7 +20,7 @@ from safetensors import safe_open
 
 from steps.core.errors import Reason, SlipwayError
 from steps.gate.weights import DTYPES, MAX_HEADER, Header, check_index, read_header
-from tests.model_trees import raw_safetensors
+from tests.steps.model_trees import raw_safetensors
 
 TENSOR = {"dtype": "U8", "shape": [4], "data_offsets": [0, 4]}
 

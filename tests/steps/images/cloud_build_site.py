@@ -20,8 +20,8 @@ from steps.core.receipts import execute
 from steps.images.description import DOCKERFILE
 from steps.store.supported import open_store
 from tests.conftest import CLOUD_PROJECT, FakeClock, RecordedProgress
-from tests.docker_build import DockerBuild, Log
 from tests.servers.cloud_build_server import CloudBuildServer
+from tests.servers.docker_build import DockerBuild, Log
 from tests.servers.gcs_server import GcsServer
 from tests.servers.trust import Trust
 

@@ -19,7 +19,6 @@ from steps.core.digest import sha256_bytes
 from steps.core.errors import Reason, SlipwayError
 from steps.sources.download import exclusive
 from tests.conftest import FakeClock, RecordedProgress
-from tests.model_trees import model_tree
 from tests.servers.forge_faults import (
     CutEveryObject,
     Fault,
@@ -31,6 +30,7 @@ from tests.servers.forge_faults import (
     batch_requests,
     object_requests,
 )
+from tests.steps.model_trees import model_tree
 from tests.steps.sources.running import fetch, left_in, local, taken
 
 MEGABYTE = 1 << 20

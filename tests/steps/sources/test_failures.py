@@ -25,8 +25,8 @@ from steps.core.errors import REASONS, Reason
 from steps.core.receipts import execute
 from steps.fetch import STEP, FetchInputs
 from tests.conftest import FakeClock
-from tests.model_trees import add_copies, model_tree, noise, safetensors, shard, write_json
 from tests.servers.forge_faults import MissingObjects, NoLfs, WrongBytes, batch_requests, object_requests
+from tests.steps.model_trees import add_copies, model_tree, noise, safetensors, shard, write_json
 from tests.steps.sources.running import left_in, local, run_process
 
 pytestmark = pytest.mark.slow

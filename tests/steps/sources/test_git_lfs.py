@@ -15,8 +15,8 @@ from steps.core.errors import Reason, SlipwayError
 from steps.gate.weights import read_header
 from steps.sources.lfs_api import parse_pointer
 from tests.conftest import RecordedProgress
-from tests.model_trees import COPIES, add_copies, model_tree, noise, safetensors, shard
 from tests.servers.forge_faults import batch_requests, object_requests
+from tests.steps.model_trees import COPIES, add_copies, model_tree, noise, safetensors, shard
 from tests.steps.sources.running import fetch, local, lock_of, taken
 
 TEXTS = {"README.md", "config.json", "tokenizer.json", "tokenizer_config.json"}

@@ -16,8 +16,8 @@ from pipelines.demo.repository import GIT_ENVIRONMENT, lfs_pointer, publish
 from steps.core.contract import Context
 from steps.core.digest import sha256_bytes
 from steps.core.errors import ExitCode, Reason, SlipwayError
-from tests.model_trees import model_tree, noise, safetensors
 from tests.servers.forge_faults import batch_requests, object_requests
+from tests.steps.model_trees import model_tree, noise, safetensors
 from tests.steps.sources.running import fetch, outputs_of, run_process, taken
 
 pytestmark = pytest.mark.slow  # they start processes or servers, many times

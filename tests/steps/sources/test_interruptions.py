@@ -20,8 +20,8 @@ from steps.core.digest import sha256_bytes
 from steps.core.errors import ExitCode, Reason, SlipwayError
 from steps.store.local import LocalStore
 from tests.conftest import FakeClock, RecordedProgress
-from tests.model_trees import model_tree
 from tests.servers.forge_faults import batch_requests, object_requests
+from tests.steps.model_trees import model_tree
 from tests.steps.sources.running import command, fetch, left_in, run_process, taken
 
 pytestmark = pytest.mark.slow

@@ -19,7 +19,7 @@ from steps.fetch import FetchInputs
 from steps.sources.base import ModelSource, SourceRequest
 from steps.sources.choose import SourceFile
 from steps.sources.supported import DEFAULT_SOURCE, SourceKind, find_source, open_source
-from tests.model_trees import model_tree
+from tests.steps.model_trees import model_tree
 
 
 class MemorySource(ModelSource):

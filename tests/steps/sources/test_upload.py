@@ -17,9 +17,9 @@ from steps.core.errors import Reason, SlipwayError
 from steps.core.progress import ProgressEvent
 from steps.fetch import FetchInputs, FetchOutputs, pin, run
 from tests.conftest import RecordedProgress
-from tests.model_trees import add_copies, model_tree, safetensors
 from tests.servers.gcs_server import GcsServer
 from tests.servers.s3_server import S3Server
+from tests.steps.model_trees import add_copies, model_tree, safetensors
 from tests.steps.sources.running import fetch, left_in, local, taken
 
 FILES = {"README.md", "config.json", "tokenizer.json", "tokenizer_config.json", "model.safetensors"}

@@ -15,10 +15,10 @@ from steps.frameworks.libraries import OFFLINE
 from steps.package.pins import CORE, FAMILIES, normalized_name, read_requirements
 from steps.smoke import difference
 from steps.tasks.table import TASKS
-from tests.environment import environment, link
 from tests.servers.network_namespace import without_network
 from tests.steps.packages import make
 from tests.steps.tasks.all_cases import CASES
+from tests.steps.tasks.environment import environment, link
 
 pytestmark = pytest.mark.slow
 

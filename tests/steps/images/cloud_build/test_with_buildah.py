@@ -14,8 +14,8 @@ import pytest
 
 from steps.core.errors import Reason
 from steps.images.description import DOCKERFILE
-from tests.docker_build import BuildahRunner
 from tests.servers.cloud_build_server import Effect, Fault
+from tests.servers.docker_build import BuildahRunner
 from tests.servers.gcs_server import GcsServer
 from tests.servers.oci_registry import MANIFEST, OciRegistry
 from tests.servers.trust import Trust
