@@ -52,6 +52,7 @@ def test_heavy_packages_are_imported_late() -> None:
     assert {path: heavy for path, heavy in found.items() if heavy} == {"pipelines/workflow_template.py": {"hera"}}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("package", [*PACKAGES, "pipelines.cli", "pipelines.step_table"])
 def test_importing_a_package_imports_nothing_heavy(package: str) -> None:
     script = f"import sys, {package}; print(' '.join(sys.modules))"

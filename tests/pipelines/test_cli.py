@@ -136,6 +136,7 @@ def test_the_shell_completes_verbs_and_flags() -> None:
     assert complete("slipway", "plan", "--st") == ["--store"]
 
 
+@pytest.mark.slow
 def test_help_loads_no_verb() -> None:
     """The help of ``slipway``, and its completion, cost little more than starting Python."""
     program = "import sys; from pipelines.cli import app; app(['--help'], standalone_mode=False); print(*sys.modules)"

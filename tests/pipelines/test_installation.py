@@ -28,6 +28,7 @@ def kinds(namespace: str = "here") -> list[str]:
     return [each["kind"] for each in manifests(namespace, None)]
 
 
+@pytest.mark.slow
 def test_what_is_rendered_is_what_is_installed() -> None:
     """In the default namespace, every checked-in manifest is installed as it is, and only the CRD besides."""
     rendered: Any = [each for documents in rendering.files().values() for each in documents]
@@ -111,6 +112,7 @@ def test_flags_that_cannot_be_meant_are_refused(pairs: list[str], url: str) -> N
     assert caught.value.reason is Reason.INVALID_INPUT
 
 
+@pytest.mark.slow
 def test_the_event_source_waits_for_the_sensor() -> None:
     cluster = empty(listens=7)
     said = cluster.install(timeout=300)
@@ -125,6 +127,7 @@ def test_a_silent_sensor_is_given_up() -> None:
     assert cluster.applied[EVENT_SOURCE.kind] == LISTENS
 
 
+@pytest.mark.slow
 def test_nothing_is_waited_for_without_need() -> None:
     cluster = empty(listens=1000)
     cluster.install(timeout=0)

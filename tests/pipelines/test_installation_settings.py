@@ -27,6 +27,7 @@ def test_earlier_settings_stay_unless_named_again() -> None:
     assert with_settings(default, None, {}, "")["data"] == default["data"]
 
 
+@pytest.mark.slow
 def test_a_new_setting_joins_those_that_are_there() -> None:
     cluster = empty(listens=0)
     cluster.install(0, SLIPWAY_STORE="gs://mine/models", SLIPWAY_REGISTRY="r.example/team", EXTRA="1")
@@ -98,6 +99,7 @@ def test_all_that_is_wrong_is_said_at_once() -> None:
     assert "Did you mean SLIPWAY_STORE?" in said[2]
 
 
+@pytest.mark.slow
 def test_an_empty_value_removes_a_setting() -> None:
     cluster = empty(listens=0)
     cluster.install(0)

@@ -154,6 +154,7 @@ def test_pods_have_an_account_and_limits(pod: Pod) -> None:
     assert "memory" in pod.resources["limits"]
 
 
+@pytest.mark.slow
 def test_only_accounts_of_argo_events_mount_tokens() -> None:
     mounted = {account["metadata"]["name"] for account in of_kind("ServiceAccount") if account["automountServiceAccountToken"]}
     assert mounted == {manifest["spec"]["template"]["serviceAccountName"] for manifest in documents() if is_events(manifest)}

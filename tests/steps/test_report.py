@@ -70,6 +70,7 @@ def test_an_unchanged_run_is_reported_once(context: Context) -> None:
     assert first.receipt.objects == {KEY: sha256_bytes(page(context).html.encode())}
 
 
+@pytest.mark.slow
 def test_a_changing_run_has_the_newest_report(context: Context) -> None:
     run = SampleRun(context, [TEXT]).all()
     (good,) = [receipt for receipt in read_records(context, RUN) if receipt.step == "smoke"]

@@ -88,6 +88,7 @@ def test_facts_must_have_the_tasks_answer(classifier: Made, tmp_path: Path) -> N
     assert caught.value.reason is Reason.INVALID_INPUT
 
 
+@pytest.mark.slow
 @given(JSON)
 def test_nothing_differs_from_itself(value: Any) -> None:
     assert difference(value, value) == 0

@@ -18,6 +18,8 @@ from pipelines.demo.forge import Forge
 from pipelines.demo.repository import lfs_pointer, publish
 from steps.core.digest import sha256_bytes
 
+pytestmark = pytest.mark.slow  # they start processes or servers, many times
+
 WEIGHTS = bytes(range(256)) * 64
 
 

@@ -17,6 +17,8 @@ from steps.core.digest import sha256_bytes
 from tests.servers import forge_faults
 from tests.servers.forge_faults import batch_requests, object_requests
 
+pytestmark = pytest.mark.slow  # they start processes or servers, many times
+
 WEIGHTS = bytes(range(256)) * 1024  # four chunks
 OID = sha256_bytes(WEIGHTS)
 OBJECT = {"oid": OID, "size": len(WEIGHTS)}

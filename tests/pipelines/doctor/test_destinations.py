@@ -178,6 +178,7 @@ def s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[S3Server]:
         yield server
 
 
+@pytest.mark.slow
 def test_an_s3_upload_is_started_and_aborted(s3: S3Server) -> None:
     found = asked(store="s3://models/some/prefix")
     finding = the("store", found)
@@ -189,6 +190,7 @@ def test_an_s3_upload_is_started_and_aborted(s3: S3Server) -> None:
     assert not [each for each in found if each.what.startswith("Google")]
 
 
+@pytest.mark.slow
 def test_a_denied_s3_bucket_names_the_permission(s3: S3Server) -> None:
     s3.faults.append(HttpFault("POST", "uploads", status=403, code="AccessDenied"))
     finding = the("store", asked(store="s3://models"))

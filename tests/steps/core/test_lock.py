@@ -187,6 +187,7 @@ def test_a_missing_folder_is_a_lock_mismatch(tmp_path: Path) -> None:
 file_names = st.from_regex(r"[a-z]{1,8}\.(json|txt|safetensors)", fullmatch=True)
 
 
+@pytest.mark.slow
 @given(st.data(), st.dictionaries(file_names, st.binary(min_size=1, max_size=3000), min_size=1, max_size=4))
 @settings(max_examples=60)
 def test_one_flipped_bit_in_any_file_is_found(data: st.DataObject, files: dict[str, bytes]) -> None:

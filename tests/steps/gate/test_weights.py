@@ -193,6 +193,7 @@ tensors = st.dictionaries(
 metadata = st.none() | st.dictionaries(st.text(st.characters(exclude_categories=["Cs"]), max_size=5), st.just("ü"), max_size=2)
 
 
+@pytest.mark.slow
 @given(tensors, metadata)
 @settings(max_examples=60)
 def test_what_the_library_writes_is_let_in(made: dict[str, Any], about: dict[str, str] | None) -> None:

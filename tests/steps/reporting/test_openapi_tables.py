@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from pydantic import JsonValue
 
@@ -9,6 +10,7 @@ from steps.reporting.openapi_tables import request_table, response_table
 from tests.steps.reporting.json_values import JSON
 
 
+@pytest.mark.slow
 @given(schema=JSON, parameters=JSON)
 def test_no_openapi_document_breaks_the_tables(schema: JsonValue, parameters: JsonValue) -> None:
     document: dict[str, JsonValue] = {

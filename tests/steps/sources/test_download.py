@@ -33,6 +33,8 @@ from tests.servers.forge_faults import (
 from tests.steps.model_trees import model_tree
 from tests.steps.sources.running import fetch, left_in, local, taken
 
+pytestmark = pytest.mark.slow  # they start processes or servers, many times
+
 MEGABYTE = 1 << 20
 
 
@@ -66,7 +68,6 @@ def refused(context: Context, forge: Forge) -> SlipwayError:
     return caught.value
 
 
-@pytest.mark.slow
 def test_a_cut_connection_costs_almost_nothing(
     context: Context, serving: Callable[..., Any], weights: Callable[[], bytes]
 ) -> None:
@@ -314,7 +315,6 @@ def test_a_relative_redirect_keeps_the_credential(
     assert handler.seen == ["Basic c2VjcmV0"] * 2  # type: ignore[attr-defined]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("target", "says"),
     [

@@ -44,6 +44,7 @@ def test_a_second_put_reads_no_stream(store: Store) -> None:
     assert content(store) == b"first"
 
 
+@pytest.mark.slow
 def test_one_of_several_writers_publishes(place: Place) -> None:
     writers = 4
     all_have_begun = threading.Barrier(writers)

@@ -159,6 +159,7 @@ def test_a_missing_bucket_gets_a_command(gcs: GcsServer) -> None:
         assert "buckets create gs://absent" in caught.value.hint
 
 
+@pytest.mark.slow
 def test_a_damaged_download_is_refused(gcs: GcsServer, store: GcsStore, tmp_path: Path) -> None:
     gcs.store("models", f"store/{KEY}", DATA)
     for use in (lambda: list(store.read(KEY)), lambda: store.copy_to(KEY, tmp_path / "copy")):

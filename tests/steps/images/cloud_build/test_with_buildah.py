@@ -27,7 +27,7 @@ FILES = {
     "src/service.py": b"served = True\n",
 }
 
-pytestmark = pytest.mark.skipif(shutil.which("buildah") is None, reason="buildah is not installed")
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(shutil.which("buildah") is None, reason="buildah is not installed")]
 
 
 @pytest.fixture

@@ -33,6 +33,7 @@ def test_dockers_credentials_are_sent(oci_build: OciBuild, tmp_path: Path, kind:
     assert PASSWORD not in oci_build.messages()
 
 
+@pytest.mark.slow
 def test_an_expired_token_is_renewed(oci_build: OciBuild, tmp_path: Path) -> None:
     oci_build.registry.auth, oci_build.registry.users, oci_build.registry.token_seconds = "bearer", {"ada": PASSWORD}, 1
     docker_config(tmp_path / "docker", auths={oci_build.registry.host: auth("ada", PASSWORD)})
@@ -42,6 +43,7 @@ def test_an_expired_token_is_renewed(oci_build: OciBuild, tmp_path: Path) -> Non
     assert oci_build.registry.image(oci_build.name(outputs))[0] == outputs.image_digest
 
 
+@pytest.mark.slow
 def test_an_identity_token_is_exchanged(oci_build: OciBuild, tmp_path: Path) -> None:
     oci_build.registry.auth, oci_build.registry.refresh_tokens = "bearer", {"refresh-me": "ada"}
     docker_config(tmp_path / "docker", auths={oci_build.registry.host: {"identitytoken": "refresh-me"}})
