@@ -18,8 +18,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from types import TracebackType
-
-import urllib3
+from typing import TYPE_CHECKING
 
 from steps import __version__
 from steps.core.digest import CHUNK
@@ -30,9 +29,11 @@ from steps.net.retry import RetryPolicy, TransientError, retry_after
 from steps.net.tls import certificate_error
 from steps.net.urls import host_of
 
+if TYPE_CHECKING:
+    import urllib3  # it costs a quarter of the CPU time that the help of a step may take: imported with the first request
+
 MAX_HOPS = 5  # redirects of one request; object stores and hubs need two
 CONNECTIONS = 8  # connections to one host that are kept open
-TIMEOUT = urllib3.Timeout(connect=10, read=20)  # seconds, of a server that answers from memory or disk
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 # Five tries with 7.5 seconds of waiting between them: enough for a dropped connection or a short overload. A step that fails
 # for good after them is tried again as a whole, by whoever runs it.
@@ -41,6 +42,17 @@ USER_AGENT = f"slipway/{__version__}"
 
 RedirectPolicy = Callable[[str], str]
 """Takes the target of a redirect, absolute where it can be read at all, and returns the address to go to, or raises."""
+
+
+@dataclass(frozen=True)
+class Timeout:
+    """Seconds to connect, and between two reads."""
+
+    connect: float
+    read: float
+
+
+TIMEOUT = Timeout(connect=10, read=20)  # for a server that answers from memory or disk
 
 
 @dataclass(frozen=True)
@@ -92,6 +104,8 @@ class Response:
         After ``limit`` bytes a further one is a permanent failure with the reason ``too_long``, so that no server fills the
         memory or the disk. Raises ``TransientError`` with ``NetworkUnreachable`` where the connection breaks.
         """
+        import urllib3
+
         left = limit
         try:
             for chunk in self._raw.stream(size):
@@ -111,7 +125,7 @@ class Response:
 class HttpClient:
     """Connections to any number of hosts, each by the proxy that the environment names for it. Threads may share one."""
 
-    def __init__(self, *, timeout: urllib3.Timeout = TIMEOUT) -> None:
+    def __init__(self, *, timeout: Timeout = TIMEOUT) -> None:
         self._timeout = timeout
         self._pools: dict[str, urllib3.PoolManager] = {}
         self._lock = threading.Lock()
@@ -174,6 +188,8 @@ class HttpClient:
             sent["Authorization"] = authorization.value
         if isinstance(body, Body):
             sent["Content-Length"] = str(body.size)
+        import urllib3
+
         try:
             raw = self._pool(address).request(
                 method,
@@ -191,6 +207,8 @@ class HttpClient:
         return Response(raw, address, what)
 
     def _pool(self, address: str) -> urllib3.PoolManager:
+        import urllib3
+
         try:
             parts = urllib.parse.urlsplit(address)
             proxy = proxy_for(parts.scheme, parts.netloc.rpartition("@")[2])
@@ -198,10 +216,11 @@ class HttpClient:
             raise _UnreadableAddress from None
         with self._lock:
             if proxy not in self._pools:
+                timeout = urllib3.Timeout(connect=self._timeout.connect, read=self._timeout.read)
                 self._pools[proxy] = (
-                    urllib3.ProxyManager(proxy, maxsize=CONNECTIONS, retries=False, timeout=self._timeout)
+                    urllib3.ProxyManager(proxy, maxsize=CONNECTIONS, retries=False, timeout=timeout)
                     if proxy
-                    else urllib3.PoolManager(maxsize=CONNECTIONS, retries=False, timeout=self._timeout)
+                    else urllib3.PoolManager(maxsize=CONNECTIONS, retries=False, timeout=timeout)
                 )
             return self._pools[proxy]
 

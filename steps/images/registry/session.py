@@ -19,18 +19,16 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
-import urllib3
-
 from steps.core.clock import Clock
 from steps.core.errors import Reason, SlipwayError
 from steps.images.registry.credentials import Credentials, find_credentials
 from steps.images.registry.reference import uses_plain_http
 from steps.net.credentials import Authorization
-from steps.net.http import HTTP_RETRIES, Body, HttpClient, Response
+from steps.net.http import HTTP_RETRIES, Body, HttpClient, Response, Timeout
 from steps.net.retry import TRANSIENT_STATUSES, TransientError, retry_messages
 from steps.net.urls import origin_of
 
-TIMEOUT = urllib3.Timeout(connect=10, read=300)  # a registry may move gigabytes before it answers the last request
+TIMEOUT = Timeout(connect=10, read=300)  # a registry may move gigabytes before it answers the last request
 MAX_ANSWER = 1 << 20  # bytes of a token server's or a refusal's answer
 MARGIN = 10.0  # seconds before its end that a token is no longer used
 BUSY_HINT = "The registry is overloaded or out of reach: run again later."
