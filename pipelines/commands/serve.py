@@ -78,7 +78,7 @@ class Running:
 def serve_archive(archive: Path, *, host: str = "127.0.0.1", port: int = 0, sha256: str = "") -> Iterator[Running]:
     """Unpack an archive, check it against its lock and, if given, its ``sha256``; serve it, and clean up afterwards."""
     if not archive.is_file():
-        raise SlipwayError(Reason.INVALID_INPUT, f"There is no archive {archive}.", hint="`slipway run` prints its place.")
+        raise SlipwayError(Reason.INVALID_INPUT, f"There is no archive {archive}.", hint="`slipway run` prints its path.")
     require_libraries()
     with tempfile.TemporaryDirectory(prefix="slipway-serve-") as folder:
         package = Path(folder, "package")

@@ -77,7 +77,7 @@ def main() -> int:
     console.print(f"   curl -F image=@{path} {running.served.url}/predict", soft_wrap=True)
     console.print(f"\n   label [bold]{label}[/bold], score {score:.4f} (written by hand: {truth})")
     again = f"{program()} serve {store.path(made['archive'])}"
-    console.print(f"\nThe service has been stopped. It starts again, and says how to ask it, with\n   {again}", soft_wrap=True)
+    console.print(f"\nThe service has been stopped. Start it again, with a request to try, by\n   {again}", soft_wrap=True)
     console.print(f"\nDone in {format_seconds(time.monotonic() - begin)}.")
     if label != truth:
         raise SlipwayError(Reason.SMOKE_MISMATCH, f"The service reads {label!r} where a {truth!r} was written.")
