@@ -82,7 +82,7 @@ def write_page(result: Path) -> float:
         "# Coverage\n\n"
         "<!-- Made by `make coverage`. -->\n\n"
         "Lines and branches of `steps`, `crd` and `pipelines` that `make test` runs, in every process that it starts: "
-        f"**{total:.1f} %**. `make coverage` fails below {floor():.0f} %.\n\n"
+        f"**{total:.1f} %**. `make coverage` fails below {floor():g} %.\n\n"
         "The tests that need a cluster (`make e2e`) are not counted: they cover the operator's event loop, and the commands "
         "against a real API server.\n\n"
         f"Modules below {SHOWN_BELOW:.0f} %:\n\n| module | covered |\n| --- | --- |\n"
