@@ -49,3 +49,10 @@ def golden(task: str) -> dict[str, Any]:
     """Return a task's golden request: its fields, and its files' bytes."""
     request = TASKS[task].golden
     return {**request.fields, **{name: (GOLDEN_FILES / path).read_bytes() for name, path in request.files.items()}}
+
+
+def ask(module: Any, folder: Path, task: str, **changes: Any) -> dict[str, Any]:
+    """The answer of a task's own module to its golden request, with some fields changed."""
+    runner = module.Runner(folder)
+    answer: dict[str, Any] = runner.predict(module.Request(**{**golden(task), **changes})).model_dump(mode="json")
+    return answer

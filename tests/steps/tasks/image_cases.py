@@ -21,11 +21,16 @@ def picture(task: str, field: str = "image") -> Any:
     return Image.open(io.BytesIO(golden(task)[field])).convert("RGB")
 
 
+def encode_png(image: Any, **options: Any) -> bytes:
+    """A PIL image as a PNG file; ``options`` are those of ``Image.save``."""
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG", **options)
+    return buffer.getvalue()
+
+
 def png(image: Any) -> dict[str, Any]:
     """A PIL image as the PNG in an answer."""
-    buffer = io.BytesIO()
-    image.save(buffer, "PNG")
-    return Media.of("image/png", buffer.getvalue()).model_dump()
+    return Media.of("image/png", encode_png(image)).model_dump()
 
 
 def save(folder: Path, *parts: Any) -> Path:

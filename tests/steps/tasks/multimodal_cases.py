@@ -18,6 +18,7 @@ WORDS = "what does this picture show a ship is in the harbour of and crane busy 
 SIZES = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
 # Large, so that what a model writes by chance is not one word over and over.
 WILD = {"initializer_range": 1.0}
+ENDS = {"bos_token_id": 2, "eos_token_id": 3, "sep_token_id": 3, "pad_token_id": 0}
 CHAT = (
     "{% for message in messages %}user : {% for part in message['content'] %}"
     "{% if part['type'] == 'image' %}IMAGE {% elif part['type'] == 'audio' %}AUDIO {% else %}{{ part['text'] }}{% endif %}"
@@ -132,6 +133,24 @@ def save_captioner(folder: Path) -> None:
     VisionEncoderDecoderModel(config).save_pretrained(folder)
     ViTImageProcessorPil(size={"height": 16, "width": 16}).save_pretrained(folder)
     save_tokenizer(folder)
+
+
+def blip_config() -> Any:
+    from transformers import BlipConfig
+
+    words = {"vocab_size": len(VOCABULARY), "encoder_hidden_size": 32, "max_position_embeddings": 32, **SIZES, **ENDS, **WILD}
+    return BlipConfig(text_config=words, vision_config={"image_size": 16, "patch_size": 8, **SIZES}, projection_dim=16)
+
+
+def save_blip(folder: Path, kind: str = "BlipForConditionalGeneration") -> Any:
+    """A BLIP of this class with its image processor, without a tokenizer; the processor."""
+    import transformers
+
+    seed()
+    getattr(transformers, kind)(blip_config()).save_pretrained(folder)
+    processor = transformers.BlipImageProcessorPil(size={"height": 16, "width": 16})
+    processor.save_pretrained(folder)
+    return processor
 
 
 def save_vilt(folder: Path) -> None:

@@ -2,49 +2,20 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from steps.serving.runner import BadInput
 from steps.serving.tasks import keypoint_matching
 from steps.smoke import difference
+from tests.steps.serving.tasks.conftest import Made
 from tests.steps.tasks import detection_cases as cases
-from tests.steps.tasks.cases import golden
-from tests.steps.tasks.image_cases import picture
+from tests.steps.tasks.cases import ask
+from tests.steps.tasks.image_cases import encode_png, picture
 
 pytestmark = pytest.mark.slow
-
-Made = Callable[[Callable[[Path], None]], Path]
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
-    """A folder with the model that a function saves, each made once."""
-    folders: dict[Callable[[Path], None], Path] = {}
-
-    def folder(make: Callable[[Path], None]) -> Path:
-        if make not in folders:
-            folders[make] = tmp_path_factory.mktemp("model")
-            make(folders[make])
-        return folders[make]
-
-    return folder
-
-
-def encoded(image: Any, **options: Any) -> bytes:
-    buffer = io.BytesIO()
-    image.save(buffer, "PNG", **options)
-    return buffer.getvalue()
-
-
-def ask(module: Any, folder: Path, task: str, **changes: Any) -> dict[str, Any]:
-    runner = module.Runner(folder)
-    answer: dict[str, Any] = runner.predict(module.Request(**{**golden(task), **changes})).model_dump(mode="json")
-    return answer
 
 
 @pytest.mark.parametrize("save", [cases.save_superglue, cases.save_lightglue])
@@ -61,7 +32,7 @@ def test_points_lie_in_their_own_picture(save: Callable[[Path], None], made: Mad
 
 
 def test_points_cover_the_width_of_wide_pictures(made: Made) -> None:
-    wide = encoded(picture("keypoint-matching").resize((900, 100)))
+    wide = encode_png(picture("keypoint-matching").resize((900, 100)))
     found = ask(keypoint_matching, made(cases.save_superglue), "keypoint-matching", image=wide, other=wide)
     assert 100 < max(entry["image"]["x"] for entry in found["matches"]) <= 900
     assert max(entry["image"]["y"] for entry in found["matches"]) <= 100

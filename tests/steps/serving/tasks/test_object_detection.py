@@ -2,49 +2,17 @@
 
 from __future__ import annotations
 
-import io
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any
-
 import pytest
 
 from steps.serving.runner import BadInput
 from steps.serving.tasks import object_detection, zero_shot_object_detection
 from steps.smoke import difference
+from tests.steps.serving.tasks.conftest import Made
 from tests.steps.tasks import detection_cases as cases
-from tests.steps.tasks.cases import golden
-from tests.steps.tasks.image_cases import picture
+from tests.steps.tasks.cases import ask, golden
+from tests.steps.tasks.image_cases import encode_png, picture
 
 pytestmark = pytest.mark.slow
-
-Made = Callable[[Callable[[Path], None]], Path]
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
-    """A folder with the model that a function saves, each made once."""
-    folders: dict[Callable[[Path], None], Path] = {}
-
-    def folder(make: Callable[[Path], None]) -> Path:
-        if make not in folders:
-            folders[make] = tmp_path_factory.mktemp("model")
-            make(folders[make])
-        return folders[make]
-
-    return folder
-
-
-def encoded(image: Any, **options: Any) -> bytes:
-    buffer = io.BytesIO()
-    image.save(buffer, "PNG", **options)
-    return buffer.getvalue()
-
-
-def ask(module: Any, folder: Path, task: str, **changes: Any) -> dict[str, Any]:
-    runner = module.Runner(folder)
-    answer: dict[str, Any] = runner.predict(module.Request(**{**golden(task), **changes})).model_dump(mode="json")
-    return answer
 
 
 def test_boxes_follow_the_exif_orientation(made: Made) -> None:
@@ -53,7 +21,7 @@ def test_boxes_follow_the_exif_orientation(made: Made) -> None:
     upright = picture("object-detection")
     exif = Image.Exif()
     exif[0x0112] = 6  # turned by a quarter to the left: a viewer turns it back
-    sideways = encoded(upright.transpose(Image.Transpose.ROTATE_90), exif=exif)
+    sideways = encode_png(upright.transpose(Image.Transpose.ROTATE_90), exif=exif)
     expected = ask(object_detection, made(cases.save_yolos), "object-detection")
     assert len({str(entry["box"]) for entry in expected["objects"]}) > 1
     assert ask(object_detection, made(cases.save_yolos), "object-detection", image=sideways) == expected

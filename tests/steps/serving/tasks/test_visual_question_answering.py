@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -11,32 +10,12 @@ from steps.frameworks.golden_answer import GOLDEN_FILES
 from steps.serving.runner import BadInput
 from steps.serving.tasks import visual_question_answering
 from tests.steps.tasks.image_cases import picture
-from tests.steps.tasks.multimodal_cases import SIZES, WILD, save_vilt, seed
-from tests.tiny_models import VOCABULARY, save_tokenizer
+from tests.steps.tasks.multimodal_cases import save_blip, save_vilt
+from tests.tiny_models import save_tokenizer
 
 pytestmark = pytest.mark.slow
 
 PICTURE = (GOLDEN_FILES / "golden/picture.png").read_bytes()
-
-
-ENDS = {"bos_token_id": 2, "eos_token_id": 3, "sep_token_id": 3, "pad_token_id": 0}
-
-
-def blip_config() -> Any:
-    from transformers import BlipConfig
-
-    words = {"vocab_size": len(VOCABULARY), "encoder_hidden_size": 32, "max_position_embeddings": 32, **SIZES, **ENDS, **WILD}
-    return BlipConfig(text_config=words, vision_config={"image_size": 16, "patch_size": 8, **SIZES}, projection_dim=16)
-
-
-def save_blip(folder: Path, kind: str = "BlipForConditionalGeneration") -> Any:
-    import transformers
-
-    seed()
-    getattr(transformers, kind)(blip_config()).save_pretrained(folder)
-    processor = transformers.BlipImageProcessorPil(size={"height": 16, "width": 16})
-    processor.save_pretrained(folder)
-    return processor
 
 
 def test_a_generated_answer_has_no_score(tmp_path: Path) -> None:

@@ -2,40 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any
-
 import pytest
 
 from steps.serving.tasks import zero_shot_image_classification
 from steps.smoke import difference
+from tests.steps.serving.tasks.conftest import Made
 from tests.steps.tasks import detection_cases as cases
-from tests.steps.tasks.cases import golden
+from tests.steps.tasks.cases import ask
 
 pytestmark = pytest.mark.slow
-
-Made = Callable[[Callable[[Path], None]], Path]
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
-    """A folder with the model that a function saves, each made once."""
-    folders: dict[Callable[[Path], None], Path] = {}
-
-    def folder(make: Callable[[Path], None]) -> Path:
-        if make not in folders:
-            folders[make] = tmp_path_factory.mktemp("model")
-            make(folders[make])
-        return folders[make]
-
-    return folder
-
-
-def ask(module: Any, folder: Path, task: str, **changes: Any) -> dict[str, Any]:
-    runner = module.Runner(folder)
-    answer: dict[str, Any] = runner.predict(module.Request(**{**golden(task), **changes})).model_dump(mode="json")
-    return answer
 
 
 def test_siglip_scores_each_label_alone(made: Made) -> None:
