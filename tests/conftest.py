@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -17,6 +18,8 @@ from steps.core.contract import Context
 from steps.core.progress import Progress, ProgressEvent
 from steps.store.local import LocalStore
 from tests.servers.trust import Trust
+
+pytest_plugins = ["tests.scorecard"]
 
 # Of the tests' models a second thread finishes nothing sooner; threads that wait for each other take all cores for it.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -34,13 +37,12 @@ CLOUD_PROJECT = "launch"  # of the Cloud Build server in tests
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out the tests that need a cluster unless they are asked for by ``-m cluster``."""
-    if "cluster" in config.option.markexpr:
-        return
-    left_out = [item for item in items if item.get_closest_marker("cluster")]
-    if left_out:
-        config.hook.pytest_deselected(items=left_out)
-        items[:] = [item for item in items if not item.get_closest_marker("cluster")]
+    """Leave out the tests that need a cluster, and those that take long, unless ``-m`` names their marker."""
+    for marker in ("cluster", "hard"):
+        left_out = [item for item in items if item.get_closest_marker(marker)]
+        if left_out and marker not in config.option.markexpr:
+            config.hook.pytest_deselected(items=left_out)
+            items[:] = [item for item in items if not item.get_closest_marker(marker)]
 
 
 @pytest.fixture(scope="session")
@@ -61,6 +63,8 @@ def clean_environment(tmp_path_factory: pytest.TempPathFactory, pytestconfig: py
             if FOREIGN.fullmatch(name) or (CLUSTER.fullmatch(name) and not for_cluster):
                 patch.delenv(name)
         patch.setenv("HOME", str(tmp_path_factory.mktemp("home")))
+        patch.setenv("TMPDIR", str(tmp_path_factory.mktemp("tmp")))  # what is left there is seen
+        patch.setattr(tempfile, "tempdir", None)
         patch.chdir(tmp_path_factory.mktemp("working-folder"))
         yield
 

@@ -15,7 +15,7 @@ from steps.core.lock import Lock
 from steps.core.receipts import parse_receipt
 from tests.pipelines.conftest import Heard, Ingested, slipway
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.fault("survived")]
 
 BRANCH = "image-classification"
 

@@ -31,7 +31,7 @@ from tests.pipelines.conftest import command, manifest, slipway
 from tests.servers.forge_faults import Fault, object_requests
 from tests.tiny_models import labelled, once, save_text_model
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.fault("survived")]
 
 QUICK = 4 * PARTS[0]  # bytes of an object that arrive at once; the rest drips
 

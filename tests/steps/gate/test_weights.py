@@ -74,6 +74,7 @@ def two(first: list[int], second: list[int]) -> dict[str, Any]:
     }
 
 
+@pytest.mark.fault("refused")
 @pytest.mark.parametrize(
     ("header", "data", "says"),
     [
@@ -144,6 +145,7 @@ def test_each_broken_rule_is_named(path: Path, header: Any, data: bytes, says: s
     assert len(caught.value.message) < 400
 
 
+@pytest.mark.fault("refused")
 @pytest.mark.parametrize(
     "content",
     [
@@ -166,6 +168,7 @@ def test_a_header_longer_than_its_file_is_refused(path: Path, content: bytes) ->
     assert caught.value.reason is Reason.INVALID_WEIGHTS
 
 
+@pytest.mark.fault("refused")
 def test_a_header_above_the_limit_is_refused_unread(path: Path) -> None:
     with path.open("wb") as file:
         file.write(struct.pack("<Q", MAX_HEADER + 1))
@@ -174,6 +177,7 @@ def test_a_header_above_the_limit_is_refused_unread(path: Path) -> None:
         read_header(path, "model.safetensors")
 
 
+@pytest.mark.fault("refused")
 def test_a_message_stays_short_whatever_the_header_holds(path: Path) -> None:
     for table in ({"a": TENSOR | {"shape": [1] * 100_000}}, {"b" * 100_000: TENSOR}, {"a": TENSOR | {"dtype": "x" * 100_000}}):
         with pytest.raises(SlipwayError) as caught:
@@ -193,6 +197,7 @@ tensors = st.dictionaries(
 metadata = st.none() | st.dictionaries(st.text(st.characters(exclude_categories=["Cs"]), max_size=5), st.just("ü"), max_size=2)
 
 
+@pytest.mark.fault("accepted")
 @pytest.mark.slow
 @given(tensors, metadata)
 @settings(max_examples=60)
@@ -235,6 +240,7 @@ def near_sound(draw: st.DrawFn) -> tuple[bytes, bytes]:
     return before + bytes(text) + after, bytes(position + draw(st.sampled_from([0, 0, 0, 1])))
 
 
+@pytest.mark.fault("accepted")
 @given(near_sound())
 @settings(max_examples=400, suppress_health_check=[HealthCheck.too_slow])
 @example((b'{"a":{"dtype":"U8","shape":[4611686018427387904,4,0],"data_offsets":[0,0]}}', b""))
@@ -256,6 +262,7 @@ def test_the_library_opens_what_is_admitted(file: tuple[bytes, bytes]) -> None:
             assert all(tuple(opened.get_slice(name).get_shape()) is not None for name in header.names)
 
 
+@pytest.mark.fault("refused")
 @pytest.mark.parametrize("text", [b"", b"{", b"[]", b"null", b"{}", b'{"weight_map": 5}', b"[" * 100_000])
 def test_an_index_out_of_shape_is_refused(text: bytes) -> None:
     with pytest.raises(SlipwayError, match="no weight_map"):

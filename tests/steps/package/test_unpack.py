@@ -64,6 +64,7 @@ def refused(data: bytes, folder: Path, *, sha256: str = "", chunk: int = 100) ->
     return caught.value
 
 
+@pytest.mark.fault("accepted")
 @pytest.mark.slow
 def test_a_valid_package_is_unpacked_whole(made: Made, tmp_path: Path) -> None:
     lock = unpack_archive(read_chunks(made.path), tmp_path / "package", sha256=made.digest, what="it")
@@ -75,6 +76,7 @@ def test_a_valid_package_is_unpacked_whole(made: Made, tmp_path: Path) -> None:
             assert (tmp_path / "package" / member.name).read_bytes() == file.read()
 
 
+@pytest.mark.fault("accepted")
 @pytest.mark.parametrize("chunk", [1, 7, 1 << 20])
 def test_the_size_of_chunks_does_not_matter(tmp_path: Path, chunk: int) -> None:
     data = packed()
@@ -82,6 +84,7 @@ def test_the_size_of_chunks_does_not_matter(tmp_path: Path, chunk: int) -> None:
     assert unpack_archive(chunks, tmp_path / "package", sha256=sha256_bytes(data), what="it").files == tuple(FILES)
 
 
+@pytest.mark.fault("refused")
 @pytest.mark.parametrize(
     "change",
     [
@@ -116,6 +119,7 @@ def test_unsafe_entries_are_refused(change: Change, tmp_path: Path) -> None:
     assert "it.tar.gz holds '" in error.message
 
 
+@pytest.mark.fault("refused")
 def test_a_file_behind_a_link_reaches_nothing(tmp_path: Path) -> None:
     outside = tmp_path.parent / "outside"
     error = refused(packed(add("out", kind=tarfile.SYMTYPE, link=str(outside)), add("out/file")), tmp_path)
@@ -123,22 +127,26 @@ def test_a_file_behind_a_link_reaches_nothing(tmp_path: Path) -> None:
     assert not outside.exists()
 
 
+@pytest.mark.fault("refused")
 def test_a_file_outside_the_lock_is_refused(tmp_path: Path) -> None:
     error = refused(packed(add("src/model/pytorch_model.bin")), tmp_path)
     assert error.reason is Reason.LOCK_MISMATCH
     assert "pytorch_model.bin is not in the lock" in error.message
 
 
+@pytest.mark.fault("refused")
 @pytest.mark.parametrize("lock", [b"", b"{}", LOCK.replace(b'"size":7', b'"size":8')], ids=["empty", "no lock", "another set"])
 def test_a_package_without_a_lock_is_refused(tmp_path: Path, lock: bytes) -> None:
     error = refused(packed(lock=lock), tmp_path)
     assert (error.reason, error.hint) == (Reason.LOCK_MISMATCH, "This is not an archive that Slipway made.")
 
 
+@pytest.mark.fault("refused")
 def test_other_weights_than_the_locks_are_refused(tmp_path: Path) -> None:
     assert refused(packed(weights=b"Weights"), tmp_path).reason is Reason.DIGEST_MISMATCH
 
 
+@pytest.mark.fault("refused")
 def test_a_truncated_archive_is_refused(tmp_path: Path) -> None:
     data = packed()
     for index, end in enumerate([0, 5, 10, 50, len(data) // 2, len(data) - 8, len(data) - 1]):
@@ -146,11 +154,13 @@ def test_a_truncated_archive_is_refused(tmp_path: Path) -> None:
         assert refused(data[:end], tmp_path / str(index)).reason is Reason.DIGEST_MISMATCH
 
 
+@pytest.mark.fault("refused")
 @pytest.mark.parametrize("tail", [b"x", b"\0", gzip.compress(b"another member", mtime=0)], ids=["byte", "zero", "member"])
 def test_nothing_may_follow_the_archive(tmp_path: Path, tail: bytes) -> None:
     assert refused(packed() + tail, tmp_path).reason is Reason.DIGEST_MISMATCH
 
 
+@pytest.mark.fault("refused")
 @pytest.mark.slow
 def test_a_flipped_byte_is_found_without_the_digest(classifier: Made, tmp_path: Path) -> None:
     data = classifier.path.read_bytes()
@@ -165,6 +175,7 @@ def test_a_flipped_byte_is_found_without_the_digest(classifier: Made, tmp_path: 
         assert error.reason in (Reason.DIGEST_MISMATCH, Reason.LOCK_MISMATCH, Reason.UNSAFE_PATH)
 
 
+@pytest.mark.fault("refused")
 @pytest.mark.slow
 def test_an_archive_with_another_digest_is_refused(classifier: Made, tmp_path: Path) -> None:
     error = refused(classifier.path.read_bytes(), tmp_path, sha256="0" * 64)

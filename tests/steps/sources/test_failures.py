@@ -29,7 +29,7 @@ from tests.servers.forge_faults import MissingObjects, NoLfs, WrongBytes, batch_
 from tests.steps.model_trees import add_copies, model_tree, noise, safetensors, shard, write_json
 from tests.steps.sources.running import left_in, local, run_process
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.fault("refused")]
 
 R = Reason
 

@@ -20,7 +20,7 @@ from tests.servers.forge_faults import batch_requests, object_requests
 from tests.steps.model_trees import model_tree, noise, safetensors
 from tests.steps.sources.running import fetch, outputs_of, run_process, taken
 
-pytestmark = pytest.mark.slow  # they start processes or servers, many times
+pytestmark = [pytest.mark.slow, pytest.mark.fault("refused")]  # they start processes or servers, many times
 
 
 @pytest.fixture

@@ -24,7 +24,7 @@ from tests.servers.forge_faults import batch_requests, object_requests
 from tests.steps.model_trees import model_tree
 from tests.steps.sources.running import command, fetch, left_in, run_process, taken
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.fault("survived")]
 
 MEGABYTE = 1 << 20
 
