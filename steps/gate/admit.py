@@ -28,8 +28,8 @@ def admit(name: str, path: Path) -> None:
     with path.open("rb") as file:
         check_content(name, file.read(16))
     if name.endswith(".json"):
-        if path.stat().st_size > MAX_JSON:
-            raise SlipwayError(Reason.TOO_LARGE, f"{name} has {path.stat().st_size} bytes; JSON up to {MAX_JSON} is read.")
+        if (size := path.stat().st_size) > MAX_JSON:
+            raise SlipwayError(Reason.TOO_LARGE, f"{name} has {size} bytes; JSON files up to {MAX_JSON} are read.")
         check_json(name, path.read_bytes())
 
 

@@ -6,17 +6,20 @@ Keys that make transformers import code from a repository are refused at any dep
 
 from __future__ import annotations
 
-import json
-
 from steps.core.errors import Reason, SlipwayError
+from steps.core.json_reader import MODEL_JSON, TOKENIZER_JSON, InvalidJsonError, JsonTooLargeError, read_json, scan_json
 
 REMOTE_CODE_KEYS = frozenset({"auto_map", "trust_remote_code", "custom_pipelines", "custom_generate", "code_revision"})
-MAX_JSON = 256 << 20  # bytes; the largest tokenizers are tens of megabytes
-MAX_DEPTH = 100
+MAX_JSON = max(MODEL_JSON.size, TOKENIZER_JSON.size)  # bytes: what is larger need not be read to be refused
+MAX_DEPTH = MODEL_JSON.depth
+_LARGE = "If the model does not need the file, leave it out with `exclude`."
 
 
 def check_json(path: str, text: bytes) -> object:
-    """Parse a JSON file of the model and return its value: dicts, lists, strings, numbers, booleans and None.
+    """Check a JSON file of the model and return its value: dicts, lists, strings, numbers, booleans and None.
+
+    ``tokenizer.json`` is one large table for a compiled library that imports nothing, and walking its vocabulary tells nothing:
+    only its syntax is checked, without building the table, and its value is None.
 
     Args:
         path: The file's path in the model, for messages.
@@ -26,15 +29,16 @@ def check_json(path: str, text: bytes) -> object:
         SlipwayError: ``TooLarge``, ``InvalidConfig`` for what is not JSON or is nested too deeply, ``RemoteCode`` where it
             names code to run.
     """
-    if len(text) > MAX_JSON:
-        raise SlipwayError(Reason.TOO_LARGE, f"{path} has {len(text)} bytes; JSON files up to {MAX_JSON} are read.")
     try:
-        value = json.loads(text.decode())  # decoded here, because json.loads would take UTF-16 too
-    except (ValueError, RecursionError) as error:
-        raise SlipwayError(Reason.INVALID_CONFIG, f"{path} is not JSON: {error}.") from None
-    # tokenizer.json is one large table for a compiled library that imports nothing; walking its vocabulary tells nothing.
-    if path.rpartition("/")[2] != "tokenizer.json":
-        _walk(path, value, "", 0)
+        if path.rpartition("/")[2] == "tokenizer.json":
+            scan_json(text, TOKENIZER_JSON)
+            return None
+        value = read_json(text, MODEL_JSON)
+    except JsonTooLargeError as error:
+        raise SlipwayError(Reason.TOO_LARGE, f"{path} is too large: {error}.", hint=_LARGE) from None
+    except InvalidJsonError as error:
+        raise SlipwayError(Reason.INVALID_CONFIG, f"{path} is not JSON that can be read: {error}.") from None
+    _walk(path, value, "", 0)
     return value
 
 

@@ -9,16 +9,20 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
 from typing import TypeGuard
 
 from steps.core.errors import Reason, SlipwayError
+from steps.core.json_reader import MODEL_JSON, InvalidJsonError, check_utf8, members
 
 MAX_HEADER = 32 << 20
 MAX_TENSORS = 200_000
 MAX_NAME = 1000
+MAX_INFO = 10_000  # bytes of JSON about one tensor
+METADATA = "__metadata__"
 LIMIT = 1 << 63  # for every number and every product: what fits a signed 64-bit integer
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:/-]*")
 # Bits of an element; the library's names.
@@ -45,30 +49,38 @@ def read_header(path: Path, name: str) -> Header:
         if size < 10 or not 2 <= length <= min(MAX_HEADER, size - 8):
             raise _bad(name, f"its header of {length} bytes does not fit into {size} bytes or the limit {MAX_HEADER}")
         text = file.read(length)
-    try:
-        # Decoded here, because json.loads would take UTF-16 too.
-        table = json.loads(text.decode(), object_pairs_hook=_unique, parse_int=_natural)
-    except (ValueError, RecursionError) as error:
-        raise _bad(name, f"its header is not a JSON object ({error})") from None
-    if not isinstance(table, dict):
+    if not text.startswith(b"{"):  # the library takes no space before it
         raise _bad(name, "its header is not a JSON object")
-    return _check_table(name, table, size - 8 - length)
+    try:
+        check_utf8(text)
+        return _check_table(name, text, size - 8 - length)
+    except (ValueError, RecursionError) as error:
+        raise _bad(name, f"its header is not a JSON object of tensors ({error})") from None
 
 
-def _check_table(name: str, table: dict[str, object], data: int) -> Header:
-    metadata = table.pop("__metadata__", {})
-    if not isinstance(metadata, dict) or not all(_is_text(part) for item in metadata.items() for part in item):
-        raise _bad(name, "its metadata does not map texts to texts")
-    if not 0 < len(table) <= MAX_TENSORS:
-        raise _bad(name, f"it has {len(table)} tensors where 1 to {MAX_TENSORS} are allowed")
+def _check_table(name: str, header: bytes, data: int) -> Header:
+    """Check the header tensor by tensor: it is never in memory as a whole but as its text."""
     elements: dict[str, int] = {}
     spans: list[tuple[int, int, str]] = []
-    for tensor, info in table.items():
+    names: set[str] = set()
+    for tensor, text in members(header):
+        if tensor in names:
+            raise _bad(name, f"a name occurs twice: {tensor[:80]!r}")
+        names.add(tensor)
+        if tensor == METADATA:
+            _check_metadata(name, text)
+            continue
+        if len(spans) == MAX_TENSORS:
+            raise _bad(name, f"it has more than {MAX_TENSORS} tensors")
         if not _NAME.fullmatch(tensor) or ".." in tensor.split("/") or len(tensor) > MAX_NAME:
             raise _bad(name, f"it has a tensor named {tensor[:80]!r}")
-        dtype, count, begin, end = _check_tensor(name, tensor, info)
+        if len(text) > MAX_INFO:
+            raise _bad(name, f"tensor {tensor!r} has {len(text)} bytes of header")
+        dtype, count, begin, end = _check_tensor(name, tensor, _INFO.decode(text.decode()))
         elements[dtype] = elements.get(dtype, 0) + count
         spans.append((begin, end, tensor))
+    if not spans:
+        raise _bad(name, f"it has 0 tensors where 1 to {MAX_TENSORS} are allowed")
     position = 0
     for begin, end, tensor in sorted(spans):
         if begin != position:
@@ -76,7 +88,19 @@ def _check_table(name: str, table: dict[str, object], data: int) -> Header:
         position = end
     if position != data:
         raise _bad(name, f"its tensors fill {position} bytes of {data}")
-    return Header(elements, frozenset(table))
+    return Header(elements, frozenset(names - {METADATA}))
+
+
+def _check_metadata(name: str, text: bytes) -> None:
+    if not text.startswith(b"{"):
+        raise _bad(name, "its metadata does not map texts to texts")
+    seen: set[str] = set()
+    for key, value in members(text):
+        if not _is_text(key) or not value.startswith(b'"') or not _is_text(json.loads(value)):
+            raise _bad(name, "its metadata does not map texts to texts")
+        if key in seen:
+            raise _bad(name, f"a name occurs twice: {key[:80]!r} in its metadata")
+        seen.add(key)
 
 
 def _check_tensor(name: str, tensor: str, info: object) -> tuple[str, int, int, int]:
@@ -102,16 +126,29 @@ def check_index(name: str, text: bytes, present: set[str]) -> None:
     transformers joins these names to the folder unchecked, so they are checked here. ``name`` is the index's path, ``text``
     its bytes. Raises ``InvalidWeights``.
     """
+    if len(text) > MODEL_JSON.size:
+        raise _bad(name, f"it has {len(text)} bytes, and {MODEL_JSON.size} are allowed")
     try:
-        weight_map = json.loads(text)["weight_map"]
-        files = set(weight_map.values())
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        raise _bad(name, "it has no weight_map") from None
-    for file in sorted(files, key=str):
-        if not isinstance(file, str) or file not in present:
-            raise _bad(name, f"it names the file {str(file)[:80]!r}, which is not among the shards")
+        check_utf8(text)
+        files = set(_index_files(text))
+    except (ValueError, RecursionError) as error:
+        raise _bad(name, f"it has no weight_map that can be read ({error})") from None
+    for file in sorted(files):
+        if file not in present:
+            raise _bad(name, f"it names the file {file[:80]!r}, which is not among the shards")
     if unused := sorted(present - files):
         raise _bad(name, f"it does not name the shard {unused[0]}")
+
+
+def _index_files(text: bytes) -> Iterator[str]:
+    """The file names in an index, one for each tensor. A name that stands for two maps is refused: readers differ."""
+    maps = [value for key, value in members(text) if key == "weight_map"]
+    if len(maps) != 1:
+        raise InvalidJsonError(f"there are {len(maps)} of them")
+    for _, value in members(maps[0]):
+        if not value.startswith(b'"'):
+            raise InvalidJsonError(f"a file in it is {value[:80].decode()}")
+        yield str(json.loads(value))
 
 
 def _naturals(value: object) -> TypeGuard[list[int]]:
@@ -134,6 +171,10 @@ def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
     if len(result) != len(pairs):
         raise ValueError("a name occurs twice")
     return result
+
+
+# Of one tensor's dtype, shape and offsets.
+_INFO = json.JSONDecoder(object_pairs_hook=_unique, parse_int=_natural)
 
 
 def _bad(name: str, why: str) -> SlipwayError:

@@ -267,3 +267,18 @@ def test_the_library_opens_what_is_admitted(file: tuple[bytes, bytes]) -> None:
 def test_an_index_out_of_shape_is_refused(text: bytes) -> None:
     with pytest.raises(SlipwayError, match="no weight_map"):
         check_index("model.safetensors.index.json", text, set())
+
+
+@pytest.mark.fault("refused")
+def test_a_member_of_a_tensor_must_be_short(path: Path) -> None:
+    with pytest.raises(SlipwayError, match=r"tensor 'a' has [0-9]+ bytes of header") as caught:
+        read(path, {"a": {"dtype": "U8" + " " * 10_000, "shape": [4], "data_offsets": [0, 4]}}, b"abcd")
+    assert caught.value.reason is Reason.INVALID_WEIGHTS
+
+
+@pytest.mark.fault("refused")
+@pytest.mark.parametrize("text", [b"[]", b"{}", b'{"weight_map": {"a": 1}}', b'{"weight_map": {}, "weight_map": {}}', b"\xff"])
+def test_an_index_without_one_map_is_refused(text: bytes) -> None:
+    with pytest.raises(SlipwayError, match="has no weight_map that can be read") as caught:
+        check_index("model.safetensors.index.json", text, set())
+    assert caught.value.reason is Reason.INVALID_WEIGHTS
