@@ -73,6 +73,7 @@ _MEMBERS = re.compile(rb"(?:" + _NAME + _ITEM_TEXT + _COMMA + rb")*+")
 _ITEMS = re.compile(rb"(?:" + _ITEM_TEXT + _COMMA + rb")*+")
 _MEMBER_NAME = re.compile(rb"(" + _STRING + rb")" + _SPACE + rb":" + _SPACE)
 _ANY_STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+"?', re.DOTALL)
+_SOME_STRINGS = re.compile(rb'(?:[^"]*+"(?:[^"\\]++|\\.)*+"){1,10000}+', re.DOTALL)
 _GAP = re.compile(_SPACE)
 _NOT_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 
@@ -117,11 +118,8 @@ def read_model(data: bytes, model: type[ModelT], limits: JsonLimits = DOCUMENT) 
 def parsed_size(data: bytes) -> int:
     """About how many bytes the text takes with all that ``read_json`` makes of it, and never much less than it does."""
     text, strings = _widths(data)
-    bare = data
-    if _counted(data) > 10_000:  # commas and brackets inside of strings count only where it may matter
-        bare = _ANY_STRING.sub(b"", data)
-    structure = bare.count(b"{") * _OBJECT + bare.count(b"[") * _ARRAY + (bare.count(b",") + bare.count(b":") + 1) * _SCALAR
-    return len(data) * (1 + text + strings) + structure
+    objects, arrays, scalars = _structure(data)
+    return len(data) * (1 + text + strings) + objects * _OBJECT + arrays * _ARRAY + scalars * _SCALAR
 
 
 def scan_json(data: bytes, limits: JsonLimits) -> None:
@@ -161,8 +159,7 @@ def members(data: bytes, *, depth: int = 100) -> Iterator[tuple[str, bytes]]:
 
 def count_values(data: bytes) -> int:
     """How many objects, arrays, scalars and names a JSON text has at most: as many as commas, colons and open brackets."""
-    count = _counted(data)
-    return count if count <= 10_000 else _counted(_ANY_STRING.sub(b"", data))
+    return sum(_structure(data))
 
 
 def check_utf8(data: bytes) -> None:
@@ -184,10 +181,11 @@ def _check_depth(data: bytes, limits: JsonLimits) -> None:
     if data.count(b"[") + data.count(b"{") <= limits.depth:
         return
     depth = 0
-    for bracket in _ANY_STRING.sub(b"", data).translate(None, _NOT_BRACKETS):
-        depth += 1 if bracket in b"[{" else -1
-        if depth > limits.depth:
-            raise InvalidJsonError(f"it is nested more than {limits.depth} levels deep")
+    for piece in _without_strings(data):
+        for bracket in piece.translate(None, _NOT_BRACKETS):
+            depth += 1 if bracket in b"[{" else -1
+            if depth > limits.depth:
+                raise InvalidJsonError(f"it is nested more than {limits.depth} levels deep")
 
 
 def _widths(data: bytes) -> tuple[int, int]:
@@ -198,8 +196,22 @@ def _widths(data: bytes) -> tuple[int, int]:
     return text, 4 if b"\\u" in data else text
 
 
-def _counted(data: bytes) -> int:
-    return data.count(b",") + data.count(b":") + data.count(b"[") + data.count(b"{") + 1
+def _structure(data: bytes) -> tuple[int, int, int]:
+    """The numbers of brackets of objects and of arrays, and of commas and colons and one, all outside of strings."""
+    objects = arrays = scalars = 0
+    for piece in _without_strings(data):
+        objects, arrays = objects + piece.count(b"{"), arrays + piece.count(b"[")
+        scalars += piece.count(b",") + piece.count(b":")
+    return objects, arrays, scalars + 1
+
+
+def _without_strings(data: bytes) -> Iterator[bytes]:
+    """The text in pieces, each without its strings: in pieces, because a replacement holds all that lies between matches."""
+    position = 0
+    while some := _SOME_STRINGS.match(data, position):
+        yield _ANY_STRING.sub(b"", data[position : some.end()])
+        position = some.end()
+    yield _ANY_STRING.sub(b"", data[position:])
 
 
 def _end_of_value(data: bytes, position: int, limit: int) -> int:
@@ -211,7 +223,7 @@ def _end_of_value(data: bytes, position: int, limit: int) -> int:
         else:
             if (bracket := data[position : position + 1]) not in (b"{", b"["):
                 _fail(position)
-            if len(inside) == limit:
+            if len(inside) == limit - 1:  # it holds a container, or else it would have been an item
                 raise InvalidJsonError(f"it is nested more than {limit} levels deep")
             inside.append(b"}" if bracket == b"{" else b"]")
             position = _next_value(data, _gap(data, position + 1), inside[-1])

@@ -95,7 +95,7 @@ def test_members_of_no_object_are_refused(text: bytes) -> None:
 
 
 @pytest.mark.fault("refused")
-@pytest.mark.parametrize("text", [b"[" * 101 + b"]" * 101, b'{"a":' * 101 + b"1" + b"}" * 101, b"[" * 2_000_000])
+@pytest.mark.parametrize("text", [b"[" * 101 + b"]" * 101, b'{"a":' * 101 + b"1" + b"}" * 101, b"[" * 200_000])
 def test_deep_nesting_is_refused_before_parsing(text: bytes) -> None:
     for read in (read_json, lambda text: scan_json(text, TOKENIZER_JSON)):
         with pytest.raises(InvalidJsonError, match="nested more than 100 levels"):
@@ -124,8 +124,8 @@ def test_each_limit_is_named() -> None:
         scan_json(b"[1,2,3,4]", JsonLimits(size=9, values=4))
 
 
-PEAK = """
-import resource, sys
+PEAK = r"""
+import re, sys
 from steps.core.json_reader import MODEL_JSON, TOKENIZER_JSON, InvalidJsonError, read_json, scan_json
 data = open(sys.argv[1], "rb").read()
 try:
@@ -133,7 +133,7 @@ try:
     print("accepted", end=" ")
 except InvalidJsonError as error:
     print(type(error).__name__, end=" ")
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
+print(int(re.search(r"VmHWM:\s+(\d+)", open("/proc/self/status").read())[1]) * 1024)
 """
 
 
@@ -150,7 +150,7 @@ def tokenizer(words: int, merges: int) -> bytes:
     """A tokenizer.json of the size of Gemma's: 262 144 words and 514 906 merges of two words each."""
     vocab = {f"\u2581w{number:06}": number for number in range(words)}
     table = {"vocab": vocab, "merges": [[f"\u2581w{number:06}", "ing"] for number in range(merges)]}
-    return json.dumps({"version": "1.0", "added_tokens": [{"id": 0}], "model": table}, ensure_ascii=False, indent=1).encode()
+    return json.dumps({"version": "1.0", "added_tokens": [{"id": 0}], "model": table}, ensure_ascii=False, indent=2).encode()
 
 
 @pytest.mark.slow
