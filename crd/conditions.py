@@ -22,6 +22,7 @@ class Verdict(NamedTuple):
     message: str
 
 
+MAX_DIGITS = 18  # of a number that a step puts out: it fits into 64 bits
 Verdicts = dict[ConditionType, Verdict]
 _C, _P = ConditionType, ProgressReason
 
@@ -72,9 +73,14 @@ def _verdict(names: tuple[str, ...], steps: Sequence[StepRun], expected: int, en
     return Verdict("Unknown", _P.RUNNING, f"The step {names[-1]} has not finished yet{finished}.")
 
 
+def read_number(text: str) -> int:
+    """The number that a step put out; 0 where it is none, because what a Workflow holds anybody may have written."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= MAX_DIGITS else 0
+
+
 def _fetched(steps: Sequence[StepRun]) -> Verdict:
     outputs = steps[0].outputs
-    what = f"Fetched {outputs.get('files')} files, {format_bytes(int(outputs.get('bytes', 0)))}"
+    what = f"Fetched {outputs.get('files')} files, {format_bytes(read_number(outputs.get('bytes', '')))}"
     commit = f", at commit {outputs['revision']}" if outputs.get("revision") else ""
     return Verdict("True", _P.SUCCEEDED, f"{what}{commit}.")
 

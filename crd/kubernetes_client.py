@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 from typing import Literal, Self, TypeVar, cast
 
+from crd.fitting import fit
 from crd.kubernetes_connection import ApiClient, Query, open_connection
 from crd.kubernetes_errors import KubernetesError, not_an_api_server, translate_errors
 from crd.kubernetes_objects import AccessReview, KubernetesObject, Manifest
@@ -119,7 +120,7 @@ class KubernetesClient:
             if error.object_missing:
                 return None
             raise
-        return cast(ObjectT, found)
+        return fit(found, kind.shape)
 
     def get(self, kind: ResourceKind[ObjectT], name: str) -> ObjectT:
         """The object of this name. Raises ``InvalidInput`` where there is none."""
@@ -138,7 +139,7 @@ class KubernetesClient:
         items = self._read(path, [("labelSelector", labels)] if labels else []).get("items")
         if not isinstance(items, list):
             raise not_an_api_server(self.server)
-        return items
+        return [fit(item, kind.shape) for item in items if isinstance(item, dict)]
 
     def create(self, manifest: Manifest) -> KubernetesObject:
         """Create a new object, and return it as it is stored. Raises ``PublishConflict`` where its name is taken."""

@@ -1,8 +1,8 @@
 """The Kubernetes objects that Slipway reads, as the API server stores them: the fields that are read, and no others.
 
-A field that the API server may leave out is not required here. Field names are those of the Kubernetes API
-(https://kubernetes.io/docs/reference/kubernetes-api/), of Argo Workflows (https://argo-workflows.readthedocs.io/en/latest/fields/)
-and, for a Model, of ``crd.types`` and ``crd.status``.
+A field that the API server may leave out is not required here. ``crd.fitting`` brings what was read into these shapes. Field
+names are those of the Kubernetes API (https://kubernetes.io/docs/reference/kubernetes-api/), of Argo Workflows
+(https://argo-workflows.readthedocs.io/en/latest/fields/) and, for a Model, of ``crd.types`` and ``crd.status``.
 """
 
 from __future__ import annotations
@@ -46,21 +46,6 @@ class ConditionObject(TypedDict, total=False):
     lastTransitionTime: str
 
 
-class ModelSpecObject(TypedDict, total=False):
-    """``spec`` of a Model, see ``crd.types.ModelSpec``."""
-
-    framework: str
-    name: str
-    services: Required[list[str]]
-    sourceKind: str
-    source: str
-    revision: str
-    include: list[str]
-    exclude: list[str]
-    expectedSetDigest: str
-    builder: str | None
-
-
 class ServiceStatusObject(TypedDict, total=False):
     """One service in the status of a Model, see ``crd.status.ServiceStatus``."""
 
@@ -98,9 +83,9 @@ class ModelStatusObject(TypedDict, total=False):
 
 
 class ModelObject(KubernetesObject, total=False):
-    """A Model."""
+    """A Model. Its spec is as it is stored: one that ``crd.types`` accepts only where ``model_failure`` finds nothing wrong."""
 
-    spec: Required[ModelSpecObject]
+    spec: Required[Mapping[str, object]]
     status: ModelStatusObject
 
 
@@ -161,6 +146,8 @@ class WorkflowStatusObject(TypedDict, total=False):
     startedAt: str | None
     finishedAt: str | None
     nodes: dict[str, NodeObject]
+    compressedNodes: str
+    offloadNodeStatusVersion: str
 
 
 class WorkflowObject(KubernetesObject, total=False):

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
-from crd.conditions import DECIDED_BY, Verdict, Verdicts, run_verdicts, to_conditions
+from crd.conditions import DECIDED_BY, Verdict, Verdicts, read_number, run_verdicts, to_conditions
 from crd.kubernetes_objects import ModelObject, WorkflowObject
 from crd.pod_failures import (
     START_FAILURES,
@@ -22,19 +22,31 @@ from crd.pod_failures import (
     start_failure,
     workflow_failure,
 )
-from crd.status import MAX_MESSAGE, ConditionType, LastFailure, ModelStatus, ProgressReason, ServiceStatus
-from crd.types import ModelSpec
-from crd.workflow import workflow_name
+from crd.status import (
+    MAX_DIGEST,
+    MAX_KEY,
+    MAX_MESSAGE,
+    MAX_REVISION,
+    ConditionType,
+    LastFailure,
+    ModelStatus,
+    ProgressReason,
+    ServiceStatus,
+)
+from crd.types import NAME_RULE, ModelSpec
+from crd.workflow import requested_services, workflow_name
 from crd.workflow_nodes import REPORT, Attempt, WorkflowRun, read_run
 from steps.core.errors import Reason
+from steps.core.names import ModelName
 from steps.core.receipts import Failure
 from steps.core.text import display_text
 from steps.images.builders.supported import IN_CLUSTER, BuilderKind
-from steps.tasks.table import AUTO
+from steps.tasks.table import AUTO, MAX_SERVICES
 
 _C, _P = ConditionType, ProgressReason
 STOPPED = "Stopped with strategy"  # Argo's message for a Workflow that somebody stopped or terminated
 NO_WORKFLOW = "The Workflow has not been created yet. The sensor creates it, or else the operator."
+RENAME_HINT = "Create the Model again under another name, and delete this one."
 MANIFEST, WORKFLOW = "manifest", "workflow"  # take the place of the step in a failure before the first step
 
 
@@ -52,7 +64,7 @@ def status_of(model: ModelObject, workflow: WorkflowObject | None, now: str) -> 
         return _running(model, _with_known_causes(read_run(workflow), before), before, now)
     if before.finished_generation >= generation:
         return before
-    problem = spec_failure(model["spec"])
+    problem = model_failure(model)
     return _not_accepted(problem, before, generation, now) if problem else _starting(model, before, now)
 
 
@@ -63,7 +75,22 @@ def stored_status(model: ModelObject) -> ModelStatus:
         return ModelStatus.model_validate(stored)
     except ValidationError:
         finished = stored.get("finishedGeneration")
-        return ModelStatus(finished_generation=finished if isinstance(finished, int) else 0)
+        return ModelStatus(finished_generation=finished if isinstance(finished, int) and finished > 0 else 0)
+
+
+def is_waiting(model: ModelObject) -> bool:
+    """Whether the newest generation of a Model is still to be run to its end: neither finished nor one that is not accepted."""
+    finished = stored_status(model).finished_generation >= int(model["metadata"]["generation"])
+    return not finished and model_failure(model) is None
+
+
+def model_failure(model: ModelObject) -> Failure | None:
+    """Why a stored Model is not accepted; None where it is. It may be older than the API server's copy of the CRD."""
+    try:
+        TypeAdapter(ModelName).validate_python(model["metadata"]["name"])
+    except ValidationError:
+        return make_failure(Reason.INVALID_MANIFEST, f"metadata.name: {NAME_RULE}", hint=RENAME_HINT)
+    return spec_failure(model["spec"])
 
 
 def spec_failure(spec: Mapping[str, object]) -> Failure | None:
@@ -122,9 +149,11 @@ def _starting(model: ModelObject, before: ModelStatus, now: str) -> ModelStatus:
 
 def _running(model: ModelObject, run: WorkflowRun, before: ModelStatus, now: str) -> ModelStatus:
     generation = int(model["metadata"]["generation"])
-    services = run.services or [each for each in model["spec"].get("services", []) if each != AUTO]
+    services = run.services or [each for each in requested_services(model["spec"])[:MAX_SERVICES] if each != AUTO]
     failed = _failure_of(run)
     verdicts = run_verdicts(run.steps, len(services), _current_work(run), ended=run.ended)
+    if run.unreadable:
+        verdicts |= dict.fromkeys(DECIDED_BY, Verdict("Unknown", _P.NOT_REACHED, run.unreadable))
     if run.ended:
         del verdicts[_C.RECONCILING]
     if run.succeeded:
@@ -140,9 +169,9 @@ def _running(model: ModelObject, run: WorkflowRun, before: ModelStatus, now: str
         # `argo retry` sets a run going again that was finished.
         finished_generation=generation if run.ended else min(before.finished_generation, generation - 1),
         workflow=run.name,
-        revision=fetched.get("revision", ""),
+        revision=fetched.get("revision", "")[:MAX_REVISION],
         set_digest=_digest(fetched.get("set_digest", "")),
-        report=outputs.get(REPORT, {}).get("report", ""),
+        report=outputs.get(REPORT, {}).get("report", "")[:MAX_KEY],
         services=tuple(_service(task, outputs) for task in services),
         conditions=to_conditions(verdicts, before, generation, now),
         last_failure=_last_failure(*failed) if failed else None,
@@ -179,7 +208,7 @@ def _failure_of(run: WorkflowRun) -> tuple[str, Failure, str] | None:
             failure = make_failure(Reason.TERMINATED, run.message)
         return step.name, failure, step.last_failed_attempt.finished
     if run.ended and not run.succeeded:
-        return WORKFLOW, workflow_failure(run.message), run.finished
+        return WORKFLOW, workflow_failure(run), run.finished
     again = [(attempt.finished, step.name, attempt) for step in run.steps if (attempt := step.last_failed_attempt)]
     if again:
         time, name, attempt = max(again, key=lambda each: each[:2])
@@ -205,17 +234,17 @@ def _service(task: str, outputs: Mapping[str, Mapping[str, str]]) -> ServiceStat
     )
     return ServiceStatus(
         task=task,
-        archive=archive.get("archive", ""),
+        archive=archive.get("archive", "")[:MAX_KEY],
         archive_digest=_digest(archive.get("archive_digest", "")),
-        image=build.get("image", ""),
+        image=build.get("image", "")[:MAX_KEY],
         image_digest=_digest((cloudbuild or build).get("image_digest", "")),
-        latency_ms=int(smoke.get("latency_ms", 0)),
+        latency_ms=read_number(smoke.get("latency_ms", "")),
     )
 
 
 def _digest(value: str) -> str:
     """The SHA-256 in the form ``sha256:<hex digits>``; empty stays empty."""
-    return f"sha256:{value}" if value and not value.startswith("sha256:") else value
+    return (f"sha256:{value}" if value and not value.startswith("sha256:") else value)[:MAX_DIGEST]
 
 
 def _last_failure(step: str, failure: Failure, time: str) -> LastFailure:

@@ -12,13 +12,13 @@ from __future__ import annotations
 import functools
 import logging
 import os
-from collections.abc import Mapping
-from typing import cast
 
 import kopf
 
+from crd.fitting import fit
 from crd.kubernetes_client import KubernetesClient
-from crd.kubernetes_objects import WorkflowObject
+from crd.kubernetes_objects import ModelObject, WorkflowObject
+from crd.observe import is_waiting
 from crd.reconcile import reconcile, reconcile_workflow, stop_workflows
 from crd.resource_kinds import MODEL, WORKFLOW
 from crd.workflow import MODEL_LABEL, UID_LABEL
@@ -78,10 +78,9 @@ def configure(settings: kopf.OperatorSettings, **_: object) -> None:
             )
 
 
-def unfinished(meta: Mapping[str, object], status: Mapping[str, object], **_: object) -> bool:
-    """Whether the newest generation of a Model is not finished yet."""
-    finished, generation = status.get("finishedGeneration", 0), meta.get("generation", 0)
-    return not isinstance(finished, int) or not isinstance(generation, int) or finished < generation
+def waits(body: kopf.Body, **_: object) -> bool:
+    """Whether a Model is still to be run to its end. Of another one nothing is left to do, so nothing may hold it."""
+    return is_waiting(fit(dict(body), ModelObject))
 
 
 @kopf.on.event(*MODEL.resource)
@@ -96,16 +95,16 @@ def model_changed(type: str, namespace: str | None, name: str, uid: str, **_: ob
 @kopf.on.event(*WORKFLOW.resource, labels={UID_LABEL: kopf.PRESENT, MODEL_LABEL: kopf.PRESENT})
 def workflow_changed(body: kopf.Body, namespace: str | None, **_: object) -> None:
     """Handle any change of a Model's Workflow, its deletion included."""
-    reconcile_workflow(_client(namespace), cast(WorkflowObject, body))
+    reconcile_workflow(_client(namespace), fit(dict(body), WorkflowObject))
 
 
-@kopf.timer(*MODEL.resource, interval=RESYNC, idle=HEAD_START, when=unfinished, retries=3, backoff=RESYNC)
+@kopf.timer(*MODEL.resource, interval=RESYNC, idle=HEAD_START, when=waits, retries=3, backoff=RESYNC)
 def model_waits(namespace: str | None, name: str, **_: object) -> None:
     """Look again at a Model that is not finished, and create its Workflow if it does not exist: the safety net."""
     reconcile(_client(namespace), name, start=True)
 
 
-@kopf.on.delete(*MODEL.resource, when=unfinished, retries=5, backoff=5, timeout=60)
+@kopf.on.delete(*MODEL.resource, when=waits, retries=5, backoff=5, timeout=60)
 def model_deleted(namespace: str | None, uid: str, **_: object) -> None:
     """Stop what runs for a Model that is being deleted (its finalizer, which is there while a Model is unfinished).
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 
-from crd.workflow_nodes import Attempt
+from crd.workflow_nodes import Attempt, WorkflowRun
 from steps.core.errors import Reason
 from steps.core.receipts import Failure
 
@@ -57,8 +57,12 @@ def start_failure(attempt: Attempt) -> Failure | None:
     return make_failure(reason, message, retryable=True)
 
 
-def workflow_failure(message: str) -> Failure:
-    """The failure of a Workflow that ended before it had a pod; ``message`` is the Workflow's own."""
+def workflow_failure(run: WorkflowRun) -> Failure:
+    """The failure of a Workflow that ended and has no step that failed: it had no pod yet, or its steps cannot be read."""
+    if run.unreadable:
+        ended = f"The Workflow has ended as {run.phase}"
+        return make_failure(Reason.WORKFLOW_UNREADABLE, f"{ended}, and what its steps made is not known. {run.unreadable}")
+    message = run.message
     reason = reason_of_message(message) or Reason.WORKFLOW_REFUSED
     return make_failure(reason, message or "The Workflow ended before its first step, and Argo does not report why.")
 

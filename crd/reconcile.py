@@ -10,6 +10,7 @@ here, and no others.
 
 from __future__ import annotations
 
+import functools
 import logging
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -109,9 +110,19 @@ def _write_status(client: KubernetesClient, model: ModelObject, status: ModelSta
     try:
         client.patch_status(MODEL, metadata["name"], {"metadata": precondition, "status": status_patch(status)})
     except KubernetesError as error:
+        if error.status == HTTPStatus.UNPROCESSABLE_ENTITY:  # it would be refused each time
+            _log_refused(client.namespace, metadata["name"], metadata["uid"], int(metadata["generation"]))
+            return True
         _expect(error, HTTPStatus.CONFLICT, HTTPStatus.NOT_FOUND)
         return False
     return True
+
+
+@functools.lru_cache(maxsize=10_000)
+def _log_refused(namespace: str, name: str, uid: str, generation: int) -> None:
+    """Write one line for a generation whose status is not taken: API servers before 1.30 check the whole object again."""
+    del uid, generation
+    LOG.error("%s/%s: The API server refuses its status: the stored Model does not follow the CRD's rules.", namespace, name)
 
 
 def _emit(client: KubernetesClient, model: ModelObject, event: ModelEvent) -> None:

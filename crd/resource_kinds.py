@@ -29,7 +29,7 @@ ObjectT_co = TypeVar("ObjectT_co", bound=KubernetesObject, covariant=True)
 
 @dataclass(frozen=True)
 class ResourceKind(Generic[ObjectT_co]):
-    """A kind of objects; the type parameter is how one of them looks when it is read.
+    """A kind of objects; the type parameter, and ``shape``, is how one of them looks when it is read.
 
     ``api_version`` and ``kind`` are as a manifest has them, ``plural`` as the API's paths have it.
     """
@@ -37,6 +37,7 @@ class ResourceKind(Generic[ObjectT_co]):
     api_version: str
     kind: str
     plural: str
+    shape: type[ObjectT_co]
     namespaced: bool = True
 
     @property
@@ -74,23 +75,27 @@ AnyKind = ResourceKind[KubernetesObject]
 _ARGO = "argoproj.io/v1alpha1"
 _RBAC = "rbac.authorization.k8s.io/v1"
 
-MODEL: ResourceKind[ModelObject] = ResourceKind(API_VERSION, KIND, PLURAL)
-WORKFLOW: ResourceKind[WorkflowObject] = ResourceKind(_ARGO, "Workflow", "workflows")
-WORKFLOW_TEMPLATE: AnyKind = ResourceKind(_ARGO, "WorkflowTemplate", "workflowtemplates")
-EVENT_BUS: ResourceKind[ObjectWithConditions] = ResourceKind(_ARGO, "EventBus", "eventbus")
-EVENT_SOURCE: ResourceKind[ObjectWithConditions] = ResourceKind(_ARGO, "EventSource", "eventsources")
-SENSOR: ResourceKind[ObjectWithConditions] = ResourceKind(_ARGO, "Sensor", "sensors")
-DEPLOYMENT: ResourceKind[DeploymentObject] = ResourceKind("apps/v1", "Deployment", "deployments")
-NAMESPACE: AnyKind = ResourceKind("v1", "Namespace", "namespaces", namespaced=False)
-POD: ResourceKind[PodObject] = ResourceKind("v1", "Pod", "pods")
-CONFIG_MAP: ResourceKind[DataObject] = ResourceKind("v1", "ConfigMap", "configmaps")
-SECRET: ResourceKind[DataObject] = ResourceKind("v1", "Secret", "secrets")
-SERVICE_ACCOUNT: AnyKind = ResourceKind("v1", "ServiceAccount", "serviceaccounts")
-EVENT: ResourceKind[EventObject] = ResourceKind("v1", "Event", "events")
-ROLE: AnyKind = ResourceKind(_RBAC, "Role", "roles")
-ROLE_BINDING: AnyKind = ResourceKind(_RBAC, "RoleBinding", "rolebindings")
-CRD: ResourceKind[ObjectWithConditions] = ResourceKind(
-    "apiextensions.k8s.io/v1", "CustomResourceDefinition", "customresourcedefinitions", namespaced=False
+MODEL = ResourceKind(API_VERSION, KIND, PLURAL, ModelObject)
+WORKFLOW = ResourceKind(_ARGO, "Workflow", "workflows", WorkflowObject)
+WORKFLOW_TEMPLATE = ResourceKind(_ARGO, "WorkflowTemplate", "workflowtemplates", KubernetesObject)
+EVENT_BUS = ResourceKind(_ARGO, "EventBus", "eventbus", ObjectWithConditions)
+EVENT_SOURCE = ResourceKind(_ARGO, "EventSource", "eventsources", ObjectWithConditions)
+SENSOR = ResourceKind(_ARGO, "Sensor", "sensors", ObjectWithConditions)
+DEPLOYMENT = ResourceKind("apps/v1", "Deployment", "deployments", DeploymentObject)
+NAMESPACE = ResourceKind("v1", "Namespace", "namespaces", KubernetesObject, namespaced=False)
+POD = ResourceKind("v1", "Pod", "pods", PodObject)
+CONFIG_MAP = ResourceKind("v1", "ConfigMap", "configmaps", DataObject)
+SECRET = ResourceKind("v1", "Secret", "secrets", DataObject)
+SERVICE_ACCOUNT = ResourceKind("v1", "ServiceAccount", "serviceaccounts", KubernetesObject)
+EVENT = ResourceKind("v1", "Event", "events", EventObject)
+ROLE = ResourceKind(_RBAC, "Role", "roles", KubernetesObject)
+ROLE_BINDING = ResourceKind(_RBAC, "RoleBinding", "rolebindings", KubernetesObject)
+CRD = ResourceKind(
+    "apiextensions.k8s.io/v1",
+    "CustomResourceDefinition",
+    "customresourcedefinitions",
+    ObjectWithConditions,
+    namespaced=False,
 )
 
 KINDS: Mapping[tuple[str, str], AnyKind] = {

@@ -19,6 +19,7 @@ from crd.types import (
     API_VERSION,
     AUTO_ALONE,
     KIND,
+    NAME_RULE,
     PLURAL,
     SOURCE_MISSING,
     Metadata,
@@ -81,8 +82,13 @@ def _column(name: str, type_: str, path: str, priority: int) -> PrinterColumn:
     return {**column, "priority": priority} if priority else column
 
 
+def name_pattern() -> str:
+    """The pattern of a Model's name."""
+    return str(Metadata.model_json_schema()["properties"]["name"]["pattern"])
+
+
 def _model() -> Schema:
-    pattern = Metadata.model_json_schema()["properties"]["name"]["pattern"]
+    pattern = name_pattern()
     return {
         "description": "A model that Slipway fetches, checks, packages and serves.",
         "type": "object",
@@ -97,7 +103,7 @@ def _model() -> Schema:
         "x-kubernetes-validations": [
             _rule(
                 f"self.metadata.name.matches({_literal(pattern)})",
-                "write at most 40 lower-case letters, digits and dashes, with a letter or digit at both ends",
+                NAME_RULE,
                 field=".metadata.name",
             )
         ],

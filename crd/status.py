@@ -17,6 +17,8 @@ from steps.tasks.table import MAX_SERVICES
 
 MAX_MESSAGE = 1024  # characters
 MAX_DIGEST = 71  # sha256: and 64 hex digits
+MAX_REVISION = 64  # hex digits of a commit
+MAX_KEY = 512  # characters of a key in the store, or of an image's name
 
 
 class ConditionType(StrEnum):
@@ -66,9 +68,9 @@ class ServiceStatus(_Part):
     """The results of one service."""
 
     task: str = Field(max_length=64, description="Hugging Face task name of the service.")
-    archive: str = Field("", max_length=512, description="Key of the archive in the store.")
+    archive: str = Field("", max_length=MAX_KEY, description="Key of the archive in the store.")
     archive_digest: str = Field("", max_length=MAX_DIGEST, description="Digest of the archive.")
-    image: str = Field("", max_length=512, description="Name and tag of the image.")
+    image: str = Field("", max_length=MAX_KEY, description="Name and tag of the image.")
     image_digest: str = Field("", max_length=MAX_DIGEST, description="Digest of the image; empty where the builder makes none.")
     latency_ms: int = Field(0, ge=0, description="Median time of the smoke test's requests after the first, in ms.")
 
@@ -90,9 +92,9 @@ class ModelStatus(_Part):
     observed_generation: int = Field(0, ge=0, description="Generation that this status is about.")
     finished_generation: int = Field(0, ge=0, description="Newest generation whose run has ended. It is not run again.")
     workflow: str = Field("", max_length=63, description="Name of the run's Workflow.")
-    revision: str = Field("", max_length=64, description="Commit that was fetched.")
+    revision: str = Field("", max_length=MAX_REVISION, description="Commit that was fetched.")
     set_digest: str = Field("", max_length=MAX_DIGEST, description="Digest of the list of the model's files.")
-    report: str = Field("", max_length=512, description="Key of the report in the store.")
+    report: str = Field("", max_length=MAX_KEY, description="Key of the report in the store.")
     services: tuple[ServiceStatus, ...] = Field((), max_length=MAX_SERVICES, description="Results of each service.")
     conditions: tuple[Condition, ...] = Field((), max_length=16, description="What is done, and what is not.")
     last_failure: LastFailure | None = Field(

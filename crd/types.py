@@ -29,6 +29,7 @@ MAX_PATTERNS = 32
 # Patterns are read alike by Python, by Rust (pydantic) and by RE2 (the API server). No text that travels to a Workflow holds a
 # brace: Argo replaces {{…}} in it.
 AUTO_ALONE = "write auto alone: it stands for all tasks that the model was trained for"
+NAME_RULE = "write at most 40 lower-case letters, digits and dashes, with a letter or digit at both ends"
 SOURCE_MISSING = "source is required with sourceKind {kind}"
 
 Pattern = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=r"^[A-Za-z0-9._*?\[\]!/=+@-]+$")]

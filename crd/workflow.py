@@ -40,6 +40,12 @@ def workflow_name(uid: str, generation: int) -> str:
     return f"ingest-{hashlib.sha256(f'{uid}/{generation}/{PIPELINE_VERSION}'.encode()).hexdigest()[:20]}"
 
 
+def requested_services(spec: Mapping[str, object]) -> tuple[str, ...]:
+    """The tasks that a stored spec names, ``auto`` among them, as far as it is one."""
+    services = spec.get("services")
+    return tuple(each for each in services if isinstance(each, str)) if isinstance(services, list) else ()
+
+
 def workflow_parameters(name: str, spec: Mapping[str, object]) -> dict[str, str]:
     """The Workflow's arguments for a spec as the API server stores it; what is absent keeps the template's default."""
     given = {parameter: spec[field] for parameter, field in SPEC_PARAMETERS.items() if spec.get(field) is not None}

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from crd.kubernetes_objects import NodeObject, ParameterObject, WorkflowObject
+from crd.stored_nodes import read_nodes
 from steps.command.flags import split_list
 from steps.core.graph import REPORT as REPORT_NODE
 
@@ -60,7 +61,10 @@ class StepRun:
 
 @dataclass(frozen=True)
 class WorkflowRun:
-    """A Workflow as it was read. ``finished`` is RFC 3339, empty before the end."""
+    """A Workflow as it was read. ``finished`` is RFC 3339, empty before the end.
+
+    ``unreadable`` says why the steps cannot be read; such a run has no steps, and does not count as one that has succeeded.
+    """
 
     name: str
     phase: str
@@ -68,6 +72,7 @@ class WorkflowRun:
     steps: tuple[StepRun, ...]
     succeeded: bool
     finished: str
+    unreadable: str = ""
 
     @property
     def ended(self) -> bool:
@@ -77,8 +82,7 @@ class WorkflowRun:
     @property
     def services(self) -> tuple[str, ...]:
         """The tasks that fetch named; empty until it has ended."""
-        [text] = [step.outputs.get("services", "") for step in self.steps if step.name == FETCH] or [""]
-        return split_list(text)
+        return split_list(next((step.outputs.get("services", "") for step in self.steps if step.name == FETCH), ""))
 
     @property
     def failed_steps(self) -> tuple[StepRun, ...]:
@@ -97,7 +101,7 @@ class WorkflowRun:
 def read_run(workflow: WorkflowObject) -> WorkflowRun:
     """The run of a Workflow object as the API server stores it."""
     name, status = workflow["metadata"]["name"], workflow.get("status", {})
-    nodes = status.get("nodes", {})
+    nodes, unreadable = read_nodes(workflow)
     retries = {node["name"] for node in nodes.values() if node["type"] == "Retry"}
     steps: dict[str, list[NodeObject]] = {}
     for node in nodes.values():
@@ -109,11 +113,13 @@ def read_run(workflow: WorkflowObject) -> WorkflowRun:
     return WorkflowRun(
         name=name,
         phase=phase,
-        message=status.get("message", "") or _message_of_another_node(nodes),
+        message=status.get("message", "") or unreadable or _message_of_another_node(nodes),
         steps=tuple(sorted((_step(group) for group in steps.values()), key=lambda step: step.name)),
         # A run whose report alone failed is a Failed Workflow with a DAG that succeeded.
-        succeeded=phase == "Succeeded" or (phase in FAILED and root is not None and root.get("phase") == "Succeeded"),
+        succeeded=not unreadable
+        and (phase == "Succeeded" or (phase in FAILED and root is not None and root.get("phase") == "Succeeded")),
         finished=status.get("finishedAt") or "",
+        unreadable=unreadable,
     )
 
 

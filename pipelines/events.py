@@ -2,8 +2,9 @@
 
 The EventSource sends an event for every Model that is added or changed and, after a restart, for every Model that exists. The
 Sensor decides which events need a run, and creates the same Workflow under the same name as ``crd.workflow.thin_workflow``. An
-event that comes twice starts no second run: the name is taken, or the generation is finished. A Model that no cluster can build
-is left to the operator, which reports it. The operator also finds the Models of events that were lost.
+event that comes twice starts no second run: the name is taken, or the generation is finished. A Model that no cluster can
+build, or that the CRD would not let in today, is left to the operator, which reports it. The operator also finds the Models of
+events that were lost.
 
 Hera cannot write these objects (it drops a resource's group and an expression's fields), so they are plain manifests, for Argo
 Events 1.9. The bus must be applied first and the EventSource last: a Sensor gets no event from before its first start.
@@ -17,6 +18,7 @@ from crd.kubernetes_objects import Manifest
 from crd.types import API_VERSION
 from crd.workflow import GENERATION_LABEL, MODEL_LABEL, PIPELINE_VERSION, SPEC_PARAMETERS, TEMPLATE, UID_LABEL
 from pipelines import names
+from pipelines.admission import accepts
 from pipelines.names import LABELS, events_name
 from pipelines.pod_security import CONTAINER_SECURITY, POD_SECURITY
 from steps.images.builders.supported import IN_CLUSTER
@@ -27,13 +29,15 @@ DEPENDENCY = "model"
 # generation as it was. A list travels as `json.dumps` writes it, so that all who start a run write the same Workflow.
 READ_EVENT = """\
 .body as $model | .oldBody as $old | $model.metadata as $metadata
-| {{
-    wanted: (
-      $metadata.deletionTimestamp == null
-      and ($model.status.finishedGeneration // 0) < $metadata.generation
-      and ($model.spec.builder | IN({builders}))
-      and ($old.metadata.uid != $metadata.uid or $old.metadata.generation != $metadata.generation)
-    ),
+| (
+    $metadata.deletionTimestamp == null
+    and ($model.status | try .finishedGeneration catch 0 | numbers // 0) < $metadata.generation
+    and ($old.metadata.uid != $metadata.uid or $old.metadata.generation != $metadata.generation)
+    and ($model | {accepts})
+    and ($model.spec.builder | IN({builders}))
+  ) as $wanted
+| if $wanted then {{
+    wanted: $wanted,
     run: "\\($metadata.uid)/\\($metadata.generation)/{version}",
     labels: {{{labels}}},
     parameters: [
@@ -43,7 +47,7 @@ READ_EVENT = """\
        | select(.value != null)
        | .value |= if type == "array" then "[" + (map(tojson) | join(", ")) + "]" else . end)
     ]
-  }}
+  }} else {{wanted: $wanted}} end
 """
 
 
@@ -132,6 +136,7 @@ def read_event() -> str:
     """Return the jq program that makes of an event whether a run is needed, and the parts of the Workflow."""
     labels = {MODEL_LABEL: "$metadata.name", UID_LABEL: "$metadata.uid", GENERATION_LABEL: "($metadata.generation | tostring)"}
     return READ_EVENT.format(
+        accepts=accepts(),
         version=PIPELINE_VERSION,
         builders=", ".join(json.dumps(each) for each in (None, *IN_CLUSTER)),
         labels=", ".join(f"{json.dumps(label)}: {value}" for label, value in labels.items()),

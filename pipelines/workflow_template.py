@@ -1,8 +1,9 @@
 """The graph as an Argo WorkflowTemplate, written through Hera.
 
 Every step is a container template: its inputs become flags, its outputs are files that Argo reads. Values are arguments of a
-fixed command, never text in code or in a shell. Only fields that both Argo 3.7 and 4.x understand are used. Which step needs
-which output is in ``steps.core.graph``; nothing here repeats it.
+fixed command, never text in code or in a shell. All parameters of the run go to fetch, which refuses wrong ones before it
+fetches anything. Only fields that both Argo 3.7 and 4.x understand are used. Which step needs which output is in
+``steps.core.graph``; nothing here repeats it.
 
 A pod runs as ``pipelines.pod_security`` says and mounts no token.
 """
@@ -125,7 +126,7 @@ def workflow_template(version: str = __version__) -> WorkflowTemplate:
         security_context=PodSecurityContext.model_validate(POD_SECURITY),
         pod_spec_patch=pod_spec_patch(),
         pod_metadata=Metadata(labels=dict(LABELS)),
-        synchronization=Synchronization(mutexes=[Mutex(name="slipway-{{workflow.parameters.name}}")]),
+        synchronization=Synchronization(mutexes=[Mutex(name=f"slipway-{{{{{argument('name')}}}}}")]),
         active_deadline_seconds=8 * 3600,
         ttl_strategy=TTLStrategy(seconds_after_success=DAY, seconds_after_failure=7 * DAY),
         pod_gc=PodGC(strategy="OnWorkflowSuccess"),
@@ -229,13 +230,21 @@ def link(node: Node, task: Task, tasks: dict[str, Task]) -> None:
     tasks[node.name] = task
 
 
+def argument(name: str) -> str:
+    """Return the expression for a parameter of the run, which arrives as the text that it is.
+
+    Argo replaces ``{{…}}`` in what it has inserted again, so ``{{=1+1}}`` would arrive as 2. No right value has a brace.
+    """
+    return f"=replace(workflow.parameters.{name}, '{{', '{{ ')"
+
+
 def arguments(node: Node, given: Mapping[str, str]) -> list[Parameter]:
     """Return a task's arguments as references; ``given`` are those that the enclosing template has as inputs."""
 
     def reference(source: InputSource) -> str:
         match source:
             case Param(name):
-                return f"workflow.parameters.{name}"
+                return argument(name)
             case Service():
                 return "inputs.parameters.service"
             case Output(earlier, name):

@@ -9,8 +9,12 @@ from pydantic import Field
 from steps.command.main import main
 from steps.core.contract import Context, Inputs, Outputs, Step
 from steps.core.errors import Reason, SlipwayError
+from steps.core.names import ModelName
+from steps.core.settings import read_settings
 from steps.core.text import format_bytes
+from steps.frameworks.supported import DEFAULT_FRAMEWORK, Framework
 from steps.gate.json_files import architectures, check_config
+from steps.images.builders.supported import BuilderKind, configured_builder
 from steps.sources.base import ModelSource, SourceRequest, Survey
 from steps.sources.supported import SourceKind, open_source
 from steps.tasks.base import Task
@@ -32,6 +36,14 @@ class FetchInputs(Inputs):
     )
     expected_set_digest: str = Field(
         "", description="set digest that the files must have; empty: any", pattern=r"^([0-9a-f]{64})?$"
+    )
+    # Only later steps use these, so they are no part of the receipt. What those would refuse is refused before it is fetched.
+    name: ModelName | None = Field(None, description="name of the model, where it is checked already here", exclude=True)
+    framework: Framework = Field(DEFAULT_FRAMEWORK, description="library that will open the model", exclude=True)
+    builder: BuilderKind = Field(
+        default_factory=lambda: configured_builder(read_settings()),
+        description="builder that will make the images",
+        exclude=True,
     )
 
 
@@ -67,6 +79,7 @@ def run(inputs: FetchInputs, context: Context) -> FetchOutputs:
             ``RemoteCode``, ``InvalidConfig`` and ``TooLarge`` for files that are refused; ``NoSafetensors`` and
             ``TaskMismatch`` for models that cannot be served; ``SetDigestUnexpected`` for other content than expected;
             ``DigestMismatch`` for bytes that differ from their digest; ``DiskFull``; ``MissingDependency`` without git;
+            ``BuilderMissing`` without the program of the builder;
             ``SourceBusy`` and ``NetworkUnreachable`` when a retry may help.
     """
     with source_of(inputs, context) as source:
@@ -102,8 +115,10 @@ def source_of(inputs: FetchInputs, context: Context) -> ModelSource:
 def pin(inputs: FetchInputs, context: Context) -> FetchInputs:
     """Replace the revision by the commit that it names now, and tasks by their names in the table.
 
-    Tasks come first, so that a misspelt one costs no connection.
+    Tasks and builder come first, so that a misspelt or missing one costs no connection.
     """
+    if inputs.builder.builder.needs_program:
+        inputs.builder.builder.open()
     services = tuple(name if name == AUTO else resolve(name).name for name in inputs.services)
     with source_of(inputs, context) as source:
         return inputs.model_copy(update={"revision": source.pin(), "services": services})

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator
 from crd.kubernetes_client import KubernetesClient
 from crd.kubernetes_objects import NodeObject, WorkflowObject
 from crd.resource_kinds import POD
+from crd.stored_nodes import read_nodes
 from pipelines.cluster.runs import ModelRun, Phase
 from pipelines.cluster.steps import State, StepState
 from pipelines.cluster.watch import RunView
@@ -33,6 +34,9 @@ def read_logs(cluster: KubernetesClient, run: ModelRun, wanted: str = "") -> Ite
     """
     if run.workflow is None:
         yield missing_note(run)
+        return
+    if run.unreadable:
+        yield f"{run.unreadable} {records_note(run)}"
         return
     pods = pods_of(cluster, run)
     for step in select_steps(run, wanted):
@@ -66,6 +70,8 @@ class LogFollower(RunView):
         if run.workflow is None:
             if run.phase is not Phase.WAITING:
                 self._print(missing_note(run))
+            return
+        if run.unreadable:  # `poll_run` says so
             return
         pods = pods_of(self._cluster, run)
         for step in select_steps(run, self._wanted):
@@ -116,7 +122,7 @@ def nodes_of(workflow: WorkflowObject, step: StepState) -> list[NodeObject]:
         own = next((each.get("value", "") for each in inputs if each["name"] == "service"), "")
         return node["type"] == "Pod" and node.get("templateName") == name and own == service
 
-    nodes = [node for node in ((workflow.get("status") or {}).get("nodes") or {}).values() if belongs(node)]
+    nodes = [node for node in read_nodes(workflow)[0].values() if belongs(node)]
     return sorted(nodes, key=lambda node: (node.get("startedAt") or "", node["name"]))
 
 

@@ -15,7 +15,7 @@ from crd.kubernetes_client import STATUS_HINT, KubernetesClient
 from crd.kubernetes_objects import ConditionObject, ModelObject, ModelStatusObject, WorkflowObject
 from crd.resource_kinds import MODEL, WORKFLOW
 from crd.status import ConditionType
-from crd.workflow import workflow_name
+from crd.workflow import requested_services, workflow_name
 from crd.workflow_nodes import read_run
 from pipelines.cluster.steps import StepState, safe, steps_of
 from steps.command.flags import split_list
@@ -59,12 +59,17 @@ class ModelRun:
 
     def _requested(self) -> tuple[str, ...]:
         if self.model:
-            return tuple(self.model["spec"]["services"])
+            return requested_services(self.model["spec"])
         spec = (self.workflow.get("spec") if self.workflow else None) or {}
         for parameter in (spec.get("arguments") or {}).get("parameters") or ():
             if parameter["name"] == "services":
                 return split_list(parameter.get("value", ""))
         return ()
+
+    @property
+    def unreadable(self) -> str:
+        """Why the Workflow's steps cannot be read, as a sentence; empty where they can."""
+        return read_run(self.workflow).unreadable if self.workflow else ""
 
     @property
     def steps(self) -> tuple[StepState, ...]:
@@ -101,7 +106,7 @@ class ModelRun:
         for step in run.failed_steps:
             if step.last_failed_attempt:
                 return step.name, safe(failures.read_failure(step.last_failed_attempt))
-        return "", safe(failures.workflow_failure(run.message))
+        return "", safe(failures.workflow_failure(run))
 
 
 def find_run(cluster: KubernetesClient, name: str) -> ModelRun:

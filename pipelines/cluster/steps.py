@@ -59,10 +59,15 @@ def expected(services: Sequence[str], found: Collection[str] = ()) -> tuple[str,
 
 
 def steps_of(workflow: WorkflowObject | None, services: Sequence[str]) -> tuple[StepState, ...]:
-    """Return all steps of a run, with what the Workflow shows of them; without a Workflow, all of them wait."""
+    """Return all steps of a run, with what the Workflow shows of them; without a Workflow, all of them wait.
+
+    There are none where the Workflow's steps cannot be read.
+    """
     if workflow is None:
         return tuple(StepState(name, State.WAITING) for name in expected(services))
     run = read_run(workflow)
+    if run.unreadable:
+        return ()
     found = {step.name: read_step(step, ended=run.ended) for step in run.steps}
     absent = State.NOT_REACHED if run.ended else State.WAITING
     return tuple(found.get(name, StepState(name, absent)) for name in dict.fromkeys((*expected(services, found), *found)))
@@ -104,5 +109,8 @@ def safe(failure: Failure) -> Failure:
 
 
 def time_of(text: str) -> datetime | None:
-    """Return the time in UTC of an RFC 3339 text; None for an empty one."""
-    return datetime.fromisoformat(text).astimezone(UTC) if text else None
+    """Return the time in UTC of an RFC 3339 text; None for another one."""
+    try:
+        return datetime.fromisoformat(text).astimezone(UTC)
+    except (ValueError, OverflowError):
+        return None

@@ -68,7 +68,7 @@ def poll_run(read: Callable[[], ModelRun], view: RunView, clock: Clock) -> Model
         SlipwayError: ``MissingDependency`` when no Workflow is created for it within ``START_SECONDS``; and what ``read`` or
             the view raises, where it is not transient or lasts for ``MAX_FAILED_READS`` reads.
     """
-    started, failed_reads, settling = clock.monotonic(), 0, 0.0
+    started, failed_reads, settling, told = clock.monotonic(), 0, 0.0, ""
     while True:
         try:
             run = read()
@@ -77,6 +77,9 @@ def poll_run(read: Callable[[], ModelRun], view: RunView, clock: Clock) -> Model
                     "The status of the Model does not follow its Workflow: is the operator running? See `slipway doctor`."
                 )
                 run = dataclasses.replace(run, model=None)
+            if run.unreadable != told:
+                view.note(run.unreadable)
+                told = run.unreadable
             view.show(run)
             failed_reads = 0
         except SlipwayError as error:

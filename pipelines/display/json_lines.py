@@ -182,7 +182,9 @@ def describe_model(model: ModelObject, now: datetime) -> ModelRow:
     return {
         "name": model["metadata"]["name"],
         "ready": ready["status"] if ready else "Unknown",
-        "reason": display_text((stalled or ready or {"reason": ProgressReason.STARTING})["reason"]),
+        "reason": display_text(
+            decided.get("reason", ProgressReason.STARTING) if (decided := stalled or ready) else ProgressReason.STARTING
+        ),
         "revision": display_text(status.get("revision", "")),
         "ageSeconds": round(age(model["metadata"]["creationTimestamp"], now)),
     }

@@ -104,7 +104,7 @@ def models_table(models: Sequence[ModelObject], now: datetime) -> Table:
         row = describe_model(model, now)
         table.add_row(
             escape(row["name"]),
-            f"[{READY_COLOURS[row['ready']]}]{row['ready']}[/]",
+            f"[{READY_COLOURS.get(row['ready'], 'yellow')}]{escape(display_text(row['ready']))}[/]",
             escape(row["reason"]),
             escape(row["revision"][:SHORT_REVISION]),
             format_rough_duration(row["ageSeconds"]),
@@ -147,7 +147,9 @@ def print_run(run: ModelRun, console: Console, now: datetime) -> None:
         _print_service(service, console)
     if report := run.status.get("report"):
         console.print(f"\nreport      {escape(display_text(report, 600))}, a key in the store", soft_wrap=True)
-    if run.workflow is not None:
+    if run.unreadable:
+        console.print(f"\n{escape(run.unreadable)}", soft_wrap=True)
+    elif run.workflow is not None:
         console.print()
         console.print(steps_table(run.steps, now))
     if run.failure:

@@ -86,7 +86,7 @@ def add_flag(parser: argparse.ArgumentParser, name: str, field: FieldInfo) -> No
         options["help"] += " (default: from the settings)"
     elif not field.is_required():
         options["default"] = field.default
-        if field.default not in ("", (), False):
+        if field.default not in (None, "", (), False):
             options["help"] += f" (default: {field.default})"
     if isinstance(kind, type) and issubclass(kind, enum.StrEnum):
         options["choices"] = [*([""] if field.default_factory else []), *(member.value for member in kind)]

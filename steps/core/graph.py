@@ -68,6 +68,9 @@ FETCH = Node(
         "exclude": Param("exclude"),
         "services": Param("services"),
         "expected_set_digest": Param("expected_set_digest"),
+        "name": Param("name"),
+        "framework": Param("framework"),
+        "builder": Param("builder"),
     },
 )
 LOAD = Node(

@@ -107,6 +107,7 @@ class Reason(StrEnum):
     IMAGE_UNAVAILABLE = "ImageUnavailable"
     POD_REFUSED = "PodRefused"
     WORKFLOW_REFUSED = "WorkflowRefused"
+    WORKFLOW_UNREADABLE = "WorkflowUnreadable"
     # BUG, TRANSIENT, INTERRUPTED, TERMINATED
     INTERNAL_ERROR = "InternalError"
     NETWORK_UNREACHABLE = "NetworkUnreachable"
@@ -330,6 +331,12 @@ REASONS: dict[Reason, ReasonInfo] = {
         ExitCode.ENVIRONMENT,
         "Argo did not accept the Workflow.",
         "Apply Slipway's manifests again: `slipway install`.",
+    ),
+    Reason.WORKFLOW_UNREADABLE: ReasonInfo(
+        ExitCode.ENVIRONMENT,
+        "Argo keeps the steps of the Workflow where Slipway cannot read them.",
+        "The run's records and its report are in the store, under runs/. Set `nodeStatusOffLoad: false` in the `persistence` "
+        "of Argo's workflow-controller-configmap, then delete the Model and submit it again.",
     ),
     Reason.INTERNAL_ERROR: ReasonInfo(
         ExitCode.BUG,

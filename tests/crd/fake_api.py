@@ -95,7 +95,8 @@ class FakeApi:
         if any(metadata.get(key) != wanted[key] for key in ("uid", "resourceVersion") if key in wanted):
             raise refusal(409, "Conflict")
         part = "status" if status else "spec"
-        merged = {**cast(Stored, stored.get(part) or {}), **cast(Stored, changes.get(part, {}))}
+        there = stored.get(part)  # RFC 7386: what is no mapping is replaced
+        merged = {**(there if isinstance(there, dict) else {}), **cast(Stored, changes.get(part, {}))}
         stored[part] = {key: value for key, value in merged.items() if value is not None}
         metadata["resourceVersion"] = str(int(metadata.get("resourceVersion", "0")) + 1)
 

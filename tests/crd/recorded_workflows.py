@@ -10,7 +10,7 @@ import json
 from pathlib import Path
 from typing import cast
 
-from crd.kubernetes_objects import ModelObject, ModelSpecObject, ModelStatusObject, NodeObject, WorkflowObject
+from crd.kubernetes_objects import ModelObject, ModelStatusObject, NodeObject, WorkflowObject
 from crd.status import ModelStatus
 from crd.workflow import workflow_name
 
@@ -44,7 +44,7 @@ def model(
     builder: str | None = None,
 ) -> ModelObject:
     """A Model as the API server stores it."""
-    spec: ModelSpecObject = {"services": list(services), "sourceKind": "git_lfs", "source": "https://example.org/m"}
+    spec: dict[str, object] = {"services": list(services), "sourceKind": "git_lfs", "source": "https://example.org/m"}
     if builder is not None:
         spec["builder"] = builder
     return {

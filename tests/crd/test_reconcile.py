@@ -9,6 +9,7 @@ from typing import cast
 
 import pytest
 
+from crd.fitting import fit
 from crd.kubernetes_client import KubernetesClient
 from crd.kubernetes_objects import (
     EventObject,
@@ -18,10 +19,10 @@ from crd.kubernetes_objects import (
     ModelStatusObject,
     WorkflowObject,
 )
-from crd.operator import unfinished
+from crd.observe import is_waiting
 from crd.reconcile import TRIES, reconcile, reconcile_workflow, stop_workflows
 from crd.workflow import thin_workflow, workflow_name
-from tests.crd.fake_api import FakeApi
+from tests.crd.fake_api import FakeApi, refusal
 from tests.crd.recorded_workflows import UID, model, workflow
 
 NAME = workflow_name(UID, 1)
@@ -364,7 +365,114 @@ def test_an_event_names_the_model_and_is_short(cluster: Cluster) -> None:
     [({}, True), ({"finishedGeneration": 1}, True), ({"finishedGeneration": 2}, False), ({"finishedGeneration": "2"}, True)],
 )
 def test_a_model_is_unfinished_until_its_generation_ends(status: dict[str, object], expected: bool) -> None:
-    assert unfinished({"generation": 2}, status) is expected
+    stored = {**model(generation=2), "status": status}
+    assert is_waiting(fit(stored, ModelObject)) is expected
+
+
+ODD: dict[str, dict[str, object]] = {
+    "spec is null": {"spec": None},
+    "both": {"spec": None, "status": [1]},
+    "spec is a text": {"spec": "x"},
+    "spec is empty": {"spec": {}, "status": "Ready"},
+    "services are a number": {"spec": {"services": 7, "sourceKind": "upload"}},
+    "a service is a number": {"spec": {"services": [7, "ner"], "sourceKind": "upload"}},
+    "conditions are a text": {"spec": {"services": ["no"]}, "status": {"conditions": "none", "finishedGeneration": "7"}},
+    "conditions without type": {"spec": 1, "status": {"conditions": [{}, 1, None, {"type": 3}], "finishedGeneration": True}},
+    "its source has a password": {
+        "spec": {"services": ["ner"], "sourceKind": "git_lfs", "source": "http://user:s%65cr%65t@h/a"},
+        "status": {"finishedGeneration": -4, "lastFailure": [], "services": {"task": "x"}, "observedGeneration": None},
+    },
+}
+
+
+@pytest.mark.fault("refused")
+@pytest.mark.parametrize("parts", [pytest.param(parts, id=name) for name, parts in ODD.items()])
+def test_an_object_that_no_rule_lets_in_stalls(cluster: Cluster, parts: dict[str, object]) -> None:
+    cluster.models["m"] = cast(ModelObject, {**model(), **parts})
+    assert not is_waiting(fit(cluster.models["m"], ModelObject)), "nothing may hold it"
+    for _ in range(3):
+        cluster.look(start=True)
+    assert cluster.true() == {"Stalled"}
+    assert cluster.reasons == ["Stalled"]
+    assert (cluster.created, cluster.writes) == ([], 1)
+    assert cluster.last_failure["reason"] == "InvalidManifest"
+    assert cluster.last_failure["message"].startswith("spec.")
+    assert "cr%65t" not in str(cluster.status) + str(cluster.events)
+
+
+@pytest.mark.fault("survived")
+@pytest.mark.parametrize("status", [[1], None, "Ready", {"finishedGeneration": [1], "conditions": {}}], ids=str)
+def test_an_odd_status_counts_as_none(cluster: Cluster, status: object) -> None:
+    cluster.models["m"] = cast(ModelObject, {**model(), "status": status})
+    assert is_waiting(fit(cluster.models["m"], ModelObject))
+    cluster.look(start=True)
+    assert cluster.created == [NAME]
+    cluster.run("succeeded")
+    assert "Ready" in cluster.true()
+
+
+@pytest.mark.fault("refused")
+@pytest.mark.parametrize("name", ["x" * 41, "x" * 63 + "." + "y" * 63, "a.b"])
+def test_a_name_that_no_rule_lets_in_stalls(cluster: Cluster, name: str) -> None:
+    stored = model()
+    stored["metadata"]["name"] = name
+    cluster.models[name] = stored
+    reconcile(cluster.client, name, start=True)
+    assert cluster.created == []
+    failure = cluster.models[name]["status"]["lastFailure"]
+    assert failure
+    assert (
+        failure["message"]
+        == "metadata.name: write at most 40 lower-case letters, digits and dashes, with a letter or digit at both ends"
+    )
+
+
+@pytest.mark.fault("survived")
+def test_a_status_that_is_refused_is_logged_once(cluster: Cluster, caplog: pytest.LogCaptureFixture) -> None:
+    def refuse() -> None:
+        raise refusal(422, "Invalid")
+
+    cluster.models["m"] = cast(ModelObject, {**model(uid="another"), "spec": None})
+    cluster.before_write = refuse
+    for _ in range(3):
+        cluster.look(start=True)
+    assert [record.getMessage() for record in caplog.records if record.levelname == "ERROR"] == [
+        "lab/m: The API server refuses its status: the stored Model does not follow the CRD's rules."
+    ]
+
+
+@pytest.mark.fault("survived")
+@pytest.mark.parametrize(
+    "status",
+    [
+        [1],
+        {"nodes": [1]},
+        {"nodes": {"a": 1, "b": None, "c": {}, "d": {"type": "Pod", "name": 7, "inputs": [], "outputs": {"parameters": [3]}}}},
+        {"nodes": {"a": {"type": "Pod", "name": "w.fetch(0)", "templateName": "fetch", "startedAt": 3, "phase": ["Failed"]}}},
+        {"phase": {"a": 1}, "message": 3, "finishedAt": [], "compressedNodes": 3, "offloadNodeStatusVersion": {}},
+    ],
+    ids=range(5),
+)
+def test_a_workflow_of_any_shape_is_survived(cluster: Cluster, status: object) -> None:
+    odd = workflow("running", of=cluster.models["m"])
+    cluster.put(cast(WorkflowObject, {**odd, "status": status}))
+    cluster.look(start=True)
+    cluster.see(fit(cluster.workflows[NAME], WorkflowObject))
+    assert "Reconciling" in cluster.true()
+
+
+@pytest.mark.fault("survived")
+def test_outputs_of_any_size_fit_the_status(cluster: Cluster) -> None:
+    found = workflow("succeeded", of=cluster.models["m"])
+    for node in found["status"]["nodes"].values():
+        for output in node.get("outputs", {}).get("parameters", []):
+            output["value"] = "9" * 5000 if output["name"] != "services" else '["ner"]'
+    cluster.put(found)
+    cluster.look()
+    assert "Ready" in cluster.true()
+    for service in cluster.status["services"]:
+        assert len(service["archive"]) == 512
+        assert "latencyMs" not in service
 
 
 def test_a_model_that_is_gone_needs_nothing() -> None:

@@ -20,7 +20,8 @@ from pipelines.step_table import STEPS
 from steps.command.flags import make_parser
 from steps.core.errors import Reason
 
-REFERENCE = re.compile(r"\{\{(.*?)\}\}")
+# A parameter of the run travels in an expression that makes no pair of braces of it.
+REFERENCE = re.compile(r"\{\{(?:=replace\()?([^=].*?)(?:, '\{', '\{ '\))?\}\}")
 
 ALWAYS = {"workflow.name", "workflow.status"}
 
