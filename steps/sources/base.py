@@ -24,6 +24,9 @@ from steps.core.text import format_bytes
 from steps.gate.admit import INDEX_SUFFIX, admit, admit_together
 from steps.sources.choose import Choice, SourceFile, choose
 
+MAX_TEXT = 16 << 20  # bytes of a text that is read before the weights are fetched; a larger one is checked when it is copied
+MAX_TEXTS = 32 << 20  # bytes of all of them, which are in memory together
+
 
 @dataclass(frozen=True)
 class SourceRequest:

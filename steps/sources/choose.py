@@ -3,6 +3,9 @@
 A repository on a hub often holds the same weights six times over. transformers looks for ``model.safetensors`` first and
 for the shards of ``model.safetensors.index.json`` next, in the top folder; so does this choice. ``include`` adds what it
 leaves out (a variant, a subfolder), ``exclude`` takes away; both are shell patterns over whole paths (``fnmatch``).
+
+A text whose name no library looks for, because it has a space, say, or a leading dot, is left and stops nobody's model; so is
+a page that is a link. What was asked for under such a name is refused instead.
 """
 
 from __future__ import annotations
@@ -22,6 +25,12 @@ INDEX = "model.safetensors.index.json"
 SHARD = re.compile(r"model-[0-9]{5}-of-[0-9]{5}\.safetensors")
 WEIGHTS_FORMAT = "safetensors"
 EXCLUDED = "excluded"
+MAX_FILES = 100_000  # of a source
+MAX_TAKEN = 10_000
+# What is there for people: a model does not need it.
+PAGES = ("*.md", "LICENSE*", "NOTICE*")
+# Spelt like this where the same name occurs in several cases; other names are looked for in lower case.
+_SPELLINGS = frozenset({"README.md", "LICENSE", "NOTICE"})
 
 
 @dataclass(frozen=True)
@@ -29,12 +38,14 @@ class SourceFile:
     """A file as its source lists it. ``size`` is that of the content, not of a pointer to it.
 
     ``stored`` is how the source keeps it, ``ref`` how it is asked for there: a Git blob id, an LFS object id, a path.
+    ``problem`` says why it cannot be had, which matters where it is taken: a pointer to an LFS object that no rule allows.
     """
 
     path: str
     size: int
     stored: Literal["git", "lfs", "file", "object", "symlink", "submodule", "special"]
     ref: str
+    problem: str = ""
 
 
 @dataclass(frozen=True)
@@ -76,9 +87,13 @@ def choose(files: Iterable[SourceFile], include: tuple[str, ...] = (), exclude: 
 
     Raises:
         SlipwayError: ``NoSafetensors`` (naming the formats that are there), ``ForbiddenFormat`` for an included file that the
-            gate refuses, ``UnsafePath``, and ``InvalidConfig`` without a config.json.
+            gate refuses, ``UnsafePath``, ``TooLarge`` for too many files, ``SourceProtocol`` for a file that the source cannot
+            name properly, and ``InvalidConfig`` without a config.json.
     """
     files = sorted(files, key=lambda file: file.path)
+    if len(files) > MAX_FILES:
+        raise too_many_files()
+    twins = _twins(files)
     default_weights = _default_weights({file.path for file in files} - _matching(files, exclude))
     taken: list[tuple[SourceFile, str]] = []
     left: list[tuple[SourceFile, str]] = []
@@ -98,11 +113,51 @@ def choose(files: Iterable[SourceFile], include: tuple[str, ...] = (), exclude: 
         elif file.path.endswith(".index.json") and file.path != _index_for(default_weights):
             left.append((file, "index of other weights"))
         elif file_format is FileFormat.TEXT and "/" not in file.path:
-            taken.append((file, "text"))
+            if why := odd_name(file.path) or twins.get(file.path, "") or _linked_page(file):
+                left.append((file, why))
+            else:
+                taken.append((file, "text"))
         else:
             left.append((file, label if file_format is not FileFormat.TEXT else "in a subfolder"))
     _check(taken, left)
     return Choice(tuple(taken), tuple(left))
+
+
+def too_many_files() -> SlipwayError:
+    """The error for a source with more than ``MAX_FILES`` files, for the caller to raise."""
+    return SlipwayError(
+        Reason.TOO_LARGE,
+        f"There are more than {MAX_FILES} files at the source, and {MAX_FILES} are allowed.",
+        hint="Publish the model's files in a repository or a folder of their own.",
+    )
+
+
+def odd_name(path: str) -> str:
+    """What keeps a path from being one that every file system, shell and registry reads alike; empty: nothing does."""
+    if SAFE_PATH.fullmatch(path) and len(path) <= MAX_PATH:
+        return ""
+    if len(path) > MAX_PATH:
+        return f"its name has more than {MAX_PATH} characters"
+    if any(part.startswith(".") for part in path.split("/")):
+        return "its name begins with a dot"
+    return "its name has more than Latin letters, digits and . _ + @ = - within"
+
+
+def _twins(files: list[SourceFile]) -> dict[str, str]:
+    """Texts whose names differ only in case from the usual spelling of another one, by path, with the reason to leave them."""
+    spelt: dict[str, list[str]] = {}
+    for file in files:
+        if "/" not in file.path and classify(file.path)[0] is FileFormat.TEXT:
+            spelt.setdefault(file.path.lower(), []).append(file.path)
+    twins: dict[str, str] = {}
+    for folded, paths in spelt.items():
+        usual = min(paths, key=lambda path: (path not in _SPELLINGS, path != folded, path))
+        twins |= {path: f"differs only in case from {usual}" for path in paths if path != usual}
+    return twins
+
+
+def _linked_page(file: SourceFile) -> str:
+    return "a symbolic link" if file.stored == "symlink" and _matches(file.path, PAGES) else ""
 
 
 def _default_weights(paths: set[str]) -> set[str]:
@@ -126,13 +181,26 @@ def _matching(files: list[SourceFile], patterns: tuple[str, ...]) -> set[str]:
 
 
 def _check(taken: list[tuple[SourceFile, str]], left: list[tuple[SourceFile, str]]) -> None:
+    if len(taken) > MAX_TAKEN:
+        raise SlipwayError(Reason.TOO_LARGE, f"{len(taken)} files would be taken, and {MAX_TAKEN} are allowed.")
     for file, _ in taken:
         if file.stored == "symlink":
-            raise SlipwayError(Reason.UNSAFE_PATH, f"{file.path} is a symbolic link, and links are not followed.")
+            raise SlipwayError(
+                Reason.UNSAFE_PATH,
+                f"{file.path} is a symbolic link, and links are not followed.",
+                hint="Put the file itself in its place, or leave it out with `exclude`. "
+                "`hf download NAME --local-dir FOLDER` makes a folder without links.",
+            )
         if file.stored == "special":
             raise SlipwayError(Reason.UNSAFE_PATH, f"{file.path} is not a regular file.")
-        if not SAFE_PATH.fullmatch(file.path) or len(file.path) > MAX_PATH:
-            raise SlipwayError(Reason.UNSAFE_PATH, f"{file.path!r} is not a path that every file system reads alike.")
+        if why := odd_name(file.path):
+            raise SlipwayError(
+                Reason.UNSAFE_PATH,
+                f"{file.path!r} cannot be taken: {why}.",
+                hint="Rename the file at the source, or change `include` so that it does not name it.",
+            )
+        if file.problem:
+            raise SlipwayError(Reason.SOURCE_PROTOCOL, file.problem, hint="Commit the file again with a current git-lfs.")
     folded: dict[str, str] = {}
     for file, _ in taken:
         if (other := folded.setdefault(file.path.lower(), file.path)) != file.path:

@@ -40,8 +40,8 @@ class Pointer:
 
 
 def parse_pointer(content: bytes, path: str) -> Pointer | None:
-    """The pointer, or None when the content is something else. Raises ``SourceProtocol`` for a malformed pointer."""
-    if not content.startswith(_VERSION) or len(content) >= MAX_POINTER:
+    """The pointer, or None when the content is something else. Raises ``SourceProtocol`` for a malformed one."""
+    if not is_pointer(content):
         return None
     match = _POINTER.fullmatch(content)
     if match is None:
@@ -51,6 +51,11 @@ def parse_pointer(content: bytes, path: str) -> Pointer | None:
             hint="Commit the file again with a current git-lfs.",
         )
     return Pointer(match["oid"].decode(), int(match["size"]))
+
+
+def is_pointer(content: bytes) -> bool:
+    """Whether the content is a pointer, well-formed or not, and no file that a model could need."""
+    return content.startswith(_VERSION) and len(content) < MAX_POINTER
 
 
 def endpoint(repository: Url) -> Url:

@@ -7,22 +7,21 @@ whether anything changed since the last run; the lock is over contents alone.
 from __future__ import annotations
 
 import hashlib
-import os
-import stat
 from collections.abc import Iterator
 from pathlib import Path
 
 from steps.core.contract import Context
-from steps.core.digest import canonical_json, read_chunks, sha256_bytes
+from steps.core.digest import canonical_json, sha256_bytes
 from steps.core.errors import Reason, SlipwayError, from_os_error
 from steps.core.lock import LockedFile
 from steps.core.progress import Meter
-from steps.sources.base import ModelSource, SourceRequest
-from steps.sources.choose import SourceFile, printable
+from steps.sources.base import MAX_TEXT, MAX_TEXTS, ModelSource, SourceRequest
+from steps.sources.choose import MAX_FILES, SourceFile, printable, too_many_files
+from steps.sources.folder import Folder, changed
+from steps.sources.lfs_api import MAX_POINTER, is_pointer
 from steps.store.bucket import BucketObject
-from steps.store.supported import addresses, bucket_addresses, is_bucket, open_prefix
+from steps.store.supported import bucket_addresses, is_bucket, open_prefix
 
-MAX_TEXT = 16 << 20  # bytes; larger texts are read only when they are copied
 PIN = "listing:"
 
 
@@ -52,13 +51,30 @@ class UploadSource(ModelSource):
         """All files. Raises ``DigestMismatch`` where the listing is not the pinned one."""
         files = self._listing.files()
         if self.request.revision.startswith(PIN) and self.request.revision != _pin(files):
-            raise _changed(self.request.source)
+            raise changed(self.request.source)
         return files
 
     def read_texts(self, files: tuple[SourceFile, ...]) -> dict[str, bytes]:
-        """Contents of the chosen texts of ``MAX_TEXT`` bytes at most."""
-        texts = [file for file in files if not file.path.endswith(".safetensors") and file.size <= MAX_TEXT]
-        return {file.path: b"".join(self._listing.read(file)) for file in texts}
+        """Contents of the chosen texts of ``MAX_TEXT`` bytes at most, ``MAX_TEXTS`` together.
+
+        Raises ``NotLfs`` where the files are pointers, as a clone made without git-lfs has them.
+        """
+        pointers = [file.path for file in files if file.size < MAX_POINTER and is_pointer(b"".join(self._listing.read(file)))]
+        if pointers:
+            more = f" and {len(pointers) - 1} more" if len(pointers) > 1 else ""
+            raise SlipwayError(
+                Reason.NOT_LFS,
+                f"{pointers[0]}{more} in {self.request.source} are pointers of Git LFS and not the files themselves: "
+                "the repository was cloned without git-lfs.",
+                hint="In the clone, run `git lfs install` and `git lfs pull`, and use the files that this gets.",
+            )
+        texts: dict[str, bytes] = {}
+        left = MAX_TEXTS
+        for file in files:
+            if not file.path.endswith(".safetensors") and file.size <= min(MAX_TEXT, left):
+                texts[file.path] = b"".join(self._listing.read(file))
+                left -= file.size
+        return texts
 
     def download(self, files: tuple[SourceFile, ...], meter: Meter) -> list[LockedFile]:
         """Copy the files into the store. Raises ``DigestMismatch`` for one that changes meanwhile."""
@@ -78,57 +94,8 @@ class UploadSource(ModelSource):
         except OSError as error:
             raise from_os_error(error, f"Cannot copy {file.path} ({file.size} bytes) to {path}") from error
         if not self._listing.is_unchanged(file):
-            raise _changed(file.path)
+            raise changed(file.path)
         return self.publish(file, path, digest.hexdigest())
-
-
-class Folder:
-    """A folder of this machine."""
-
-    def __init__(self, source: str) -> None:
-        text = source.removeprefix("file://")
-        if "://" in text or not text or (text != source and not text.startswith("/")):
-            raise SlipwayError(
-                Reason.INVALID_SOURCE,
-                f"{source!r} is neither a folder nor a bucket prefix.",
-                hint=f"With `sourceKind: upload`, `source` is {addresses()}.",
-            )
-        self._root = Path(text).absolute()
-        if not self._root.is_dir():
-            raise SlipwayError(
-                Reason.SOURCE_NOT_FOUND, f"There is no folder {self._root}.", hint="Put the model's files there."
-            )
-
-    def files(self) -> list[SourceFile]:
-        """All files below the folder but those of ``.git``, by path; links and special files are marked as such."""
-        return sorted(self._walk(), key=lambda file: file.path)
-
-    def read(self, file: SourceFile) -> Iterator[bytes]:
-        """The file's bytes."""
-        return read_chunks(self._root / file.path)
-
-    def is_unchanged(self, file: SourceFile) -> bool:
-        """Whether the file is as it was listed."""
-        return self._look(self._root / file.path) == file
-
-    def _walk(self) -> Iterator[SourceFile]:
-        def fail(error: OSError) -> None:
-            raise from_os_error(error, f"Cannot list {self._root}") from error
-
-        for parent, folders, names in os.walk(self._root, onerror=fail):
-            folders[:] = [name for name in folders if name != ".git"]
-            for name in [*names, *(name for name in folders if Path(parent, name).is_symlink())]:
-                yield self._look(Path(parent, name))
-
-    def _look(self, path: Path) -> SourceFile:
-        name = printable(os.fsencode(path.relative_to(self._root)))
-        try:
-            status = path.lstat()
-        except FileNotFoundError:
-            raise _changed(name) from None
-        if stat.S_ISREG(status.st_mode):
-            return SourceFile(name, status.st_size, "file", f"{status.st_mtime_ns}:{status.st_ino}")
-        return SourceFile(name, 0, "symlink" if stat.S_ISLNK(status.st_mode) else "special", "")
 
 
 class Bucket:
@@ -140,7 +107,11 @@ class Bucket:
 
     def files(self) -> list[SourceFile]:
         """All objects below the prefix. Raises ``SourceNotFound`` where there are none."""
-        self._objects = {printable(found.name.encode()): found for found in self._prefix.objects()}
+        self._objects = {}
+        for found in self._prefix.objects():
+            self._objects[printable(found.name.encode())] = found
+            if len(self._objects) > MAX_FILES:
+                raise too_many_files()
         if not self._objects:
             raise SlipwayError(
                 Reason.SOURCE_NOT_FOUND, f"There is nothing at {self._prefix.uri}.", hint="Put the model's files there."
@@ -153,7 +124,7 @@ class Bucket:
             yield from self._prefix.read(self._objects[file.path])
         except SlipwayError as error:
             if error.reason is Reason.STORE_UNREADABLE:  # the version that was listed is gone
-                raise _changed(file.path) from error
+                raise changed(file.path) from error
             raise
 
     def is_unchanged(self, file: SourceFile) -> bool:
@@ -163,11 +134,3 @@ class Bucket:
 
 def _pin(files: list[SourceFile]) -> str:
     return PIN + sha256_bytes(canonical_json([[file.path, file.size, file.ref] for file in files]))
-
-
-def _changed(what: str) -> SlipwayError:
-    return SlipwayError(
-        Reason.DIGEST_MISMATCH,
-        f"{what} changed while it was being read.",
-        hint="Wait until the upload is complete, then run again.",
-    )

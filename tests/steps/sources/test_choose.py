@@ -72,10 +72,45 @@ def test_a_format_that_holds_code_cannot_be_included(path: str) -> None:
     ],
 )
 def test_an_ambiguous_path_is_never_taken(path: str) -> None:
-    with pytest.raises(SlipwayError, match="not a path that every file system reads alike") as caught:
+    with pytest.raises(SlipwayError, match="cannot be taken: its name") as caught:
         choose(listing(*BASE, path), include=("*.txt",))
     assert caught.value.reason is Reason.UNSAFE_PATH
     assert path not in paths(choose(listing(*BASE, path), exclude=(path.replace("[", "[[]"),)))
+
+
+@pytest.mark.fault("refused")
+def test_too_many_files_are_refused() -> None:
+    with pytest.raises(SlipwayError, match="more than 100000 files at the source") as caught:
+        choose([SourceFile(f"{number}.png", 1, "git", "ref") for number in range(100_001)])
+    assert caught.value.reason is Reason.TOO_LARGE
+    with pytest.raises(SlipwayError, match="10002 files would be taken") as caught:
+        choose(listing(*BASE, *(f"{number}.txt" for number in range(10_000))))
+    assert caught.value.reason is Reason.TOO_LARGE
+
+
+@pytest.mark.fault("accepted")
+@pytest.mark.parametrize(
+    ("names", "usual"),
+    [
+        (("README.md", "readme.md", "ReadMe.md"), "README.md"),
+        (("Vocab.txt", "vocab.txt", "VOCAB.txt"), "vocab.txt"),
+        (("LICENSE", "license.md", "License.md"), "license.md"),
+        (("A.json", "a.JSON", "a.json"), "a.json"),
+    ],
+)
+def test_of_twins_the_usual_spelling_is_taken(names: tuple[str, ...], usual: str) -> None:
+    choice = choose(listing(*BASE, *names))
+    assert {path for path in paths(choice) if path.lower() == usual.lower()} == {usual}
+    assert usual in paths(choice)
+
+
+@pytest.mark.fault("accepted")
+def test_a_problem_of_a_file_nobody_takes_is_none() -> None:
+    broken = SourceFile("docs/a.json", 1, "git", "ref", problem="docs/a.json is broken.")
+    assert choose([*listing(*BASE), broken]).left == ((broken, "in a subfolder"),)
+    with pytest.raises(SlipwayError, match=r"docs/a\.json is broken") as caught:
+        choose([*listing(*BASE), broken], include=("docs/*",))
+    assert caught.value.reason is Reason.SOURCE_PROTOCOL
 
 
 def test_a_message_names_eight_files_at_most() -> None:

@@ -170,16 +170,19 @@ SCENES = {
     ),
     "a symbolic link among the files": Scene(
         R.UNSAFE_PATH,
-        ["LICENSE is a symbolic link"],
+        ["vocab.txt is a symbolic link"],
         "exclude",
-        change=lambda tree: (tree / "LICENSE").symlink_to("/etc/passwd"),
+        change=lambda tree: (tree / "vocab.txt").symlink_to("/etc/passwd"),
     ),
-    "names that differ in case": Scene(
-        R.UNSAFE_PATH, ["readme.md and README.md differ only in case"], change=write("readme.md", "x")
+    "a name with a space that is asked for": Scene(
+        R.UNSAFE_PATH,
+        ["'notes of mine.txt' cannot be taken", "more than Latin letters"],
+        "Rename the file",
+        change=write("notes of mine.txt", "x"),
+        flags=["--include=notes*"],
     ),
-    "a name with a space": Scene(R.UNSAFE_PATH, ["'notes of mine.txt'"], change=write("notes of mine.txt", "x")),
-    "a name with a control sequence": Scene(
-        R.UNSAFE_PATH, ["\\\\x1b[2J.txt"], change=write("\x1b[2J.txt", "x")
+    "a name with a control sequence that is asked for": Scene(
+        R.UNSAFE_PATH, ["\\\\x1b[2J.txt"], change=write("\x1b[2J.txt", "x"), flags=["--include=*.txt"]
     ),
     "a pickle that calls itself JSON": Scene(
         R.FORBIDDEN_FORMAT, ["vocab.json is a pickle"], "inert text", change=write("vocab.json", PICKLE)

@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 
 from pipelines.demo.forge import Forge
-from pipelines.demo.repository import publish
+from pipelines.demo.repository import lfs_pointer, publish
 from steps.core.contract import Context
 from steps.core.errors import Reason, SlipwayError
 from steps.core.progress import ProgressEvent
-from steps.fetch import FetchInputs, FetchOutputs, pin, run
+from steps.fetch import FetchInputs, FetchOutputs, pin, run, source_of
 from tests.conftest import RecordedProgress
 from tests.servers.gcs_server import GcsServer
 from tests.servers.s3_server import S3Server
@@ -112,16 +112,19 @@ def test_links_and_special_files_are_not_followed(context: Context, tree: Path) 
     (tree / "link.bin").symlink_to("/dev/zero")  # nobody asks for it
     (tree / "loop").symlink_to(".")
     assert upload(context, tree).files == 5
-    (tree / "LICENSE").symlink_to("README.md")
+    (tree / "LICENSE").symlink_to("README.md")  # a page, which no model needs
+    assert upload(context, tree).files == 5
+    (tree / "vocab.txt").symlink_to("README.md")
     failure = refused_anew(context, tree)
     assert (failure.reason, failure.message) == (
         Reason.UNSAFE_PATH,
-        "LICENSE is a symbolic link, and links are not followed.",
+        "vocab.txt is a symbolic link, and links are not followed.",
     )
-    (tree / "LICENSE").unlink()
-    os.mkfifo(tree / "LICENSE")
+    assert "hf download" in failure.hint
+    (tree / "vocab.txt").unlink()
+    os.mkfifo(tree / "vocab.txt")
     failure = refused_anew(context, tree)
-    assert (failure.reason, failure.message) == (Reason.UNSAFE_PATH, "LICENSE is not a regular file.")
+    assert (failure.reason, failure.message) == (Reason.UNSAFE_PATH, "vocab.txt is not a regular file.")
 
 
 def refused_anew(context: Context, tree: Path) -> SlipwayError:
@@ -129,13 +132,105 @@ def refused_anew(context: Context, tree: Path) -> SlipwayError:
     return refused(context, tree)
 
 
+@pytest.fixture
+def snapshot(tmp_path: Path, tree: Path) -> Path:
+    """The tree as the Hugging Face cache has it: a revision full of links to blobs."""
+    home = tmp_path / "models--team--bert"
+    made = home / "snapshots" / ("0" * 40)
+    (made / "1_Pooling").mkdir(parents=True)
+    (home / "blobs").mkdir()
+    for number, path in enumerate(sorted(tree.iterdir())):
+        shutil.copyfile(path, home / "blobs" / f"{number:040}")
+        (made / path.name).symlink_to(f"../../blobs/{number:040}")
+    (home / "blobs" / "pooling").write_text("{}")
+    (made / "1_Pooling" / "config.json").symlink_to("../../../blobs/pooling")
+    return made
+
+
+@pytest.mark.fault("accepted")
+@pytest.mark.parametrize("through_a_link", [False, True])
+def test_a_snapshot_of_the_cache_is_read(context: Context, tree: Path, snapshot: Path, through_a_link: bool) -> None:
+    source = snapshot
+    if through_a_link:
+        source = tree.parent / "model"
+        source.symlink_to(snapshot)
+    outputs = fetch(context, str(source), source_kind="upload", include=("1_Pooling/*",))
+    expected = {name: (tree / name).read_bytes() for name in FILES}
+    assert taken(context, outputs) == {**expected, "1_Pooling/config.json": b"{}"}
+
+
+@pytest.mark.fault("refused")
+@pytest.mark.parametrize(
+    "target", ["/etc/hostname", "../../../tree/vocab.txt", "../../blobs/none", "../../blobs/other", "config.json"]
+)
+def test_other_links_of_the_cache_are_not_followed(context: Context, snapshot: Path, tree: Path, target: str) -> None:
+    (tree / "vocab.txt").write_text("a secret")
+    (snapshot.parents[1] / "blobs" / "other").symlink_to("/etc/hostname")
+    (snapshot / "vocab.txt").symlink_to(target)
+    failure = refused(context, snapshot)
+    assert (failure.reason, failure.message.split(",")[0]) == (Reason.UNSAFE_PATH, "vocab.txt is a symbolic link")
+
+
+@pytest.mark.fault("refused")
+def test_a_model_of_the_cache_needs_its_revision(context: Context, snapshot: Path) -> None:
+    failure = refused(context, snapshot.parents[1])
+    assert (failure.reason, str(snapshot) in failure.hint) == (Reason.INVALID_SOURCE, True)
+    assert str(snapshot.parents[1]) in failure.message
+
+
+@pytest.mark.fault("refused")
+@pytest.mark.parametrize("names", [["model.safetensors"], ["tokenizer.json", "model.safetensors"]])
+def test_pointers_in_place_of_files_are_named(context: Context, tree: Path, names: list[str]) -> None:
+    for name in names:
+        (tree / name).write_bytes(lfs_pointer("0" * 64, 5_000_000))
+    failure = refused(context, tree)
+    assert failure.reason is Reason.NOT_LFS
+    assert failure.message.startswith("model.safetensors")
+    assert "pointers of Git LFS" in failure.message
+    assert "git lfs pull" in failure.hint
+
+
+@pytest.mark.fault("refused")
+def test_a_folder_without_bottom_is_refused(context: Context, tree: Path) -> None:
+    deep = tree
+    for _ in range(60):
+        deep = deep / "d"
+    deep.mkdir(parents=True)
+    failure = refused(context, tree)
+    assert (failure.reason, str(tree) in failure.message) == (Reason.TOO_LARGE, True)
+
+
+ODD_NAMES = ["my notes.txt", "README_中文.md", ".eval.json", "-n.txt", "a'b\".md", "a\nb.txt", "x" * 250 + ".txt",
+             "\u00e9.txt", "e\u0301.txt", "Config.json", "readme.md", "$(id).txt", "a|b.md", "CON .txt"]  # fmt: skip
+
+
+@pytest.mark.fault("accepted")
+def test_odd_names_are_left_with_a_reason(context: Context, tree: Path) -> None:
+    for name in ODD_NAMES:
+        (tree / name).write_text("{}")
+    inputs = FetchInputs(source_kind="upload", source=str(tree))
+    with source_of(inputs, context) as source:
+        choice = source.survey().choice
+    assert {file.path for file in choice.files} == FILES
+    assert len(choice.left) == len(ODD_NAMES)
+    assert {why for _, why in choice.left} == {
+        "its name has more than Latin letters, digits and . _ + @ = - within",
+        "its name begins with a dot",
+        "its name has more than 240 characters",
+        "differs only in case from config.json",
+        "differs only in case from README.md",
+    }
+    assert upload(context, tree).files == len(FILES)
+
+
 def test_undecodable_names_are_not_taken(context: Context, tree: Path) -> None:
     (tree / os.fsdecode(b"\xff.bin")).write_bytes(b"x")
     assert upload(context, tree).left_files == 1
     (tree / os.fsdecode(b"\xff.txt")).write_bytes(b"x")
-    failure = refused_anew(context, tree)
-    assert failure.reason is Reason.UNSAFE_PATH
-    assert r"\\xff.txt" in failure.message
+    assert upload(context, tree).left_files == 2
+    with pytest.raises(SlipwayError, match=r"xff\.txt' cannot be taken") as caught:
+        fetch(context, str(tree), source_kind="upload", include=("*.txt",))
+    assert caught.value.reason is Reason.UNSAFE_PATH
 
 
 def test_the_gate_stands_before_uploads_too(context: Context, tree: Path) -> None:
