@@ -42,7 +42,7 @@ def run(inputs: ArchiveInputs, context: Context) -> ArchiveOutputs:
     """Pack code and weights into one archive that ``bentoml serve``, ``bentoml import`` and ``slipway serve`` accept.
 
     Reads the lock, the rendered files, and each file of the lock, which is checked again while it is packed. Times, owners and
-    the order of the entries are fixed, and weights are stored without compression.
+    the order of the entries are fixed, and nothing is compressed, so that no compression library leaves its trace.
 
     Publishes ``archives/NAME-TASK-….tar.gz``; the end of the name is a digest of the lock and the rendered files.
 
@@ -75,7 +75,7 @@ def text_entries(rendered: RenderedPackage) -> Iterator[Entry]:
     contents = {path: text.encode() for path, text in rendered.files.items()}
     contents |= {path: base64.b64decode(text) for path, text in rendered.binaries.items()}
     for path, data in contents.items():
-        yield Entry(path, len(data), [data], stored=False)
+        yield Entry(path, len(data), [data])
 
 
 def model_entries(lock: Lock, context: Context, meter: Meter) -> Iterator[Entry]:
@@ -84,7 +84,7 @@ def model_entries(lock: Lock, context: Context, meter: Meter) -> Iterator[Entry]
         chunks = verified_chunks(
             context.store.read(file.key), sha256=file.sha256, size=file.size, what=context.store.locate(file.key)
         )
-        yield Entry(f"{MODEL}/{file.path}", file.size, counted(chunks, meter), stored=file in lock.weights)
+        yield Entry(f"{MODEL}/{file.path}", file.size, counted(chunks, meter))
 
 
 def counted(chunks: Iterator[bytes], meter: Meter) -> Iterator[bytes]:

@@ -22,7 +22,7 @@ FAMILIES = {family: (*SERVER, *packages) for family, packages in PACKAGES.items(
 IMAGE_LISTS = Path(__file__).parents[2] / "containers" / "requirements"
 CORE = ("pydantic", "PyYAML", "Jinja2", "psutil")
 IMAGES = {
-    "light": (*CORE, "GitPython", "urllib3", "google-cloud-storage", "google-cloud-build", "botocore", "awscrt"),
+    "light": (*CORE, "GitPython", "deflate", "urllib3", "google-cloud-storage", "google-cloud-build", "botocore", "awscrt"),
     "ml": (
         *CORE,
         "urllib3",

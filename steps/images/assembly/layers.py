@@ -1,9 +1,8 @@
 """Layers of an image as byte streams: tar files that hold no time, place or owner of their making.
 
 Entries come sorted, their folders before them; times are 0, the owner is 0:0, modes are 0755 for folders and programs and
-0644 for everything else. Weights stay uncompressed, since compression is wasted on them: their layer's digest is a function of
-the lock's files alone, on every machine. Everything else is compressed, and has an equal digest wherever the same zlib makes
-it (see ``steps.package.tar_writer``, which writes both).
+0644 for everything else. Weights stay uncompressed, since compression is wasted on them; everything else is compressed by a
+pinned library. So a layer's digest is a function of its files alone, on every machine (see ``steps.package.gzip_writer``).
 """
 
 from __future__ import annotations
@@ -17,7 +16,8 @@ from pathlib import Path, PurePosixPath
 from steps.core.digest import read_chunks
 from steps.core.errors import Reason, SlipwayError
 from steps.images.registry.repository import LAYER, Descriptor
-from steps.package.tar_writer import FILE_MODE, FOLDER_MODE, PROGRAM_MODE, Entry, Part, gzip_member, tar_parts
+from steps.package.gzip_writer import compressed_gzip
+from steps.package.tar_writer import FILE_MODE, FOLDER_MODE, PROGRAM_MODE, Entry, tar_file
 
 
 @dataclass(frozen=True)
@@ -77,13 +77,13 @@ def compressed_layer(files: Sequence[File], purpose: str, path: Path) -> Layer:
     """A compressed layer, written to ``path``, which must not exist."""
     inside, outside = hashlib.sha256(), hashlib.sha256()
 
-    def parts() -> Iterator[Part]:
+    def plain() -> Iterator[bytes]:
         for chunk in layer_tar(files):
             inside.update(chunk)
-            yield Part(chunk)
+            yield chunk
 
     with path.open("xb") as file:
-        for chunk in gzip_member(parts()):
+        for chunk in compressed_gzip(plain()):
             outside.update(chunk)
             file.write(chunk)
         size = file.tell()
@@ -93,7 +93,7 @@ def compressed_layer(files: Sequence[File], purpose: str, path: Path) -> Layer:
 
 def layer_tar(files: Iterable[File]) -> Iterator[bytes]:
     """The tar file of these files and the folders above them."""
-    return (part.data for part in tar_parts(_entries(files)))
+    return tar_file(_entries(files))
 
 
 def _entries(files: Iterable[File]) -> Iterator[Entry]:

@@ -36,7 +36,7 @@ from steps.images.assembly.layers import Layer, compressed_layer, files_below
 from steps.images.description import COMPILE_OPTIONS, PACKAGES, PIP_OPTIONS, REQUIREMENTS
 from steps.images.registry.repository import LAYER, Descriptor
 
-VERSION = 2  # of the rules below and of the tar writer: another version makes other layers
+VERSION = 3  # of the rules below and of the writers of tar and gzip: another version makes other layers
 MACHINES = {"amd64": "x86_64", "arm64": "aarch64"}  # OCI's name of an architecture: the name in wheels
 # The newest C library that wheels may need (PEP 600): that of 2018, which every base image of today has.
 GLIBC = 28

@@ -110,7 +110,7 @@ class OciBuild:
         contents = {path: text.encode() for path, text in texts.items()}
         contents |= {path: base64.b64decode(text) for path, text in rendered.binaries.items()}
         contents |= {f"src/model/{path}": data for path, data in model.items()}
-        data = b"".join(tar_gz(Entry(path, len(text), [text], stored=False) for path, text in contents.items()))
+        data = b"".join(tar_gz(Entry(path, len(text), [text]) for path, text in contents.items()))
         digest = hashlib.sha256(data).hexdigest()
         key = f"archives/{digest}.tar.gz"
         self.context.store.put(key, [data])

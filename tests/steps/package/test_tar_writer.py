@@ -1,4 +1,4 @@
-"""Tar files and gzip members: every reader reads them, and nothing of how they were written is left in them."""
+"""Tar files: every reader reads them, and nothing of how they were written is left in them."""
 
 from __future__ import annotations
 
@@ -13,20 +13,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from steps.core.lock import SAFE_PATH
-from steps.package.tar_writer import FOLDER_MODE, PROGRAM_MODE, STORED_MAX, Entry, Part, gzip_member, tar_gz, tar_parts
+from steps.package.gzip_writer import STORED_MAX
+from steps.package.tar_writer import FOLDER_MODE, PROGRAM_MODE, Entry, tar_file, tar_gz
 
 PATHS = st.from_regex(SAFE_PATH, fullmatch=True).filter(lambda path: len(path) < 240)
 LONG = "a" * 90 + "/" + "b" * 90 + "/Ünïcode.txt"
 
 
 def tar(entries: list[Entry]) -> bytes:
-    return b"".join(part.data for part in tar_parts(entries))
-
-
-@given(st.lists(st.tuples(st.binary(max_size=70_000), st.booleans()), max_size=6))
-def test_a_gzip_member_is_read_by_everybody(parts: list[tuple[bytes, bool]]) -> None:
-    member = b"".join(gzip_member(Part(data, stored) for data, stored in parts))
-    assert gzip.decompress(member) == b"".join(data for data, _ in parts)
+    return b"".join(tar_file(entries))
 
 
 @pytest.mark.slow
@@ -35,12 +30,11 @@ def test_a_gzip_member_is_read_by_everybody(parts: list[tuple[bytes, bool]]) -> 
         st.from_regex(SAFE_PATH, fullmatch=True).filter(lambda path: len(path) < 240),
         st.lists(st.binary(max_size=2000), max_size=4),
     ),
-    st.booleans(),
     st.randoms(use_true_random=False),
 )
-def test_order_and_chunks_leave_no_trace(files: dict[str, list[bytes]], stored: bool, order: random.Random) -> None:
-    entries = [Entry(path, sum(map(len, parts)), parts, stored) for path, parts in files.items()]
-    whole = [Entry(path, sum(map(len, parts)), [b"".join(parts)], stored) for path, parts in files.items()]
+def test_order_and_chunks_leave_no_trace(files: dict[str, list[bytes]], order: random.Random) -> None:
+    entries = [Entry(path, sum(map(len, parts)), parts) for path, parts in files.items()]
+    whole = [Entry(path, sum(map(len, parts)), [b"".join(parts)]) for path, parts in files.items()]
     order.shuffle(whole)
     archive = b"".join(tar_gz(entries))
     assert archive == b"".join(tar_gz(whole))
@@ -59,17 +53,10 @@ def test_the_chunks_of_a_store_leave_no_trace(size: int) -> None:
 
     def archive(step: int) -> bytes:
         chunks = [data[begin : begin + step] for begin in range(0, size, step)]
-        return b"".join(tar_gz([Entry("weights", size, chunks, stored=True), Entry("text", 1, [b"x"])]))
+        return b"".join(tar_gz([Entry("weights", size, chunks), Entry("text", 1, [b"x"])]))
 
     assert archive(size) == archive(7_777) == archive(STORED_MAX) == archive(1 << 20)
     assert gzip.decompress(archive(size)).count(data) == 1
-
-
-def test_stored_bytes_are_in_the_file_unchanged() -> None:
-    data = random.Random(1).randbytes(STORED_MAX)
-    member = b"".join(gzip_member([Part(b"text " * 1000), Part(data, stored=True), Part(b"text " * 1000)]))
-    assert data in member
-    assert len(member) < len(data) + 500
 
 
 def test_headers_hold_no_time_and_no_owner() -> None:
@@ -99,4 +86,4 @@ def test_no_entries_make_an_empty_tar_file() -> None:
 def test_an_entry_of_another_size_is_refused(chunks: list[bytes]) -> None:
     seen = sum(map(len, chunks))
     with pytest.raises(ValueError, match=f"x has {seen} bytes where its header says 3"):
-        list(tar_gz([Entry("x", 3, chunks, stored=True)]))
+        list(tar_gz([Entry("x", 3, chunks)]))
