@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import functools
 import importlib
+import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any, cast
@@ -22,6 +23,9 @@ import typer.main
 from steps import __version__
 from steps.command.flags import usage_error
 from steps.command.process import report_failure, run_to_exit_code
+from steps.command.streams import open_streams
+from steps.core.errors import SlipwayError
+from steps.core.receipts import Failure
 
 VERBS: Mapping[str, str] = {
     "run": "Run the whole pipeline for a model on this machine.",
@@ -48,11 +52,17 @@ def load(verb: str) -> typer.core.TyperCommand:
 
     @functools.wraps(function)
     def command(*args: Any, **kwargs: Any) -> None:
-        raise typer.Exit(run_to_exit_code(lambda: function(*args, **kwargs)))
+        on_failure = print_failed_result if kwargs.get("as_json") else None
+        raise typer.Exit(run_to_exit_code(lambda: function(*args, **kwargs), on_failure=on_failure))
 
     single = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None, context_settings=CONTEXT)
     single.command(name=verb)(command)
     return cast(typer.core.TyperCommand, typer.main.get_command(single))
+
+
+def print_failed_result(failure: SlipwayError) -> None:
+    """Print a failure as the last line that a verb with ``--json`` writes to standard output: an event ``result``."""
+    print(json.dumps({"event": "result", "failure": Failure.from_error(failure).model_dump(mode="json")}), flush=True)
 
 
 class Verbs(typer.core.TyperGroup):
@@ -73,18 +83,22 @@ class Verbs(typer.core.TyperGroup):
         **extra: Any,
     ) -> Any:
         """Run the command and exit. What is wrong with the arguments is reported as a step reports it: an error and a hint."""
+        given = sys.argv[1:] if args is None else args
         try:
             code = super().main(args, prog_name, complete_var, False, windows_expand_args, **extra)
         except typer.TyperException as error:
             context = getattr(error, "ctx", None)
-            if not (sys.argv[1:] if args is None else args):  # the message is the help
+            if not given:  # the message is the help
                 print(error.format_message(), file=sys.stderr)
             else:
-                report_failure(
-                    usage_error(error.format_message(), context.command_path if context else "slipway"),
-                    as_json=False,
-                )
+                failure = usage_error(error.format_message(), context.command_path if context else "slipway")
+                if "--json" in given:
+                    print_failed_result(failure)
+                report_failure(failure)
             code = error.exit_code
+        except SlipwayError as error:  # of what is not a verb: the help cannot be written, say
+            report_failure(error)
+            code = error.reason.exit_code
         if standalone_mode:
             sys.exit(code)
         return code
@@ -103,7 +117,7 @@ app = typer.Typer(
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        print(__version__)
+        print(__version__, flush=True)
         raise typer.Exit
 
 
@@ -123,6 +137,7 @@ for _verb, _summary in VERBS.items():
 
 def main() -> None:
     """The entry point of the ``slipway`` program."""
+    open_streams()
     app()
 
 

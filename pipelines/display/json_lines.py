@@ -1,6 +1,7 @@
 """A run as JSON lines, for programs: one object a line on standard output.
 
 Each object has an ``event``: ``begin``, ``node`` (a node changed its state), ``note``, ``progress`` or, at the end, ``result``.
+A command that ends before there is a result, for a wrong manifest or by Ctrl-C, writes a ``result`` with the ``failure`` alone.
 Digests have their ``sha256:`` prefix; sizes are bytes, durations seconds unless their name says otherwise.
 """
 
@@ -48,7 +49,7 @@ class ServiceResult(TypedDict):
 
 
 class RunResult(TypedDict):
-    """A finished run on this machine; ``failures`` by node."""
+    """A finished run on this machine; ``failures`` by node, the first of them also as ``failure``, with its ``step``."""
 
     run: str
     nothingToDo: bool
@@ -57,6 +58,7 @@ class RunResult(TypedDict):
     services: dict[str, ServiceResult]
     report: str
     failures: dict[str, dict[str, object]]
+    failure: dict[str, object] | None
 
 
 class JsonDisplay(Observer):
@@ -137,6 +139,7 @@ def describe_outcome(outcome: Outcome, store: Store) -> RunResult:
                 "latencyMs": tested.get("latency_ms"),
                 "rssBytes": tested.get("rss_bytes"),
             }
+    failures = {node: Failure.from_error(error).model_dump(mode="json") for node, error in outcome.failures.items()}
     return {
         "run": outcome.run,
         "nothingToDo": outcome.nothing_to_do,
@@ -144,7 +147,8 @@ def describe_outcome(outcome: Outcome, store: Store) -> RunResult:
         "setDigest": f"sha256:{fetched['set_digest']}" if fetched else "",
         "services": services,
         "report": outcome.report,
-        "failures": {node: Failure.from_error(error).model_dump(mode="json") for node, error in outcome.failures.items()},
+        "failures": failures,
+        "failure": next(({"step": node, **failure} for node, failure in failures.items()), None),
     }
 
 

@@ -17,6 +17,7 @@ from typing import NoReturn
 from steps.command.context import open_context
 from steps.command.flags import make_parser, parse_inputs
 from steps.command.process import run_to_exit_code
+from steps.command.streams import open_streams
 from steps.core.contract import InputsT, Outputs, OutputsT, Step
 from steps.core.errors import ExitCode
 from steps.core.progress import JsonProgress, PlainProgress, Progress
@@ -30,6 +31,7 @@ def main(step: Step[InputsT, OutputsT], argv: Sequence[str] | None = None) -> No
         step: The step to run.
         argv: Its arguments; None: those of the process.
     """
+    open_streams()
     arguments = sys.argv[1:] if argv is None else list(argv)
     as_json = "--progress=json" in arguments or ("--progress", "json") in itertools.pairwise(arguments)
     progress: Progress = JsonProgress(sys.stderr) if as_json else PlainProgress(sys.stderr)

@@ -2,32 +2,42 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import sys
 import traceback
 from collections.abc import Callable
 from typing import NoReturn
 
+from steps.command.streams import flush_output
 from steps.command.termination_log import write_termination_log
 from steps.core.errors import Reason, SlipwayError, Terminated, to_slipway_error
 from steps.core.receipts import Failure
+from steps.core.text import printable
 
 
-def run_to_exit_code(work: Callable[[], int], *, as_json: bool = False) -> int:
+def run_to_exit_code(
+    work: Callable[[], int], *, as_json: bool = False, on_failure: Callable[[SlipwayError], None] | None = None
+) -> int:
     """Call ``work`` and return its exit code, or that of the reason of what it raises.
 
     SIGTERM raises ``Terminated`` and SIGINT ``KeyboardInterrupt`` inside of it, the latter also where a shell's ``&`` has made
-    the process ignore SIGINT. A failure is reported as ``report_failure`` says.
+    the process ignore SIGINT. A failure is reported as ``report_failure`` says; before that, ``on_failure`` gets it, which may
+    write it to standard output.
     """
     handlers = {signal.SIGTERM: _terminate, signal.SIGINT: signal.default_int_handler}
     previous = {number: signal.signal(number, handler) for number, handler in handlers.items()}
     try:
-        return work()
+        return _with_output(work)
     except (Exception, KeyboardInterrupt, Terminated) as error:
         failure = to_slipway_error(error)
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)
+    if on_failure:
+        with contextlib.suppress(SlipwayError):  # standard output is what fails: that is reported below
+            on_failure(failure)
+            sys.stdout.flush()
     report_failure(failure, as_json=as_json)
     return failure.reason.exit_code
 
@@ -36,16 +46,27 @@ def report_failure(failure: SlipwayError, *, as_json: bool = False) -> None:
     """Write a failure to the termination log, where there is one, and to standard error.
 
     On standard error it is two lines, ``error:`` and ``hint:``, or with ``as_json`` one JSON object. A bug of Slipway comes
-    with its traceback, in front of them.
+    with its traceback, in front of them: texts of others in it cannot act on a terminal.
     """
-    if failure.reason is Reason.INTERNAL_ERROR and failure.__cause__:
-        traceback.print_exception(failure.__cause__)
     recorded = Failure.from_error(failure)
     write_termination_log(recorded)
-    if as_json:
-        print(recorded.model_dump_json(), file=sys.stderr, flush=True)
-    else:
-        print(f"error: {failure}\n hint: {failure.hint}", file=sys.stderr, flush=True)
+    with contextlib.suppress(SlipwayError):  # nobody reads standard error; the exit code still says it
+        if failure.reason is Reason.INTERNAL_ERROR and failure.__cause__:
+            print(printable("".join(traceback.format_exception(failure.__cause__))), end="", file=sys.stderr)
+        if as_json:
+            print(recorded.model_dump_json(), file=sys.stderr, flush=True)
+        else:
+            print(f"error: {failure}\n hint: {failure.hint}", file=sys.stderr, flush=True)
+
+
+def _with_output(work: Callable[[], int]) -> int:
+    try:
+        code = work()
+    except SystemExit:  # argparse has printed a help
+        flush_output()
+        raise
+    flush_output()
+    return code
 
 
 def _terminate(signum: int, frame: object) -> NoReturn:

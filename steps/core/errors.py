@@ -5,9 +5,10 @@ A failure is a ``SlipwayError`` with a ``Reason`` of the closed list in ``steps.
 
 from __future__ import annotations
 
-import errno
+import os
 
 from steps.core.installation import install_command
+from steps.core.os_errors import explain_os_error
 from steps.core.reasons import REASONS, ExitCode, Reason, ReasonInfo
 from steps.core.text import printable
 
@@ -66,24 +67,31 @@ class Terminated(BaseException):
     """SIGTERM arrived. Like ``KeyboardInterrupt`` it is not an ``Exception``: no library may handle it as its own failure."""
 
 
-def from_os_error(error: OSError, doing: str) -> SlipwayError:
+def from_os_error(error: OSError, doing: str, *, place: Reason = Reason.SYSTEM_REFUSED) -> SlipwayError:
     """Make the ``SlipwayError`` for an error of the operating system: a full disk is not a bug of Slipway.
 
     Args:
         error: The error that was raised.
         doing: What was tried, such as ``Cannot write x``; the message begins with it.
+        place: The reason where the file or folder itself cannot be used: it is missing, or the rights to it are. A store has
+            one of its own.
 
     Returns:
-        ``DiskFull`` for a lack of space, ``StoreUnreadable`` for missing files or rights, else ``InternalError``.
+        An error with the reason and the hint of ``steps.core.os_errors``, or with ``place``.
     """
-    text = f"{doing}: {error.strerror or error}"
-    if error.filename:
-        text += f" ({error.filename})"
-    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-        return SlipwayError(Reason.DISK_FULL, text)
-    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.ENOTDIR, errno.EIO):
-        return SlipwayError(Reason.STORE_UNREADABLE, text)
-    return SlipwayError(Reason.INTERNAL_ERROR, text)
+    if isinstance(error, FileNotFoundError) and not error.filename and not _working_folder_exists():
+        return SlipwayError(
+            Reason.INVALID_INPUT,
+            f"{doing}: the folder that this command was started in does not exist any more.",
+            hint="Change to a folder that exists (`cd`), then run again.",
+        )
+    text = f"{doing}: {error.strerror or str(error) or type(error).__name__}"
+    if names := [os.fsdecode(name) for name in (error.filename, error.filename2) if isinstance(name, str | bytes) and name]:
+        text += f" ({' -> '.join(names)})"
+    known = explain_os_error(error)
+    if known is None:
+        return SlipwayError(Reason.INTERNAL_ERROR, f"{doing}: {type(error).__name__}: {error}")
+    return SlipwayError(place if known.place else known.reason, text, hint=known.hint)
 
 
 def to_slipway_error(error: BaseException) -> SlipwayError:
@@ -98,8 +106,6 @@ def to_slipway_error(error: BaseException) -> SlipwayError:
             return SlipwayError(Reason.INTERRUPTED, "Stopped by Ctrl-C.")
         case Terminated():
             return SlipwayError(Reason.TERMINATED, "Stopped by SIGTERM.")
-        case BrokenPipeError():
-            return SlipwayError(Reason.INTERRUPTED, "The reader of the output has ended.")
         case MemoryError():
             return SlipwayError(Reason.OUT_OF_MEMORY, "There is not enough memory.")
         case OSError():
@@ -108,3 +114,10 @@ def to_slipway_error(error: BaseException) -> SlipwayError:
             result = SlipwayError(Reason.INTERNAL_ERROR, f"{type(error).__name__}: {error}")
     result.__cause__ = error
     return result
+
+
+def _working_folder_exists() -> bool:
+    try:
+        return os.path.isdir(os.getcwd())
+    except OSError:
+        return False

@@ -104,6 +104,7 @@ class Reason(StrEnum):
     MISSING_DEPENDENCY = "MissingDependency"
     BUILDER_MISSING = "BuilderMissing"
     STORE_UNREADABLE = "StoreUnreadable"
+    SYSTEM_REFUSED = "SystemRefused"
     IMAGE_UNAVAILABLE = "ImageUnavailable"
     POD_REFUSED = "PodRefused"
     WORKFLOW_REFUSED = "WorkflowRefused"
@@ -113,6 +114,7 @@ class Reason(StrEnum):
     NETWORK_UNREACHABLE = "NetworkUnreachable"
     SOURCE_BUSY = "SourceBusy"
     STORE_BUSY = "StoreBusy"
+    SYSTEM_BUSY = "SystemBusy"
     BUILD_RUNNING = "BuildRunning"
     BUILDER_BUSY = "BuilderBusy"
     POD_LOST = "PodLost"
@@ -317,6 +319,12 @@ REASONS: dict[Reason, ReasonInfo] = {
         "An object, a folder or a bucket of the store cannot be read or written.",
         "Check that the store exists, and that you may read and write it.",
     ),
+    Reason.SYSTEM_REFUSED: ReasonInfo(
+        ExitCode.ENVIRONMENT,
+        "This machine's operating system refused something: a right, a limit, or what a file system cannot do.",
+        "Look at the file, folder or limit that is named, or use another folder: --store for the store, TMPDIR for unfinished "
+        "work.",
+    ),
     Reason.IMAGE_UNAVAILABLE: ReasonInfo(
         ExitCode.ENVIRONMENT,
         "The cluster cannot pull a container image of Slipway.",
@@ -357,6 +365,11 @@ REASONS: dict[Reason, ReasonInfo] = {
         ExitCode.TRANSIENT,
         "The store is overloaded or cannot be reached.",
         "The store cannot do it now: run again later.",
+    ),
+    Reason.SYSTEM_BUSY: ReasonInfo(
+        ExitCode.TRANSIENT,
+        "This machine's operating system could not do something at that moment.",
+        "The system cannot do it now: run again later.",
     ),
     Reason.BUILD_RUNNING: ReasonInfo(
         ExitCode.TRANSIENT,

@@ -178,7 +178,7 @@ class BucketStore(StoreBackend, Generic[PrefixT]):
         try:
             return self.put(key, read_chunks(path))
         except OSError as error:
-            raise from_os_error(error, f"Cannot store {self.locate(key)}") from error
+            raise from_os_error(error, f"Cannot store {self.locate(key)}", place=Reason.STORE_UNREADABLE) from error
 
     def copy_to(self, key: str, path: Path) -> None:
         """Download the object to a new file, which appears when it is complete."""
@@ -192,7 +192,7 @@ class BucketStore(StoreBackend, Generic[PrefixT]):
                 os.fsync(file.fileno())
             temporary.replace(path)
         except OSError as error:
-            raise from_os_error(error, f"Cannot copy {self.locate(key)} to {path}") from error
+            raise from_os_error(error, f"Cannot copy {self.locate(key)} to {path}", place=Reason.STORE_UNREADABLE) from error
         finally:
             with contextlib.suppress(OSError):
                 temporary.unlink(missing_ok=True)

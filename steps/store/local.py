@@ -82,7 +82,7 @@ class LocalStore(StoreBackend):
         except (FileNotFoundError, NotADirectoryError):
             return None
         except OSError as error:
-            raise from_os_error(error, f"Cannot look at {self.locate(key)}") from error
+            raise from_os_error(error, f"Cannot look at {self.locate(key)}", place=Reason.STORE_UNREADABLE) from error
         return status.st_size if stat.S_ISREG(status.st_mode) else None
 
     def read(self, key: str) -> Iterator[bytes]:
@@ -92,7 +92,7 @@ class LocalStore(StoreBackend):
         except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
             raise object_not_found(self.locate(key)) from None
         except OSError as error:
-            raise from_os_error(error, f"Cannot read {self.locate(key)}") from error
+            raise from_os_error(error, f"Cannot read {self.locate(key)}", place=Reason.STORE_UNREADABLE) from error
 
     def put(self, key: str, chunks: Iterable[bytes]) -> bool:
         """Create the object from a stream, if absent."""
@@ -121,7 +121,7 @@ class LocalStore(StoreBackend):
             return self._publish(path, self.path(key))
         except OSError as error:
             if error.errno != errno.EXDEV:
-                raise from_os_error(error, f"Cannot store {self.locate(key)}") from error
+                raise from_os_error(error, f"Cannot store {self.locate(key)}", place=Reason.STORE_UNREADABLE) from error
         return self.put(key, read_chunks(path))
 
     def write(self, key: str, data: bytes) -> None:
@@ -146,7 +146,7 @@ class LocalStore(StoreBackend):
         except FileNotFoundError:
             raise object_not_found(self.locate(key)) from None
         except OSError as error:
-            raise from_os_error(error, f"Cannot copy {self.locate(key)} to {path}") from error
+            raise from_os_error(error, f"Cannot copy {self.locate(key)} to {path}", place=Reason.STORE_UNREADABLE) from error
 
     def list(self, prefix: str) -> Iterator[str]:
         """Yield the keys that begin with ``prefix``, sorted, without unfinished objects."""
@@ -172,7 +172,7 @@ class LocalStore(StoreBackend):
         try:
             yield
         except OSError as error:
-            raise from_os_error(error, f"Cannot store {self.locate(key)}") from error
+            raise from_os_error(error, f"Cannot store {self.locate(key)}", place=Reason.STORE_UNREADABLE) from error
 
     @contextlib.contextmanager
     def _private_name(self) -> Iterator[Path]:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import gzip
+import json
+import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +15,7 @@ from typer.testing import CliRunner, Result
 
 from pipelines.cli import VERBS, app, load
 from steps import __version__
-from steps.core.errors import ExitCode
+from steps.core.errors import ExitCode, Reason
 from steps.tasks.table import TASKS
 from tests.pipelines.conftest import manifest, slipway
 
@@ -122,6 +126,92 @@ def test_wrong_arguments_are_an_error_and_a_hint(arguments: list[str], message: 
     error, hint = result.stderr.splitlines()
     assert error.startswith(f"error: InvalidInput: {message}")
     assert hint == f" hint: `{command} --help` lists the arguments."
+    assert result.stdout == ""
+
+
+@pytest.mark.fault("refused")
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (["run", "-f", "nowhere.yaml"], "InvalidManifest"),
+        (["run", "-f"], "InvalidInput"),
+        (["run"], "InvalidInput"),
+        (["plan", "-f", "nowhere.yaml"], "InvalidManifest"),
+        (["submit", "-f", "nowhere.yaml"], "InvalidManifest"),
+        (["status", "a", "b"], "InvalidInput"),
+        (["status"], "MissingDependency"),
+        (["retry", "a"], "MissingDependency"),
+        (["doctor", "--stroe", "x"], "InvalidInput"),
+    ],
+)
+def test_json_ends_with_the_failure(arguments: list[str], reason: str) -> None:
+    """The last line on standard output is the result, for programs; a person reads the same on standard error."""
+    result = invoke(arguments[0], "--json", *arguments[1:])
+    last = json.loads(result.stdout.splitlines()[-1])
+    assert last["event"] == "result"
+    assert last["failure"]["reason"] == reason
+    assert result.exit_code == Reason(reason).exit_code
+    assert result.stderr.startswith(f"error: {reason}: ")
+
+
+@pytest.mark.fault("refused")
+@pytest.mark.parametrize(
+    ("kind", "said"),
+    [
+        ("missing", "There is no archive"),
+        ("text", "is not an archive that Slipway made"),
+        ("empty", "is not an archive that Slipway made"),
+        ("folder", "is a folder, not an archive"),
+        ("fifo", "is not a regular file, not an archive"),
+        ("below a file", "There is no archive"),
+        ("long", "cannot be read: "),
+    ],
+)
+def test_only_an_archive_is_served(kind: str, said: str, tmp_path: Path) -> None:
+    path = tmp_path / "model.yaml"
+    match kind:
+        case "text":
+            path.write_text(GOOD)
+        case "empty":
+            path.touch()
+        case "folder":
+            path.mkdir()
+        case "fifo":
+            os.mkfifo(path)
+        case "below a file":
+            path.touch()
+            path /= "x"
+        case "long":
+            path = tmp_path / ("x" * 300)
+    result = invoke("serve", path, "--port", "0")
+    assert result.exit_code == ExitCode.INPUT
+    assert result.stderr.startswith("error: InvalidInput: ")
+    assert str(path) in result.stderr
+    assert said in result.stderr
+    assert "elete" not in result.output
+
+
+@pytest.mark.fault("refused")
+@pytest.mark.parametrize("digest", ["zzz", "sha256:", "a" * 63, "a" * 65, "sha512:" + "a" * 64, " "])
+def test_a_wrong_digest_is_refused(digest: str, tmp_path: Path) -> None:
+    result = invoke("serve", tmp_path / "x", "--sha256", digest)
+    assert result.exit_code == ExitCode.INPUT
+    assert "--sha256" in result.stderr
+    assert "is not a SHA-256 digest" in result.stderr
+    assert "elete" not in result.output
+
+
+@pytest.mark.fault("refused")
+def test_a_port_in_use_is_told_at_once(tmp_path: Path) -> None:
+    archive = tmp_path / "archive.tar.gz"
+    archive.write_bytes(gzip.compress(b""))
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        result = invoke("serve", archive, "--port", str(port))
+    assert result.exit_code == ExitCode.INPUT
+    assert f"port {port} is in use; --port 0 takes a free one." in result.stderr
     assert result.stdout == ""
 
 

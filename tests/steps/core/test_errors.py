@@ -69,8 +69,8 @@ def test_control_characters_are_replaced() -> None:
         (errno.ENOSPC, Reason.DISK_FULL),
         (errno.EDQUOT, Reason.DISK_FULL),
         (errno.EFBIG, Reason.DISK_FULL),
-        (errno.EACCES, Reason.STORE_UNREADABLE),
-        (errno.EROFS, Reason.STORE_UNREADABLE),
+        (errno.EACCES, Reason.SYSTEM_REFUSED),
+        (errno.EROFS, Reason.SYSTEM_REFUSED),
         (errno.ENOTTY, Reason.INTERNAL_ERROR),
     ],
 )
