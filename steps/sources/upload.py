@@ -93,7 +93,7 @@ class UploadSource(ModelSource):
                     meter.advance(len(chunk))
         except OSError as error:
             if isinstance(error, FileNotFoundError) and error.filename != str(path):
-                raise _changed(file.path) from error
+                raise changed(file.path) from error
             raise from_os_error(error, f"Cannot copy {file.path} ({file.size} bytes) to {path}") from error
         if not self._listing.is_unchanged(file):
             raise changed(file.path)
