@@ -24,6 +24,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from steps.core.clock import Clock, SystemClock
 from steps.core.digest import canonical_json, sha256_bytes, verified_chunks
 from steps.core.errors import Reason, SlipwayError
+from steps.core.json_reader import DOCUMENT, InvalidJsonError, read_model
 from steps.core.progress import Progress
 from steps.core.store import Store
 
@@ -157,19 +158,38 @@ class Context:
                 document of this kind and version, ``StoreUnreadable`` when it does not exist.
         """
         sha256 = Path(key).stem
-        data = b"".join(self.store.read(key))
+        data = self.read_small(key)
         if sha256_bytes(data) != sha256:
             raise SlipwayError(
                 Reason.DIGEST_MISMATCH, f"{self.store.locate(key)} does not have the digest that is in its name."
             )
         try:
-            return model.model_validate_json(data)
-        except ValidationError as error:
+            return read_model(data, model)
+        except (ValidationError, InvalidJsonError) as error:
+            why = error.errors()[0]["msg"] if isinstance(error, ValidationError) else error
             raise SlipwayError(
                 Reason.LOCK_MISMATCH,
-                f"{self.store.locate(key)} is not a {model.__name__} of this version: {error.errors()[0]['msg']}.",
+                f"{self.store.locate(key)} is not a {model.__name__} of this version: {why}.",
                 hint="It was written by another version of Slipway: run the step that makes it again.",
             ) from error
+
+    def read_small(self, key: str, limit: int = DOCUMENT.size) -> bytes:
+        """Read a whole object of ``limit`` bytes at most.
+
+        Raises:
+            SlipwayError: ``TooLarge`` for a larger one, ``StoreUnreadable`` when it does not exist.
+        """
+        data = bytearray()
+        for chunk in self.store.read(key):
+            data += chunk
+            if len(data) > limit:
+                where = self.store.locate(key)
+                raise SlipwayError(
+                    Reason.TOO_LARGE,
+                    f"{where} has more than the {limit} bytes that are read of such an object.",
+                    hint=f"No step wrote it like this. Delete it and run again: {where}",
+                )
+        return bytes(data)
 
     def verify(self, key: str, sha256: str) -> None:
         """Check a stored object's bytes; raises ``DigestMismatch``, with the object's address, when they changed."""

@@ -47,7 +47,7 @@ MODEL_JSON = JsonLimits(64 * _MIB, finite=False)
 TOKENIZER_JSON = JsonLimits(128 * _MIB, finite=False)
 # An answer of a server, a document of the store, a file of this machine.
 ANSWER = JsonLimits(16 * _MIB)
-DOCUMENT = JsonLimits(64 * _MIB, finite=False)
+DOCUMENT = JsonLimits(64 * _MIB)
 
 # What Python's objects take, in bytes, with their place in a list or dict: an empty list or dict and its first entry, and a
 # short string or a number. The characters of strings are counted apart.
@@ -108,6 +108,14 @@ def read_json(
         return json.loads(data.decode(), object_pairs_hook=pairs, parse_constant=_refuse_constant if limits.finite else None)
     except (ValueError, RecursionError) as error:
         raise InvalidJsonError(str(error)) from None
+
+
+def read_object(data: bytes, limits: JsonLimits = ANSWER) -> dict[str, object]:
+    """Parse a text that is one JSON object. Raises as ``read_json`` does, and ``InvalidJsonError`` for any other value."""
+    value = read_json(data, limits)
+    if not isinstance(value, dict):
+        raise InvalidJsonError("it is not a JSON object")
+    return value
 
 
 def read_model(data: bytes, model: type[ModelT], limits: JsonLimits = DOCUMENT) -> ModelT:

@@ -12,7 +12,6 @@ from __future__ import annotations
 import contextlib
 import functools
 import hashlib
-import json
 import re
 import resource
 from dataclasses import dataclass
@@ -24,6 +23,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from steps.core.contract import Context, Inputs, InputsT, Outputs, OutputsT, Step
 from steps.core.digest import canonical_json, sha256_bytes
 from steps.core.errors import Reason, SlipwayError, Terminated, to_slipway_error
+from steps.core.json_reader import DOCUMENT, read_object
 
 # Inputs and outputs as JSON has them; which fields there are depends on the step.
 Values = dict[str, Any]
@@ -144,7 +144,7 @@ def find_result(step: Step[InputsT, OutputsT], inputs: InputsT, context: Context
     key = receipt_key(step.name, inputs)
     if context.store.size(key) is None:
         return None
-    receipt = parse_receipt(b"".join(context.store.read(key)))
+    receipt = parse_receipt(context.read_small(key))
     if receipt is None:
         return None
     try:
@@ -172,7 +172,7 @@ def write_record(context: Context, run: str, receipt: Receipt) -> None:
 def read_records(context: Context, run: str) -> list[Receipt]:
     """Read the records of a run, in the order in which the steps began."""
     keys = [key for key in context.store.list(f"runs/{run}/") if key.endswith(".json")]
-    found = [parse_receipt(b"".join(context.store.read(key))) for key in keys]
+    found = [parse_receipt(context.read_small(key)) for key in keys]
     return sorted((receipt for receipt in found if receipt), key=lambda receipt: receipt.started)
 
 
@@ -191,10 +191,10 @@ def dump_receipt(receipt: Receipt) -> bytes:
 def parse_receipt(data: bytes) -> Receipt | None:
     """Read what ``dump_receipt`` wrote; None for anything else: a damaged receipt counts as none."""
     try:
-        body = json.loads(data)
+        body = read_object(data, DOCUMENT)
         sha256 = body.pop("sha256")
         return Receipt.model_validate(body) if sha256_bytes(canonical_json(body)) == sha256 else None
-    except (ValueError, TypeError, AttributeError, LookupError, RecursionError):
+    except (ValueError, TypeError, AttributeError, LookupError):
         return None
 
 

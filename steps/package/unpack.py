@@ -3,12 +3,14 @@
 Python's own ``tarfile`` filters were escaped more than once, so none is relied on: a package holds regular files under safe
 names and nothing else, each is written by this module, and the archive's digest and the lock inside are checked before anything
 uses the folder. ``tarfile`` does not compare the checksum at the end of a gzip member (RFC 1952) either; ``_gunzip`` does.
+
+Few bytes can unpack to many, so nothing is written that was not announced: the lock comes before the model's files, which must
+be its files in its sizes, and everything else together has ``MAX_TEXTS`` bytes at most.
 """
 
 from __future__ import annotations
 
 import hashlib
-import io
 import os
 import tarfile
 import zlib
@@ -18,33 +20,15 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from steps.core.errors import Reason, SlipwayError, from_os_error
+from steps.core.json_reader import DOCUMENT, InvalidJsonError, read_model
 from steps.core.lock import SAFE_PATH, Lock, verify_folder
+from steps.package.tar_reader import Member, TarLimitError, TarReader, chunk_stream
 
 MODEL = "src/model"  # folder of the model's files in a package
 LOCK = "src/lock.json"
 CHUNK = 1 << 20  # bytes
-
-
-class _Stream(io.RawIOBase):
-    """An iterator of chunks as a readable file."""
-
-    def __init__(self, chunks: Iterable[bytes]) -> None:
-        self._chunks: Iterator[bytes] = iter(chunks)
-        self._rest = b""
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
-        while not self._rest:
-            try:
-                self._rest = next(self._chunks)
-            except StopIteration:
-                return 0
-        count = min(len(buffer), len(self._rest))
-        buffer[:count] = self._rest[:count]
-        self._rest = self._rest[count:]
-        return count
+MAX_TEXTS = 64 << 20  # bytes of all files but the model's: code, descriptions, one example of each input
+_FOREIGN = "This is not an archive that Slipway made."
 
 
 def unpack_archive(chunks: Iterable[bytes], folder: Path, *, sha256: str = "", what: str) -> Lock:
@@ -58,16 +42,20 @@ def unpack_archive(chunks: Iterable[bytes], folder: Path, *, sha256: str = "", w
 
     Raises:
         SlipwayError: ``DigestMismatch`` for a damaged archive or another digest, ``LockMismatch`` for files that are not those
-            of the lock, ``UnsafePath`` for an entry that is not a regular file under a safe name, or for one that occurs twice.
+            of the lock, ``UnsafePath`` for an entry that is not a regular file under a safe name, or for one that occurs twice,
+            ``TooLarge`` for more than a package can have.
     """
     digest = hashlib.sha256()
-    stream = io.BufferedReader(_Stream(_gunzip(_hashed(chunks, digest))), CHUNK)
+    stream = chunk_stream(_gunzip(_hashed(chunks, digest)))
     try:
-        with tarfile.open(fileobj=stream, mode="r|") as tar:
-            for member in tar:
-                _write(tar, member, folder, what)
+        unpacking = _Unpacking(folder, what)
+        tar = TarReader(stream)
+        for member in tar:
+            unpacking.write(member, tar.contents())
         while stream.read(CHUNK):  # to the last byte, for the digest and the checksum
             pass
+    except TarLimitError as error:
+        raise SlipwayError(Reason.TOO_LARGE, f"{what} is not taken apart: {error}.", hint=_FOREIGN) from error
     except (tarfile.TarError, EOFError, zlib.error) as error:
         raise SlipwayError(Reason.DIGEST_MISMATCH, f"{what} is not a valid .tar.gz archive: {error}.") from error
     except OSError as error:
@@ -104,31 +92,63 @@ def _gunzip(chunks: Iterable[bytes]) -> Iterator[bytes]:
 
 def read_lock(folder: Path, what: str) -> Lock:
     """The lock inside an unpacked package, the model's files checked against it."""
-    try:
-        lock = Lock.model_validate_json((folder / LOCK).read_bytes())
-    except (OSError, ValidationError) as error:
-        raise SlipwayError(
-            Reason.LOCK_MISMATCH, f"{what} has no valid {LOCK}.", hint="This is not an archive that Slipway made."
-        ) from error
+    lock = _parse_lock(folder, what)
     verify_folder(lock, folder / MODEL)
     return lock
 
 
-def _write(tar: tarfile.TarFile, member: tarfile.TarInfo, folder: Path, what: str) -> None:
-    if not member.isreg() or member.issparse() or not SAFE_PATH.fullmatch(member.name):
-        raise SlipwayError(Reason.UNSAFE_PATH, f"{what} holds {member.name!r}, which is not a regular file under a safe name.")
-    source = tar.extractfile(member)
-    assert source is not None, "a regular file has contents"
-    target = folder / member.name
+def _parse_lock(folder: Path, what: str) -> Lock:
     try:
-        _make_folder(target.parent)
-        file = target.open("xb")
-    except (FileExistsError, NotADirectoryError):
-        raise SlipwayError(Reason.UNSAFE_PATH, f"{what} holds {member.name!r} twice.") from None
-    with file:
-        os.fchmod(file.fileno(), 0o644)
-        while chunk := source.read(CHUNK):
-            file.write(chunk)
+        path = folder / LOCK
+        if path.stat().st_size > DOCUMENT.size:
+            raise InvalidJsonError("it is too large")
+        return read_model(path.read_bytes(), Lock)
+    except (OSError, InvalidJsonError, ValidationError) as error:
+        raise SlipwayError(Reason.LOCK_MISMATCH, f"{what} has no valid {LOCK}.", hint=_FOREIGN) from error
+
+
+class _Unpacking:
+    """Writes the members of one archive."""
+
+    def __init__(self, folder: Path, what: str) -> None:
+        self._folder, self._what = folder, what
+        self._texts = 0  # bytes
+        self._sizes: dict[str, int] | None = None  # of the lock's files by path, once the first of them is there
+
+    def write(self, member: Member, contents: Iterator[bytes]) -> None:
+        """Write one member, if it may be there."""
+        name, what = member.name, self._what
+        if not member.regular or not SAFE_PATH.fullmatch(name):
+            raise SlipwayError(Reason.UNSAFE_PATH, f"{what} holds {name!r}, which is not a regular file under a safe name.")
+        if name.startswith(f"{MODEL}/"):
+            self._check_model_file(name.removeprefix(f"{MODEL}/"), member.size)
+        else:
+            self._texts += member.size
+            if self._texts > MAX_TEXTS:
+                raise SlipwayError(
+                    Reason.TOO_LARGE, f"{what} has more than {MAX_TEXTS} bytes beside the model's files.", hint=_FOREIGN
+                )
+        target = self._folder / name
+        try:
+            _make_folder(target.parent)
+            file = target.open("xb")
+        except (FileExistsError, NotADirectoryError):
+            raise SlipwayError(Reason.UNSAFE_PATH, f"{what} holds {name!r} twice.") from None
+        with file:
+            os.fchmod(file.fileno(), 0o644)
+            for chunk in contents:
+                file.write(chunk)
+
+    def _check_model_file(self, path: str, size: int) -> None:
+        if self._sizes is None:
+            self._sizes = {file.path: file.size for file in _parse_lock(self._folder, self._what).files}
+        if path not in self._sizes:
+            raise SlipwayError(Reason.LOCK_MISMATCH, f"{self._what} holds {path}, and {path} is not in the lock.")
+        if size != self._sizes[path]:
+            raise SlipwayError(
+                Reason.DIGEST_MISMATCH,
+                f"{self._what} holds {path} with {size} bytes where the lock has {self._sizes[path]}.",
+            )
 
 
 def _make_folder(folder: Path) -> None:

@@ -7,16 +7,21 @@ unpacking anything.
 
 from __future__ import annotations
 
-import json
+import itertools
 import re
 import tarfile
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import cast
 
+from steps.core.digest import CHUNK
 from steps.core.errors import Reason, SlipwayError
-from steps.images.assembly.documents import DescriptorJson, ImageConfig, Index
+from steps.core.json_reader import read_object
+from steps.images.assembly.documents import DescriptorJson, ImageConfig, Index, ManifestJson
 from steps.images.registry.reference import Reference
 from steps.images.registry.repository import DOCKER_TYPES, INDEX, LAYER, Descriptor, Repository, digest_of
+from steps.package.tar_reader import TarReader, chunk_stream
 
 PLATFORM = ("linux", "amd64")  # the one taken of an image for several
 _LIBRARY = re.compile(r"(?:\./)?(?:usr/|usr/local/|opt/[^/]+/)?lib/python(3\.[0-9]+)/os\.pyc?")
@@ -56,10 +61,10 @@ def read_base(reference: Reference, repository: Repository) -> BaseImage:
     """
     kind, data = repository.manifest(reference.identifier)
     try:
-        if (kind or json.loads(data).get("mediaType")) == INDEX:
-            data = repository.manifest(_choose(json.loads(data), reference))[1]
-        manifest = json.loads(data)
-        config: ImageConfig = json.loads(repository.read(_descriptor(manifest["config"])))
+        if (kind or _manifest(data).get("mediaType")) == INDEX:
+            data = repository.manifest(_choose(cast(Index, _manifest(data)), reference))[1]
+        manifest = _manifest(data)
+        config = cast(ImageConfig, read_object(repository.read(_descriptor(manifest["config"]))))
         layers = tuple(_descriptor(layer) for layer in manifest["layers"])
         if len(config["rootfs"]["diff_ids"]) != len(layers) or config["os"] != "linux":
             raise ValueError("its configuration is not that of its layers, or not for Linux")
@@ -78,6 +83,10 @@ def read_base(reference: Reference, repository: Repository) -> BaseImage:
             hint="Use a base image with Python, such as python:3.11-slim-bookworm, or set PYTHON_VERSION in its environment.",
         )
     return BaseImage(reference, digest_of(data), config, layers, python)
+
+
+def _manifest(data: bytes) -> ManifestJson:
+    return cast(ManifestJson, read_object(data))
 
 
 def _choose(index: Index, reference: Reference) -> str:
@@ -120,17 +129,24 @@ def _find_python(layers: tuple[Descriptor, ...], repository: Repository) -> str:
 
 def _pythons(layer: Descriptor, repository: Repository) -> set[str]:
     try:
-        with tarfile.open(fileobj=_Stream(repository.blob(layer)), mode="r|*") as tar:  # type: ignore[call-overload]
-            return {match.group(1) for member in tar if (match := _LIBRARY.fullmatch(member.name))}
-    except tarfile.TarError as error:
+        members = TarReader(chunk_stream(_plain(repository.blob(layer))))
+        return {match.group(1) for member in members if (match := _LIBRARY.fullmatch(member.name))}
+    except (tarfile.TarError, zlib.error) as error:
         raise ValueError(f"its layer {layer.digest[:19]} is not a tar file ({error})") from None
 
 
-class _Stream:
-    """An iterator of chunks as a file to stream from: ``tarfile`` accepts a read of any number of bytes, except none."""
-
-    def __init__(self, chunks: Iterator[bytes]) -> None:
-        self._chunks = chunks
-
-    def read(self, _: int) -> bytes:
-        return next(self._chunks, b"")
+def _plain(chunks: Iterator[bytes]) -> Iterator[bytes]:
+    """The tar file of a layer, which is compressed by gzip or not; some builders write many members one after the other."""
+    first = next(chunks, b"")
+    if not first.startswith(b"\x1f\x8b"):
+        yield first
+        yield from chunks
+        return
+    member = zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)
+    for chunk in itertools.chain([first], chunks):
+        rest = chunk
+        while rest:
+            if member.eof:
+                member = zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)
+            yield member.decompress(rest, CHUNK)
+            rest = member.unused_data if member.eof else member.unconsumed_tail

@@ -58,6 +58,14 @@ class DescriptorJson(TypedDict):
     size: int
 
 
+class ManifestJson(TypedDict, total=False):
+    """A manifest as it is read: of an image, or an index."""
+
+    mediaType: str
+    config: DescriptorJson
+    layers: list[DescriptorJson]
+
+
 class Platform(TypedDict, total=False):
     """What an image of an index runs on."""
 

@@ -29,6 +29,7 @@ from pydantic import ValidationError
 from steps.core.contract import Context, Document
 from steps.core.digest import canonical_json, sha256_bytes, verified_chunks
 from steps.core.errors import Reason, SlipwayError
+from steps.core.json_reader import InvalidJsonError, read_model
 from steps.core.lock import blob_key
 from steps.core.process import run_program
 from steps.core.progress import Progress
@@ -131,8 +132,8 @@ def _read(key: str, context: Context) -> CachedLayers | None:
     if context.store.size(key) is None:
         return None
     try:
-        cached = CachedLayers.model_validate_json(b"".join(context.store.read(key)))
-    except ValidationError:
+        cached = read_model(context.read_small(key), CachedLayers)
+    except (ValidationError, InvalidJsonError):
         return None
     complete = all(context.store.size(blob_key(layer.sha256)) == layer.size for layer in cached.layers)
     return cached if complete else None

@@ -17,6 +17,7 @@ from pydantic import BaseModel, ValidationError
 from steps.core.contract import Context
 from steps.core.digest import canonical_json
 from steps.core.errors import Reason, SlipwayError
+from steps.core.json_reader import InvalidJsonError, read_model
 from steps.core.settings import Settings, read_settings
 from steps.images.cloud_build.client import Build, CloudBuildClient, LostResponse, Status
 from steps.images.cloud_build.log import read_log_end
@@ -188,8 +189,8 @@ def _read_record(context: Context, key: str) -> BuildRecord:
     if context.store.size(key) is None:
         return BuildRecord()
     try:
-        return BuildRecord.model_validate_json(b"".join(context.store.read(key)))
-    except ValidationError:
+        return read_model(context.read_small(key), BuildRecord)
+    except (ValidationError, InvalidJsonError):
         return BuildRecord(requested=True)
 
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import json
 import os
 import re
 import subprocess
@@ -20,6 +19,7 @@ from pathlib import Path
 from typing import TypedDict, cast
 
 from steps.core.errors import Reason, SlipwayError, from_os_error
+from steps.core.json_reader import read_object
 from steps.images.registry.reference import DOCKER_HUB
 
 _HELPER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
@@ -34,6 +34,13 @@ class AuthEntry(TypedDict, total=False):
     password: str
     auth: str
     identitytoken: str
+
+
+class HelperAnswer(TypedDict):
+    """What a credential helper prints (https://github.com/docker/docker-credential-helpers)."""
+
+    Username: str
+    Secret: str
 
 
 class DockerConfig(TypedDict, total=False):
@@ -72,10 +79,7 @@ def find_credentials(host: str, repository: str) -> Credentials | None:
     """
     path = config_file()
     try:
-        config: object = json.loads(path.read_bytes())
-        if not isinstance(config, dict):
-            raise ValueError("it is not a JSON object")
-        return _find(cast(DockerConfig, config), host, repository)
+        return _find(cast(DockerConfig, read_object(path.read_bytes())), host, repository)
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
@@ -154,7 +158,7 @@ def _from_helper(name: str, server: str) -> Credentials | None:
             f"{program} failed for {server} ({done.returncode}).",
             hint=f"Call it by hand: echo {server} | {program} get",
         )
-    answer = json.loads(done.stdout)
+    answer = cast(HelperAnswer, read_object(done.stdout))
     if answer["Username"] == TOKEN_USER:
         return Credentials(identity_token=answer["Secret"])
     return Credentials(answer["Username"], answer["Secret"])

@@ -12,15 +12,15 @@ requests and jsonschema, takes blobs from files only, and leaves it to its calle
 from __future__ import annotations
 
 import contextlib
-import json
 import re
 import urllib.parse
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import TypedDict, TypeVar, cast
 
 from steps.core.clock import Clock
 from steps.core.errors import Reason, SlipwayError
+from steps.core.json_reader import read_object
 from steps.images.registry.credentials import Credentials, find_credentials
 from steps.images.registry.reference import uses_plain_http
 from steps.net.credentials import Authorization
@@ -48,6 +48,27 @@ class Token:
 
     authorization: Authorization
     until: float
+
+
+class TokenAnswer(TypedDict, total=False):
+    """A token server's answer, as far as it is used; a field may be of another type, whatever stands here."""
+
+    token: str
+    access_token: str
+    expires_in: float
+
+
+class ErrorDetail(TypedDict):
+    """One error of an answer in the specification's format."""
+
+    code: str
+    message: str
+
+
+class ErrorAnswer(TypedDict):
+    """A registry's refusal."""
+
+    errors: list[ErrorDetail]
 
 
 class Session:
@@ -180,7 +201,7 @@ class Session:
         try:
             if response.status != 200:
                 raise self.failure(response, what, scopes)
-            answer = json.loads(response.read(MAX_ANSWER))
+            answer = cast(TokenAnswer, read_object(response.read(MAX_ANSWER)))
             value = str(answer.get("token") or answer["access_token"])
             seconds = float(answer.get("expires_in") or 60)  # the specification's default
         except (ValueError, TypeError, LookupError, AttributeError):
@@ -217,7 +238,7 @@ class Session:
     def _message(self, response: Response) -> str:
         """The first error of an answer in the specification's format, without secrets; empty where there is none."""
         try:
-            error = json.loads(response.read(MAX_ANSWER))["errors"][0]
+            error = cast(ErrorAnswer, read_object(response.read(MAX_ANSWER)))["errors"][0]
             text = f"{error['code']}: {error['message']}"
         except (SlipwayError, ValueError, LookupError, TypeError):
             return ""

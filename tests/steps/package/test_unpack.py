@@ -5,7 +5,8 @@ from __future__ import annotations
 import gzip
 import io
 import tarfile
-from collections.abc import Callable
+import zlib
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -144,6 +145,48 @@ def test_a_package_without_a_lock_is_refused(tmp_path: Path, lock: bytes) -> Non
 @pytest.mark.fault("refused")
 def test_other_weights_than_the_locks_are_refused(tmp_path: Path) -> None:
     assert refused(packed(weights=b"Weights"), tmp_path).reason is Reason.DIGEST_MISMATCH
+
+
+@pytest.mark.fault("refused")
+@pytest.mark.parametrize("weights", [b"", b"weights and more"])
+def test_other_sizes_than_the_locks_are_refused(tmp_path: Path, weights: bytes) -> None:
+    error = refused(packed(weights=weights), tmp_path)
+    assert (error.reason, f"{len(weights)} bytes where the lock has 7" in error.message) == (Reason.DIGEST_MISMATCH, True)
+    assert not (tmp_path / "package" / "src" / "model").exists()
+
+
+@pytest.mark.fault("refused")
+@pytest.mark.parametrize("kind", [tarfile.XHDTYPE, tarfile.GNUTYPE_LONGNAME])
+def test_a_header_is_not_unpacked_whole(tmp_path: Path, kind: bytes) -> None:
+    info = tarfile.TarInfo("x")
+    info.type, info.size = kind, 500_000_000
+    member = zlib.compressobj(9, zlib.DEFLATED, 16 + zlib.MAX_WBITS)
+    data = member.compress(info.tobuf(tarfile.USTAR_FORMAT))
+
+    def chunks() -> Iterator[bytes]:
+        yield data
+        for _ in range(500):
+            yield member.compress(bytes(1_000_000))
+        raise AssertionError("all of it was read")
+
+    with pytest.raises(SlipwayError, match=r"it\.tar\.gz is not taken apart: a header in it has 500000000 bytes") as caught:
+        unpack_archive(chunks(), tmp_path / "package", what="it.tar.gz")
+    assert caught.value.reason is Reason.TOO_LARGE
+
+
+@pytest.mark.fault("refused")
+def test_a_package_has_few_bytes_beside_the_model(tmp_path: Path) -> None:
+    error = refused(packed(*(add(f"src/{number}", bytes(1 << 20)) for number in range(65))), tmp_path, chunk=1 << 20)
+    assert (error.reason, error.hint) == (Reason.TOO_LARGE, "This is not an archive that Slipway made.")
+
+
+@pytest.mark.fault("refused")
+def test_a_model_file_before_the_lock_is_refused(tmp_path: Path) -> None:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as tar:
+        add("src/model/model.safetensors", WEIGHTS)(tar)
+        add("src/lock.json", LOCK)(tar)
+    assert refused(gzip.compress(buffer.getvalue()), tmp_path).reason is Reason.LOCK_MISMATCH
 
 
 @pytest.mark.fault("refused")
