@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from steps.package.tar_reader import TarLimitError, TarReader, chunk_stream
-from steps.package.tar_writer import Entry, tar_parts
+from steps.package.tar_writer import Entry, tar_file
 
 NAMES = st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=150).filter(lambda name: name.strip("/"))
 
@@ -45,12 +45,12 @@ def test_what_tarfile_writes_is_read(files: list[tuple[str, bytes]], form: int) 
 
 def test_what_our_writer_writes_is_read() -> None:
     entries = [Entry("folder/"), Entry("a" * 150 + ".txt", 3, [b"abc"]), Entry("b.txt", 0)]
-    data = b"".join(part.data for part in tar_parts(entries))
+    data = b"".join(tar_file(entries))
     assert read(data) == [("folder", 0, False, b""), ("a" * 150 + ".txt", 3, True, b"abc"), ("b.txt", 0, True, b"")]
 
 
 def test_members_that_are_not_read_are_passed() -> None:
-    data = b"".join(part.data for part in tar_parts([Entry("a", 2000, [b"a" * 2000]), Entry("b", 1, [b"b"])]))
+    data = b"".join(tar_file([Entry("a", 2000, [b"a" * 2000]), Entry("b", 1, [b"b"])]))
     assert [member.name for member in TarReader(chunk_stream([data]))] == ["a", "b"]
 
 
