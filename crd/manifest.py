@@ -14,6 +14,7 @@ from pydantic_core import ErrorDetails
 
 from crd.types import Model
 from steps.core.errors import Reason, SlipwayError
+from steps.core.redaction import redact
 
 MAX_MANIFEST = 1 << 20  # bytes
 MAX_NODES = 10_000  # with each alias counted as often as it is used: a few lines can stand for billions of nodes
@@ -119,7 +120,7 @@ def _sentence(problem: ErrorDetails, path: FieldPath) -> str:
         case "value_error":
             return f"{where}: {problem['ctx']['error']}"
         case _:
-            return f"{where}: {problem['msg']}, not {_shortened(repr(problem['input']))}."
+            return f"{where}: {problem['msg']}, not {_shortened(redact(repr(problem['input'])))}."
 
 
 def _known_fields(path: FieldPath) -> list[str]:

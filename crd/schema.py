@@ -21,10 +21,12 @@ from crd.types import (
     KIND,
     NAME_RULE,
     PLURAL,
+    REVISION_WITHOUT_COMMITS,
     SOURCE_MISSING,
     Metadata,
     ModelSpec,
 )
+from steps.core.redaction import SECRET_IN_ADDRESS, SECRET_IN_TEXT, SECRET_RULE
 from steps.sources.base import ModelSource
 from steps.sources.supported import SourceKind
 from steps.tasks.table import ALIASES, AUTO, TASKS
@@ -133,7 +135,7 @@ def _spec() -> Schema:
         if len(names) > 1
     ]
     fields["services"]["x-kubernetes-validations"].append(_rule(f"!({_literal(AUTO)} in self) || self.size() == 1", AUTO_ALONE))
-    schema["x-kubernetes-validations"] = source_rules([kind.source for kind in SourceKind])
+    schema["x-kubernetes-validations"] = [*source_rules([kind.source for kind in SourceKind]), *secret_rules()]
     return schema
 
 
@@ -147,7 +149,23 @@ def source_rules(sources: Iterable[type[ModelSource]]) -> list[Rule]:
             rules.append(_rule(f"{other} || self.source != ''", missing, reason="FieldValueRequired", field=".source"))
         matches = f"self.source.matches({_literal(source.address_pattern)})"
         rules.append(_rule(f"{other} || self.source == '' || {matches}", source.address_rule, field=".source"))
+        if not source.has_revisions:
+            message = REVISION_WITHOUT_COMMITS.format(kind=source.name)
+            rules.append(_rule(f"{other} || self.revision == ''", message, field=".revision"))
     return rules
+
+
+def secret_rules() -> list[Rule]:
+    """The validations of what may hold an address: no place for secrets. On the spec, whose value no message of them shows."""
+    in_address, in_text = _literal(SECRET_IN_ADDRESS), _literal(SECRET_IN_TEXT)
+    return [
+        _rule(f"!self.source.matches({in_address})", SECRET_RULE, field=".source"),
+        _rule(f"!self.name.matches({in_text})", SECRET_RULE, field=".name"),
+        *(
+            _rule(f"self.{name}.all(pattern, !pattern.matches({in_text}))", SECRET_RULE, field=f".{name}")
+            for name in ("include", "exclude")
+        ),
+    ]
 
 
 def _status() -> Schema:

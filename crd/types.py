@@ -15,6 +15,7 @@ from pydantic.alias_generators import to_camel
 
 from steps.core.errors import SlipwayError
 from steps.core.names import ModelName
+from steps.core.redaction import check_no_secret, find_secret
 from steps.frameworks.supported import DEFAULT_FRAMEWORK, Framework
 from steps.images.builders.supported import BuilderKind
 from steps.sources.base import ModelSource
@@ -30,6 +31,7 @@ MAX_PATTERNS = 32
 # brace: Argo replaces {{…}} in it.
 AUTO_ALONE = "write auto alone: it stands for all tasks that the model was trained for"
 NAME_RULE = "write at most 40 lower-case letters, digits and dashes, with a letter or digit at both ends"
+REVISION_WITHOUT_COMMITS = "write no revision with sourceKind {kind}: it has the files as they are now, and no commits"
 SOURCE_MISSING = "source is required with sourceKind {kind}"
 
 Pattern = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=r"^[A-Za-z0-9._*?\[\]!/=+@-]+$")]
@@ -38,7 +40,7 @@ Pattern = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern
 class _Resource(BaseModel):
     """A part of the resource: field names in camelCase, nothing unknown, null is absent."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", alias_generator=to_camel)
+    model_config = ConfigDict(frozen=True, extra="forbid", alias_generator=to_camel, hide_input_in_errors=True)
 
     @model_validator(mode="before")
     @classmethod
@@ -110,11 +112,20 @@ class ModelSpec(_Resource):
             raise ValueError("a task is named twice; each service is made once")
         return tuple(names)
 
+    @field_validator("name", "include", "exclude")
+    @classmethod
+    def _no_secrets(cls, value: str | tuple[str, ...]) -> str | tuple[str, ...]:
+        """Titles may hold addresses, and patterns are names that people copy from addresses."""
+        for text in (value,) if isinstance(value, str) else value:
+            check_no_secret(text, address=False)
+        return value
+
     @field_validator("source")
     @classmethod
     def _source_is_an_address(cls, source: str, info: ValidationInfo) -> str:
         kind = info.data.get("source_kind")  # none where it is wrong itself
-        if kind is not None and source and not re.fullmatch(kind.source.address_pattern, source):
+        wrong = find_secret(source) != ""
+        if kind is not None and source and (wrong or not re.fullmatch(kind.source.address_pattern, source)):
             raise ValueError(_what_is_wrong(kind.source, source))
         return source
 
@@ -122,6 +133,8 @@ class ModelSpec(_Resource):
     def _source_is_there(self) -> ModelSpec:
         if not self.source and self.source_kind.source.address_required:
             raise ValueError(SOURCE_MISSING.format(kind=self.source_kind))
+        if self.revision and not self.source_kind.source.has_revisions:
+            raise ValueError(REVISION_WITHOUT_COMMITS.format(kind=self.source_kind))
         return self
 
 

@@ -12,6 +12,7 @@ import re
 
 from crd.schema import definition, name_pattern
 from crd.schema_types import Schema
+from steps.core.redaction import SECRET_IN_ADDRESS, SECRET_IN_TEXT
 from steps.sources.supported import SourceKind
 from steps.tasks.table import AUTO, TASKS
 
@@ -24,6 +25,7 @@ def accepts() -> str:
         f"(.spec | {_value(schema)})",
         f"(.spec | {_services()})",
         *(f"(.spec | {_source(kind)})" for kind in SourceKind),
+        f"(.spec | {_secrets()})",
     ]
     return "(try (" + "\n    and ".join(rules) + ") catch false)"
 
@@ -82,4 +84,12 @@ def _source(kind: SourceKind) -> str:
     """Whether there is an address where this kind of source needs one, and it is one."""
     other, matches = f".sourceKind != {json.dumps(kind.value)}", _matches(kind.source.address_pattern)
     absent = "" if kind.source.address_required else '. == "" or '
-    return f'{other} or (.source // "" | {absent}{matches})'
+    revision = "" if kind.source.has_revisions else ' and (.revision // "") == ""'
+    return f'{other} or ((.source // "" | {absent}{matches}){revision})'
+
+
+def _secrets() -> str:
+    """Whether no address has a place for secrets, and no other text an address with one."""
+    in_address, in_text = f"test({json.dumps(SECRET_IN_ADDRESS)})", f"test({json.dumps(SECRET_IN_TEXT)})"
+    texts = '(.name // ""), (.include // [])[], (.exclude // [])[]'
+    return f'((.source // "" | {in_address} | not) and all({texts}; {in_text} | not))'

@@ -7,13 +7,13 @@ could read it. Secrets are files of two Secrets, ``slipway-credentials`` and ``s
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator, Mapping
 from difflib import get_close_matches
 from pathlib import Path
 
 from pipelines.names import CREDENTIALS_FOLDER, CREDENTIALS_SECRET, REGISTRY_SECRET
 from steps.core.errors import Reason, SlipwayError
+from steps.core.redaction import SECRET_NAME, find_secret
 from steps.core.settings import FILE, PREFIX, Settings, read_settings, variable
 from steps.images.builders.supported import IN_CLUSTER, configured_builder
 from steps.images.cloud_build.request import location
@@ -24,8 +24,6 @@ from steps.store.supported import bucket_addresses, is_shared
 VARIABLES = (*map(variable, Settings.model_fields), HTTP_HOSTS)
 NOWHERE = Path("/nonexistent")  # a folder without a slipway.toml, as a pod's
 NEAR = 0.8  # similarity (difflib) of a mistyped name to the right one
-_SECRET = re.compile(r"(SECRET|TOKEN|PASSWORD|PASSWD|CREDENTIALS?|API_?KEY)(_|$)|_KEY$", re.IGNORECASE)
-_USER_IN_ADDRESS = re.compile(r"://[^/\s@]+@")
 _LONGEST_SWITCH = len("false")
 
 
@@ -116,9 +114,9 @@ def _meant(name: str) -> str:
 
 def _is_secret(name: str, value: str) -> bool:
     """Whether a value seems to be a secret: not the path of a file, and not a switch such as ``true``."""
-    if _USER_IN_ADDRESS.search(value):
+    if find_secret(value):
         return True
-    return bool(_SECRET.search(name)) and not value.startswith("/") and len(value) > _LONGEST_SWITCH
+    return bool(SECRET_NAME.search(name)) and not value.startswith("/") and len(value) > _LONGEST_SWITCH
 
 
 def _secret(name: str, namespace: str) -> SlipwayError:

@@ -26,6 +26,7 @@ from pipelines.events import events
 from pipelines.names import REGISTRY_ANNOTATION, SETTINGS, events_name
 from steps.core.clock import Clock
 from steps.core.errors import Reason, SlipwayError
+from steps.core.redaction import WHERE_SECRETS_GO, find_secret, redact_address
 from steps.core.settings import Settings
 
 # Each kind after those that it needs. A Sensor gets no event from before its first subscription, so the EventSource comes after
@@ -83,10 +84,14 @@ class Choices:
     def parse(cls, pairs: Sequence[str], *, store: str, event_bus_url: str, registry: str | None) -> Choices:
         """Read the flags. Raises ``InvalidInput``; the values of settings are checked later, with those that are there."""
         settings = {}
+        for flag, address in (("store", store), ("event-bus-url", event_bus_url), ("registry", registry or "")):
+            if what := find_secret(address):
+                text = f"--{flag} {redact_address(address)} has {what}."
+                raise SlipwayError(Reason.INVALID_INPUT, text, hint=f"Many may read what is installed. {WHERE_SECRETS_GO}")
         for pair in pairs:
             key, equals, value = pair.partition("=")
             if not equals or not VARIABLE.fullmatch(key):
-                raise SlipwayError(Reason.INVALID_INPUT, f"--set {pair} is not KEY=VALUE.")
+                raise SlipwayError(Reason.INVALID_INPUT, f"--set {redact_address(pair)} is not KEY=VALUE.")
             settings[key] = value
         if store:
             settings["SLIPWAY_STORE"] = store

@@ -15,6 +15,7 @@ from pathlib import Path
 from steps.archive import STEP as ARCHIVE
 from steps.archive import ArchiveInputs
 from steps.command.context import open_context
+from steps.command.flags import parse_inputs
 from steps.core.contract import Context
 from steps.core.lock import Lock
 from steps.core.progress import Progress
@@ -53,8 +54,10 @@ def fetch(
     Raises:
         SlipwayError: With the reasons of ``steps.fetch.run``.
     """
-    inputs = FetchInputs(
-        source_kind=find_source(source_kind), source=source, revision=revision, include=include, exclude=exclude
+    kind = find_source(source_kind)
+    inputs = parse_inputs(
+        FetchInputs,
+        {"source_kind": kind, "source": source, "revision": revision, "include": include, "exclude": exclude},
     )
     context = _context(store, progress)
     return context.read_document(execute(FETCH, inputs, context).outputs.lock, Lock)
@@ -80,7 +83,8 @@ def create_bento(lock: Lock, service: str, *, name: str, store: str | Path = "",
     task = resolve(service).name
     key = context.publish_document("locks", lock)
     facts = execute(LOAD, LoadInputs(lock=key, services=(task,)), context).outputs.facts
-    render = execute(RENDER, RenderInputs(name=name, service=task, lock=key, facts=facts), context).outputs.render
+    named = parse_inputs(RenderInputs, {"name": name, "service": task, "lock": key, "facts": facts})
+    render = execute(RENDER, named, context).outputs.render
     archive = execute(ARCHIVE, ArchiveInputs(name=name, service=task, lock=key, render=render), context).outputs.archive
     return context.store.locate(archive)
 

@@ -16,6 +16,7 @@ from steps.core.documents import BuildPlan, PlannedLayer
 from steps.core.errors import Reason, SlipwayError
 from steps.core.lock import Lock, Sha256
 from steps.core.names import ModelName
+from steps.core.redaction import redact
 from steps.core.settings import IMAGE_PATTERN, REGISTRY_PATTERN, read_settings
 from steps.images.builders.base import BuildRequest
 from steps.images.builders.supported import BuilderKind, configured_builder
@@ -110,7 +111,7 @@ def run(inputs: BuildInputs, context: Context) -> BuildOutputs:
         labels=dict(request.labels),
         context=prefix,
         dockerfile=f"{prefix}/{DOCKERFILE}",
-        commands=[shlex.join(command)] if command else [],
+        commands=[redact(shlex.join(command))] if command else [],
         layers=layers,
         image_digest=digest,
     )

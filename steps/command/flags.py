@@ -123,6 +123,8 @@ def parse_inputs(model: type[InputsT], values: Mapping[str, object]) -> InputsT:
     except ValidationError as error:
         problem = error.errors()[0]
         flag = flag_name("".join(str(part) for part in problem["loc"][:1]))
+        if problem["type"] == "value_error":  # a sentence of Slipway, which shows of the value what may be shown
+            raise SlipwayError(Reason.INVALID_INPUT, f"{flag}: {problem['ctx']['error']}") from None
         raise SlipwayError(Reason.INVALID_INPUT, f"{flag}: {problem['msg']}, not {problem['input']!r}.") from None
 
 

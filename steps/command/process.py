@@ -13,6 +13,7 @@ from steps.command.streams import flush_output
 from steps.command.termination_log import write_termination_log
 from steps.core.errors import Reason, SlipwayError, Terminated, to_slipway_error
 from steps.core.receipts import Failure
+from steps.core.redaction import redact
 from steps.core.text import printable
 
 
@@ -52,7 +53,7 @@ def report_failure(failure: SlipwayError, *, as_json: bool = False) -> None:
     write_termination_log(recorded)
     with contextlib.suppress(SlipwayError):  # nobody reads standard error; the exit code still says it
         if failure.reason is Reason.INTERNAL_ERROR and failure.__cause__:
-            print(printable("".join(traceback.format_exception(failure.__cause__))), end="", file=sys.stderr)
+            print(redact(printable("".join(traceback.format_exception(failure.__cause__)))), end="", file=sys.stderr)
         if as_json:
             print(recorded.model_dump_json(), file=sys.stderr, flush=True)
         else:

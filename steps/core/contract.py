@@ -19,20 +19,33 @@ from pathlib import Path
 from typing import Generic, TypeVar
 
 import psutil
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 
 from steps.core.clock import Clock, SystemClock
 from steps.core.digest import canonical_json, sha256_bytes, verified_chunks
 from steps.core.errors import Reason, SlipwayError
 from steps.core.json_reader import DOCUMENT, InvalidJsonError, read_model
 from steps.core.progress import Progress
+from steps.core.redaction import check_no_secret
 from steps.core.store import Store
 
 
 class Inputs(BaseModel):
-    """Base of every step's inputs; fields are ``str``, ``int``, ``bool``, a ``StrEnum`` or ``tuple[str, ...]``."""
+    """Base of every step's inputs; fields are ``str``, ``int``, ``bool``, a ``StrEnum`` or ``tuple[str, ...]``.
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    No text may have a place for secrets: inputs are flags that every user of the machine can read, arguments of Workflows and
+    parts of receipts.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    @field_validator("*")
+    @classmethod
+    def _no_secrets(cls, value: object) -> object:
+        for text in value if isinstance(value, tuple) else (value,):
+            if isinstance(text, str):
+                check_no_secret(text)
+        return value
 
 
 class Outputs(BaseModel):

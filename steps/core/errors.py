@@ -10,6 +10,7 @@ import os
 from steps.core.installation import install_command
 from steps.core.os_errors import explain_os_error
 from steps.core.reasons import REASONS, ExitCode, Reason, ReasonInfo
+from steps.core.redaction import redact
 from steps.core.text import printable
 
 __all__ = [
@@ -30,15 +31,15 @@ class SlipwayError(Exception):
 
     Attributes:
         reason: Decides the exit code and whether a retry can help.
-        message: What happened, in one or more sentences; control characters are replaced.
+        message: What happened, in one or more sentences; control characters are replaced, and secrets in addresses are cut out.
         hint: What the user can do about it; the reason's own where none is given.
     """
 
     def __init__(self, reason: Reason, message: str, *, hint: str | None = None) -> None:
-        super().__init__(message)
         self.reason = reason
-        self.message = printable(message)
-        self.hint = printable(hint if hint is not None else reason.hint)
+        self.message = redact(printable(message))
+        self.hint = redact(printable(hint if hint is not None else reason.hint))
+        super().__init__(self.message)
 
     def __str__(self) -> str:
         return f"{self.reason}: {self.message}"

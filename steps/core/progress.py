@@ -13,6 +13,7 @@ import time
 from dataclasses import asdict, dataclass
 from typing import Literal, TextIO
 
+from steps.core.redaction import redact
 from steps.core.text import format_bytes, format_seconds, printable
 
 
@@ -34,12 +35,12 @@ class Progress:
         del event
 
     def note(self, text: str) -> None:
-        """Send one sentence or phrase for a person; control characters are replaced."""
-        self.emit(ProgressEvent("note", printable(text)))
+        """Send one sentence or phrase for a person; control characters are replaced, secrets in addresses are cut out."""
+        self.emit(ProgressEvent("note", redact(printable(text))))
 
     def meter(self, text: str, total: int, done: int = 0) -> Meter:
         """Start a meter with the label ``text`` for ``total`` bytes, ``done`` of which were there before."""
-        return Meter(self, text, total, done)
+        return Meter(self, redact(printable(text)), total, done)
 
 
 class Meter:

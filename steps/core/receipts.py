@@ -12,22 +12,22 @@ from __future__ import annotations
 import contextlib
 import functools
 import hashlib
-import re
 import resource
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Generic
+from typing import Annotated, Any, Generic
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from steps.core.contract import Context, Inputs, InputsT, Outputs, OutputsT, Step
 from steps.core.digest import canonical_json, sha256_bytes
 from steps.core.errors import Reason, SlipwayError, Terminated, to_slipway_error
 from steps.core.json_reader import DOCUMENT, read_object
+from steps.core.redaction import redact, redact_values
 
 # Inputs and outputs as JSON has them; which fields there are depends on the step.
 Values = dict[str, Any]
-_USERINFO = re.compile(r"//[^/@\s]*@")
+Redacted = Annotated[str, AfterValidator(redact)]  # whoever wrote the text: Argo, or an earlier version of Slipway
 
 
 class Failure(BaseModel):
@@ -36,8 +36,8 @@ class Failure(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     reason: Reason
-    message: str
-    hint: str
+    message: Redacted
+    hint: Redacted
     retryable: bool
 
     @classmethod
@@ -177,9 +177,9 @@ def read_records(context: Context, run: str) -> list[Receipt]:
 
 
 def without_secrets(inputs: Inputs) -> Values:
-    """Return the inputs as they are recorded, without user name and password in addresses (which are refused anyway)."""
-    values = inputs.model_dump(mode="json")
-    return {name: _USERINFO.sub("//…@", value) if isinstance(value, str) else value for name, value in values.items()}
+    """Return the inputs as they are recorded, without the places for secrets in addresses (which are refused anyway)."""
+    values: Values = redact_values(inputs.model_dump(mode="json"))
+    return values
 
 
 def dump_receipt(receipt: Receipt) -> bytes:

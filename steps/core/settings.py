@@ -9,15 +9,17 @@ keeps the variable that the library reads, so that it works as its own manual sa
 from __future__ import annotations
 
 import os
+import re
 import tomllib
 from collections.abc import Mapping
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, ValidationError, field_validator
 
 from steps.core.errors import Reason, SlipwayError
+from steps.core.redaction import check_no_secret, redact_address
 
 PREFIX = "SLIPWAY_"
 FILE = "slipway.toml"
@@ -37,7 +39,7 @@ Listed = Annotated[tuple[str, ...], BeforeValidator(_listed)]
 class Settings(BaseModel):
     """All settings; in the environment, the parts of a list are separated by commas. ``docs/settings.md`` is made from this."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
     store: str = Field(
         ".slipway",
@@ -75,6 +77,27 @@ class Settings(BaseModel):
 
     _places: dict[str, str] = PrivateAttr(default_factory=dict)
 
+    @field_validator("registry", mode="before")
+    @classmethod
+    def _registry_without_scheme(cls, value: object) -> object:
+        """Say what to write for ``https://HOST/PATH/``, which people copy from a browser."""
+        scheme = re.match(r"(https?|docker|oci)://", value, re.IGNORECASE) if isinstance(value, str) else None
+        if isinstance(value, str) and scheme:
+            right = redact_address(value)[scheme.end() :].rstrip("/").lower()
+            host = right.partition("/")[0]
+            plain = f" That it speaks HTTP is said by the setting plain_http: {host}." if scheme[1].lower() == "http" else ""
+            raise ValueError(f"a registry is HOST[:PORT][/PATH], without {scheme.group()}: write {right}.{plain}")
+        return value.rstrip("/") if isinstance(value, str) else value
+
+    @field_validator("*")
+    @classmethod
+    def _no_secrets(cls, value: object) -> object:
+        """Settings are environment variables, files that are shared, and in a cluster a ConfigMap: no place for secrets."""
+        for text in value if isinstance(value, tuple) else (value,):
+            if isinstance(text, str):
+                check_no_secret(text)
+        return value
+
     def place(self, name: str) -> str:
         """Where a setting was made, for a message: its variable, or the file and the line's name; its name for a default."""
         return self._places.get(name, name)
@@ -97,7 +120,7 @@ def read_settings(environment: Mapping[str, str] | None = None, folder: Path | N
         where = values[name][1] if name in values else name
         raise SlipwayError(
             Reason.INVALID_INPUT,
-            f"{where}: {problem['msg']}.",
+            f"{where}: {problem['msg'].removeprefix('Value error, ').rstrip('.')}.",
             hint=f"The setting is: {Settings.model_fields[name].description}.",
         ) from None
     settings._places.update({name: where for name, (_, where) in values.items()})

@@ -14,6 +14,7 @@ import urllib.parse
 from dataclasses import dataclass
 
 from steps.core.errors import Reason, SlipwayError
+from steps.core.redaction import WHERE_SECRETS_GO, find_secret, redact_address
 
 MAX_URL = 8192  # characters; signed addresses of object stores have thousands
 _LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
@@ -38,6 +39,7 @@ REPOSITORY_RULE = (
     "write the address of a repository as https://HOST/PATH, with no user name, password, query, white space or brace"
 )
 HTTP_HOSTS = "SLIPWAY_HTTP_HOSTS"
+_SOURCE_HINT = f"Write https://HOST/PATH and no more. {WHERE_SECRETS_GO}"
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
@@ -78,8 +80,10 @@ class Url:
 def check_source(text: str) -> Url:
     """The address of a repository as a ``Model`` gives it. Raises ``InvalidSource`` and says what is wrong with it."""
     if "?" in text:
-        raise _invalid(text, "a repository's address has no query")
+        raise _invalid(text, "a repository's address has no query", hint=_SOURCE_HINT)
     url = parse(text)
+    if what := find_secret(text):
+        raise _invalid(text, f"it has {what}", hint=_SOURCE_HINT)
     if not url.path.strip("/"):
         raise _invalid(text, "it names a host but not a repository")
     return Url(url.scheme, url.host, url.port, url.path.rstrip("/"))
@@ -119,7 +123,7 @@ def parse(text: str) -> Url:
     if scheme not in ("http", "https"):
         raise _invalid(text, f"{scheme[:20]}:// is not supported; use https://")
     if "@" in rest.partition("/")[0]:
-        raise _invalid(text, "it has a user name or a password in it; secrets never stand in an address")
+        raise _invalid(text, "it has a user name or a password in it; secrets never stand in an address", hint=_SOURCE_HINT)
     match = _URL.fullmatch(text)
     if match is None:
         raise _invalid(text, "it is not a plain address of host, port and path")
@@ -181,9 +185,9 @@ def _allowed_http(url: Url) -> bool:
 
 def _shown(text: str) -> str:
     """An address for a message: shortened, and without the places where secrets stand."""
-    text = re.sub(r"//[^/]*@", "//…@", text.partition("?")[0])
+    text = redact_address(text)
     return repr(text if len(text) <= 200 else text[:200] + "…")
 
 
-def _invalid(text: str, why: str) -> SlipwayError:
-    return SlipwayError(Reason.INVALID_SOURCE, f"{_shown(text)} is not an address that can be fetched: {why}.")
+def _invalid(text: str, why: str, *, hint: str | None = None) -> SlipwayError:
+    return SlipwayError(Reason.INVALID_SOURCE, f"{_shown(text)} is not an address that can be fetched: {why}.", hint=hint)

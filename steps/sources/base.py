@@ -69,6 +69,8 @@ class ModelSource(AbstractContextManager["ModelSource"], ABC):
     """What it is, for help texts: a noun with its article."""
     address_required: ClassVar[bool]
     """Whether ``source`` must be there."""
+    has_revisions: ClassVar[bool] = True
+    """Whether ``revision`` names a state of the files; otherwise there is only the present one."""
     address_pattern: ClassVar[str]
     """What an address must match as a whole: a regular expression with ``^`` and ``$``, read alike by Python, Rust and RE2."""
     address_rule: ClassVar[str]

@@ -20,6 +20,18 @@ from steps.store.supported import addresses
 MAX_DEPTH = 50  # folders within each other
 
 
+def folder_path(source: str) -> Path:
+    """The folder that a source names by its path or as ``file:///folder``, absolute; raises ``InvalidSource`` for another."""
+    text = source.removeprefix("file://")
+    if "://" in text or not text or (text != source and not text.startswith("/")):
+        raise SlipwayError(
+            Reason.INVALID_SOURCE,
+            f"{source!r} is neither a folder nor a bucket prefix.",
+            hint=f"With `sourceKind: upload`, `source` is {addresses()}.",
+        )
+    return Path(text).absolute()
+
+
 class Folder:
     """A folder of this machine. ``source`` is its path or its ``file://`` address.
 
@@ -27,14 +39,7 @@ class Folder:
     """
 
     def __init__(self, source: str) -> None:
-        text = source.removeprefix("file://")
-        if "://" in text or not text or (text != source and not text.startswith("/")):
-            raise SlipwayError(
-                Reason.INVALID_SOURCE,
-                f"{source!r} is neither a folder nor a bucket prefix.",
-                hint=f"With `sourceKind: upload`, `source` is {addresses()}.",
-            )
-        self._root = Path(text).absolute()
+        self._root = folder_path(source)
         if not self._root.is_dir():
             raise SlipwayError(
                 Reason.SOURCE_NOT_FOUND, f"There is no folder {self._root}.", hint="Put the model's files there."

@@ -15,9 +15,10 @@ from steps.core.digest import canonical_json, sha256_bytes
 from steps.core.errors import Reason, SlipwayError, from_os_error
 from steps.core.lock import LockedFile
 from steps.core.progress import Meter
+from steps.core.redaction import WHERE_SECRETS_GO, find_secret, redact_address
 from steps.sources.base import MAX_TEXT, MAX_TEXTS, ModelSource, SourceRequest
 from steps.sources.choose import MAX_FILES, SourceFile, printable, too_many_files
-from steps.sources.folder import Folder, changed
+from steps.sources.folder import Folder, changed, folder_path
 from steps.sources.lfs_api import MAX_POINTER, is_pointer
 from steps.store.bucket import BucketObject
 from steps.store.supported import bucket_addresses, is_bucket, open_prefix
@@ -30,13 +31,25 @@ class UploadSource(ModelSource):
 
     name = "upload"
     title = "a folder, or a prefix in a bucket, where the files are already"
-    address_required = False
-    address_pattern = r"^([^\x00-\x1f\x7f-\x9f{}-][^\x00-\x1f\x7f-\x9f{}]*)?$"
+    address_required = True
+    has_revisions = False
+    address_pattern = r"^[^\x00-\x1f\x7f-\x9f{}-][^\x00-\x1f\x7f-\x9f{}]*$"
     address_rule = f"write a folder, {bucket_addresses()}, with no control character, no brace and no dash in front"
 
     def __init__(self, request: SourceRequest, context: Context) -> None:
         super().__init__(request, context)
         self._listing: Folder | Bucket = Bucket(request.source) if is_bucket(request.source) else Folder(request.source)
+
+    @classmethod
+    def check_address(cls, address: str) -> None:
+        """Raise ``InvalidSource`` for what is neither the path of a folder nor the address of a bucket and a prefix."""
+        if what := find_secret(address):
+            text = f"The address {redact_address(address)} has {what}."
+            raise SlipwayError(Reason.INVALID_SOURCE, text, hint=WHERE_SECRETS_GO)
+        if is_bucket(address):
+            open_prefix(address)
+        elif address:
+            folder_path(address)
 
     @classmethod
     def is_shared(cls, address: str) -> bool:

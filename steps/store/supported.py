@@ -10,6 +10,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from steps.core.errors import Reason, SlipwayError
+from steps.core.redaction import WHERE_SECRETS_GO, find_secret, redact_address
 from steps.store.base import StoreBackend
 from steps.store.bucket import BucketPrefix, BucketStore
 from steps.store.gcs import GcsStore
@@ -23,8 +24,9 @@ def open_store(uri: str) -> StoreBackend:
     """Open the store at an address of ``STORES``, or in the folder of that path. Nothing is contacted.
 
     Raises:
-        SlipwayError: ``UnsupportedStore`` where there is no such store, or its address is malformed.
+        SlipwayError: ``UnsupportedStore`` where there is no such store, or its address is malformed or has a place for secrets.
     """
+    _require_no_secret(uri)
     if found := find_store(uri):
         return found.from_uri(uri)
     if "://" in uri or not uri:
@@ -36,8 +38,9 @@ def open_prefix(uri: str) -> BucketPrefix:
     """Open what lies under the address of a bucket and a prefix. Nothing is contacted.
 
     Raises:
-        SlipwayError: ``UnsupportedStore`` where it is not the address of a bucket.
+        SlipwayError: ``UnsupportedStore`` where it is not the address of a bucket, or has a place for secrets.
     """
+    _require_no_secret(uri)
     found = find_store(uri)
     if found is None or not issubclass(found, BucketStore):
         raise SlipwayError(Reason.UNSUPPORTED_STORE, f"{uri!r} is not in a bucket.", hint=f"Use {bucket_addresses()}.")
@@ -78,6 +81,12 @@ def store_environment(uri: str, environment: Mapping[str, str]) -> dict[str, str
     found = find_store(uri)
     patterns = found.environment if found else ()
     return {name: value for name, value in environment.items() if any(fnmatchcase(name, pattern) for pattern in patterns)}
+
+
+def _require_no_secret(uri: str) -> None:
+    if what := find_secret(uri):
+        text = f"The store's address {redact_address(uri)} has {what}."
+        raise SlipwayError(Reason.UNSUPPORTED_STORE, text, hint=f"Use {addresses()}. {WHERE_SECRETS_GO}")
 
 
 def _alternatives(texts: Sequence[str]) -> str:

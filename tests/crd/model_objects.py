@@ -60,6 +60,14 @@ WRONG: dict[tuple[str, ...], list[Any]] = {
         "/" + "é" * 2048,
         *("https://example.org", "https://example.org/", "https:///x", "https://h//", "HTTPS://h/x", "ssh://h/x", "git@h:x"),
         *("https://u:p@h/x", "https://h:/x", "https://h:123456/x", "https://-h/x", "https://h-/x", "https://h..i/x"),
+        *(
+            "https://u%3Ap%40h/x",
+            "https://h/https://u:p@g/x",
+            "https://h/x%3Ftoken=y",
+            "https://h/x;sig=y",
+            "s3://u:p@bucket/x",
+        ),
+        *("u:p@h", "/x?token=y", "file:///x#y", "gs://bucket/x?a=b", "https:/u:p@h/x", "//u:p@h/x", "/x@y:z", "./u:p@h"),
         *("https://[::1/x", "https://[x]/x", "https://h/%4", "https://h/x?y", "https://h/x#y", "--upload-pack=x"),
     ],
     ("spec", "services"): [
@@ -67,9 +75,9 @@ WRONG: dict[tuple[str, ...], list[Any]] = {
         *(["auto", "ner"], ["ner", "auto"], ["auto", "auto"], ["Auto"]),
         *([], SERVICES, SERVICES * 2, [*TASKS, *TASKS, *TASKS], [None], [1], [["ner"]], ["question_answering"]),
     ],
-    ("spec", "name"): ["😀" * 97],
+    ("spec", "name"): ["😀" * 97, "from https://u:p@h/x", "x&token=y", "see https://h/@x", "a: by b@c"],
     ("spec", "revision"): ["v" * 201, "-v", "/v", ".v"],
-    ("spec", "include"): [["x"] * 33, ["y" * 201], [""], [None], [1], ["a b"]],
+    ("spec", "include"): [["x?token=y"], ["x?y=z"], ["x"] * 33, ["y" * 201], [""], [None], [1], ["a b"]],
     ("spec", "exclude"): [["x"] * 33, ["y" * 201], [""]],
     ("spec", "expectedSetDigest"): ["f" * 63, "f" * 65, "F" * 64, "g" * 64],
 }
@@ -109,7 +117,7 @@ def take(model: JSON, path: tuple[str, ...]) -> None:
 def changed_once() -> Iterator[JSON]:
     """Right models with one thing changed: every value of the tables, every text put into every field at both ends and inside,
     every field missing, misspelt, of every wrong type, and unknown."""
-    bases = [right(), right(sourceKind="upload", source="a/b")]
+    bases = [right(), right(sourceKind="upload", source="a/b", revision="")]
     for base in bases:
         for path, value in changes():
             yield changed(base, path, value)
@@ -153,6 +161,7 @@ def mixtures(draw: st.DrawFn) -> JSON:
             put(model, path, draw(st.sampled_from(values)))
     if model["spec"]["sourceKind"] == "upload":
         model["spec"]["source"] = draw(st.sampled_from(PLACES))
+        model["spec"].pop("revision", None)
     for _ in range(draw(st.integers(0, 3))):
         path, value = draw(st.sampled_from(CHANGES))
         if isinstance(value, str):

@@ -102,13 +102,17 @@ def test_a_secret_in_an_address_is_not_repeated() -> None:
     assert "hunter2" not in error_message(replaced("https://", "https://user:hunter2@"))
 
 
+@pytest.mark.fault("refused")
 @pytest.mark.parametrize("kind", ["upload", "git_lfs"])
-def test_a_source_is_required_unless_uploaded(kind: str) -> None:
+def test_a_source_is_required_by_each_kind(kind: str) -> None:
     text = replaced("git_lfs", kind).replace("  source: https://example.org/org/model\n", "")
-    if kind == "upload":
-        assert parse_manifest(text, "model.yaml").spec.source == ""
-    else:
-        assert "source is required" in error_message(text)
+    assert f"source is required with sourceKind {kind}" in error_message(text)
+
+
+@pytest.mark.fault("refused")
+def test_a_revision_with_an_upload_is_refused() -> None:
+    text = replaced("git_lfs", "upload").replace("https://example.org/org/model", "/srv/model") + "  revision: main\n"
+    assert "write no revision with sourceKind upload" in error_message(text)
 
 
 BOMB = "a: &a [x,x,x,x,x,x,x,x,x]\n" + "".join(

@@ -61,11 +61,12 @@ def test_the_schema_is_structural() -> None:
 
 
 def test_the_schema_has_every_field_and_default() -> None:
-    minimal = {"services": ["ner"], "sourceKind": "upload"}
+    minimal = {"services": ["ner"], "sourceKind": "upload", "source": "/srv/model"}
     defaults = {name: field["default"] for name, field in PARTS["spec"]["properties"].items() if "default" in field}
     wanted = ModelSpec.model_validate(minimal).model_dump(by_alias=True, mode="json")
     assert set(PARTS["spec"]["properties"]) == set(wanted)
-    assert defaults == {name: value for name, value in wanted.items() if name not in minimal and value is not None}
+    given = {name: value for name, value in wanted.items() if name not in minimal and value is not None}
+    assert defaults == {**given, "source": ""}  # each kind of source requires one, by a rule
     assert set(PARTS["status"]["properties"]) == set(ModelStatus().model_dump(by_alias=True))
 
 

@@ -33,6 +33,7 @@ from steps.core.json_reader import InvalidJsonError, read_model
 from steps.core.lock import blob_key
 from steps.core.process import run_program
 from steps.core.progress import Progress
+from steps.core.redaction import redact, without_userinfo
 from steps.images.assembly.layers import Layer, compressed_layer, files_below
 from steps.images.description import COMPILE_OPTIONS, PACKAGES, PIP_OPTIONS, REQUIREMENTS
 from steps.images.registry.repository import LAYER, Descriptor
@@ -43,7 +44,6 @@ MACHINES = {"amd64": "x86_64", "arm64": "aarch64"}  # OCI's name of an architect
 GLIBC = 28
 LEGACY = {17: "manylinux2014", 12: "manylinux2010", 5: "manylinux1"}
 PIP_SOURCES = ("PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "PIP_FIND_LINKS", "PIP_NO_INDEX")
-_USERINFO = re.compile(r"//[^/@\s]*@")
 _UNREACHABLE = re.compile(
     r"NewConnectionError|ConnectTimeout|ReadTimeout|Read timed out|ConnectionResetError|Temporary failure in name resolution"
     r"|\b(429|50[0234]) (Client|Server) Error|ProtocolError|IncompleteRead"
@@ -83,7 +83,7 @@ def package_layers(folder: Path, python: str, architecture: str, context: Contex
     if architecture not in MACHINES:
         raise SlipwayError(Reason.INVALID_INPUT, f"The base image is for {architecture}; supported are {', '.join(MACHINES)}.")
     compiler = find_python(python)
-    places = {name: _USERINFO.sub("//", os.environ[name]) for name in PIP_SOURCES if name in os.environ}
+    places = {name: without_userinfo(os.environ[name]) for name in PIP_SOURCES if name in os.environ}
     identity = [VERSION, requirements, python, architecture, PIP_OPTIONS, PACKAGES, bool(compiler), places]
     key = f"layers/{sha256_bytes(canonical_json(identity))}.json"
     cached = _read(key, context)
@@ -188,7 +188,7 @@ def _install(requirements: Path, target: Path, python: str, architecture: str, s
     command += [f"--platform={tag}" for tag in platforms(architecture)]
     command += [f"--python-version={python}", "--implementation=cp", f"--target={target}", f"--requirement={requirements}"]
     environment = {**os.environ, "TMPDIR": str(scratch)}  # where it unpacks: on the disk that the step may fill
-    ended = run_program(command, lambda line: _USERINFO.sub("//…@", line), environment)
+    ended = run_program(command, redact, environment)
     if ended.exit_code == 0:
         return
     text = ended.last_lines
