@@ -7,7 +7,6 @@ others run in this process, because starting Python costs more than most of them
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
@@ -24,13 +23,15 @@ from steps.command.context import open_context
 from steps.command.flags import format_flags
 from steps.core.contract import Context, Inputs
 from steps.core.digest import canonical_json, sha256_bytes
+from steps.core.environment import for_step
 from steps.core.errors import Reason, SlipwayError
 from steps.core.graph import FETCH, MODEL_NODES, REPORT, SERVICE_NODES, InputSource, Node, Output, Param, Service
+from steps.core.process import start
 from steps.core.progress import Progress, event_from_json
 from steps.core.receipts import Failure, Receipt, execute, find_result, read_records
 from steps.core.settings import read_settings
 from steps.images.builders.supported import BuilderKind, configured_builder
-from steps.store.supported import is_shared, store_environment
+from steps.store.supported import is_shared, store_variables
 from steps.tasks.table import AUTO
 
 NodeState = Literal["running", "done", "skipped", "failed"]
@@ -192,43 +193,26 @@ class _Run:
 
 
 def run_apart(node: Node, inputs: Inputs, store: str, run: str, progress: Progress) -> None:
-    """Do a step as ``python -m steps.NAME`` and pass its progress on. Raises the step's own error."""
-    command = [sys.executable, "-m", f"steps.{node.name}", "--store", store, "--run", run, "--progress", "json"]
+    """Do a step as ``python -m steps.NAME`` and pass its progress on. Raises the step's own error.
+
+    A model is loaded with nothing that it could take or call: no token, no proxy, no hub. A store in a bucket is the exception:
+    the step must reach it to read the model at all, so it gets what the store's client reads.
+    """
+    command = [sys.executable, "-P", "-m", f"steps.{node.name}", "--store", store, "--run", run, "--progress", "json"]
     command += format_flags(inputs)
     tail: deque[str] = deque(maxlen=20)
-    with subprocess.Popen(
-        command,
-        env=_environment(store),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-        errors="replace",
-        start_new_session=True,  # Ctrl-C reaches us alone; we stop the step in good order
-    ) as process:
-        try:
-            assert process.stderr is not None, "it is a pipe"
-            for line in process.stderr:
-                if event := event_from_json(line):
-                    progress.emit(event)
-                else:
-                    tail.append(line.rstrip())
-            process.wait()
-        except BaseException:
-            stop(process)
-            raise
-    if process.returncode != 0:
-        raise _failure(node.name, process.returncode, tail)
-
-
-def stop(process: subprocess.Popen[str]) -> None:
-    """Ask the step to stop; kill it when it does not."""
-    process.send_signal(signal.SIGTERM)
-    try:
-        process.communicate(timeout=STOP_SECONDS)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.communicate()
+    environment = for_step(store_variables(store), network=is_shared(store))
+    with start(command, environment=environment, stderr=subprocess.PIPE, grace=STOP_SECONDS) as program:
+        assert program.process.stderr is not None, "it is a pipe"
+        for written in program.process.stderr:
+            line = written.decode(errors="replace")
+            if event := event_from_json(line):
+                progress.emit(event)
+            else:
+                tail.append(line.rstrip())
+        code = program.wait()
+    if code != 0:
+        raise _failure(node.name, code, tail)
 
 
 def _failure(step: str, code: int, tail: deque[str]) -> SlipwayError:
@@ -240,17 +224,3 @@ def _failure(step: str, code: int, tail: deque[str]) -> SlipwayError:
             return SlipwayError(Reason.OUT_OF_MEMORY, f"The step {step} was killed, most likely for its memory.")
         return SlipwayError(Reason.INTERNAL_ERROR, f"The step {step} ended with exit code {code} and no reason:\n{output}")
     return SlipwayError(failure.reason, failure.message, hint=failure.hint)
-
-
-def _environment(store: str) -> dict[str, str]:
-    """No token, no proxy, no hub: a model is loaded with nothing that it could take or call.
-
-    A store in a bucket is the exception: the step must reach it to read the model at all.
-    """
-    kept = ["PATH", "HOME", "TMPDIR", "LANG", "VIRTUAL_ENV", "OMP_NUM_THREADS"]
-    fixed = {"HF_HUB_OFFLINE": "1"}
-    if is_shared(store):
-        kept += ["https_proxy", "no_proxy", *store_environment(store, os.environ)]
-    else:
-        fixed["NO_PROXY"] = "*"
-    return {name: os.environ[name] for name in kept if name in os.environ} | fixed

@@ -7,11 +7,12 @@ change with its versions. The program needs no Argo Server.
 from __future__ import annotations
 
 import shutil
-import subprocess
 
 from crd.kubernetes_client import KubernetesClient
 from pipelines.cluster.runs import ModelRun
+from steps.core.environment import for_kubernetes_program
 from steps.core.errors import Reason, SlipwayError
+from steps.core.process import capture
 from steps.core.text import display_text
 
 PROGRAM = "argo"
@@ -54,10 +55,8 @@ def retry_workflow(cluster: KubernetesClient, run: ModelRun) -> None:
             "or delete the Model and submit it again: steps that were done find their work in the store.",
         )
     command = [PROGRAM, "retry", "-n", cluster.namespace, *(["--context", cluster.context] if cluster.context else [])]
-    done = subprocess.run(
-        [*command, run.workflow_name, "-o", "name"], stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace"
-    )
-    if done.returncode != 0:
-        message = display_text(" ".join(done.stderr.split()), 1000)
+    done = capture([*command, run.workflow_name, "-o", "name"], for_kubernetes_program())
+    if done.exit_code != 0:
+        message = display_text(" ".join(done.stderr.decode(errors="replace").split()), 1000)
         reason = Reason.ACCESS_DENIED if "forbidden" in message else Reason.INVALID_INPUT
         raise SlipwayError(reason, f"argo retry refused: {message}", hint=f"By hand: {' '.join(command)} {run.workflow_name}")

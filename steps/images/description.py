@@ -11,6 +11,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from steps.core import environment
+
 HOME = "/bento"
 PACKAGES = "/opt/packages"
 REQUIREMENTS = "env/python/requirements.txt"
@@ -21,12 +23,11 @@ PORT = 3000
 ENTRYPOINT = ("python3", "-m", "bentoml", "serve", HOME, "--host", "0.0.0.0", "--port", str(PORT))
 ENVIRONMENT: Mapping[str, str] = {
     "LANG": "C.UTF-8",
-    "PYTHONUNBUFFERED": "1",
+    **environment.PYTHON,
+    **environment.OFFLINE,
     "PYTHONDONTWRITEBYTECODE": "1",
     "PYTHONPATH": PACKAGES,
     "BENTOML_HOME": "/tmp/bentoml",
-    "BENTOML_DO_NOT_TRACK": "True",
-    "HF_HUB_OFFLINE": "1",
     "HF_HOME": "/tmp/huggingface",
 }
 # Of pip in every case. Scripts go to bin/, which no image keeps: their first line names the Python that wrote them.

@@ -1,7 +1,6 @@
 """A packaged service as a running process on this machine, and requests to it.
 
-The service gets an environment built from nothing: no proxies, no tokens, no hub. It runs in a process group of its own, so
-that stopping it stops its workers.
+The service gets an environment built from nothing: no proxies, no tokens, no hub.
 """
 
 from __future__ import annotations
@@ -9,8 +8,6 @@ from __future__ import annotations
 import contextlib
 import json
 import mimetypes
-import os
-import signal
 import socket
 import subprocess
 import sys
@@ -24,10 +21,11 @@ import urllib3
 from pydantic import JsonValue
 
 from steps.core.documents import GoldenRequest
+from steps.core.environment import for_service
 from steps.core.errors import Reason, SlipwayError
+from steps.core.process import Program, start
 
 BOOT_SECONDS = 300.0  # after which a service that is not ready is given up
-STOP_SECONDS = 10.0  # for each signal
 AS_JSON = {"Accept": "application/json"}  # also where the answer could be a file
 ANSWER_TIMEOUT = urllib3.Timeout(connect=5, read=300)
 
@@ -37,7 +35,7 @@ class RunningService:
     """A service that is ready. ``boot_seconds`` passed between its start and its first readiness."""
 
     url: str
-    process: subprocess.Popen[bytes]
+    process: Program
     boot_seconds: float
 
     def rss_bytes(self) -> int:
@@ -74,50 +72,14 @@ def serve(package: Path, home: Path, *, host: str = "127.0.0.1", port: int = 0) 
     home.mkdir(parents=True, exist_ok=True)
     log = home / "service.log"
     begin = time.monotonic()
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "bentoml", "serve", str(package), "--host", host, "--port", str(port)],
-            cwd=home,
-            env=_environment(home),
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-    try:
+    command = [sys.executable, "-P", "-m", "bentoml", "serve", str(package), "--host", host, "--port", str(port)]
+    with (
+        log.open("wb") as output,
+        start(command, environment=for_service(home), folder=home, stdout=output, stderr=subprocess.STDOUT) as process,
+    ):
         url = f"http://{'127.0.0.1' if host == '0.0.0.0' else host}:{port}"
         _wait(process, url, log, begin)
         yield RunningService(url, process, time.monotonic() - begin)
-    finally:
-        stop_service(process)
-
-
-def stop_service(process: subprocess.Popen[bytes]) -> None:
-    """End the process and its group, by SIGTERM, after ``STOP_SECONDS`` by SIGKILL, and wait until all of them are gone."""
-    for number in (signal.SIGTERM, signal.SIGKILL):
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, number)
-        try:
-            process.wait(STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            continue
-        break
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)  # workers that outlived their parent
-    # A killed worker lives until the kernel has taken its memory back: only then is its port free, and its folder.
-    end = time.monotonic() + STOP_SECONDS
-    while _members(process.pid) and time.monotonic() < end:
-        time.sleep(0.01)
-
-
-def _members(group: int) -> list[int]:
-    """The ids of the living processes of a process group. A zombie is not among them: it holds no resources."""
-    found = []
-    for process in psutil.process_iter():
-        with contextlib.suppress(ProcessLookupError, psutil.NoSuchProcess):
-            if os.getpgid(process.pid) == group and process.status() != psutil.STATUS_ZOMBIE:
-                found.append(process.pid)
-    return found
 
 
 def send_golden_request(url: str, golden: GoldenRequest, package: Path) -> tuple[dict[str, JsonValue], float]:
@@ -167,7 +129,7 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def _wait(process: subprocess.Popen[bytes], url: str, log: Path, begin: float) -> None:
+def _wait(process: Program, url: str, log: Path, begin: float) -> None:
     dead: set[int] = set()
     while time.monotonic() - begin < BOOT_SECONDS:
         if process.poll() is not None:
@@ -183,7 +145,7 @@ def _wait(process: subprocess.Popen[bytes], url: str, log: Path, begin: float) -
     raise SlipwayError(Reason.BOOT_FAILED, f"The service was not ready after {BOOT_SECONDS:.0f} s:\n{_tail(log)}")
 
 
-def _worker_ended(process: subprocess.Popen[bytes], dead: set[int]) -> bool:
+def _worker_ended(process: Program, dead: set[int]) -> bool:
     """Whether a child of the service is a zombie at two looks in a row; ``dead`` holds what the last look found.
 
     BentoML reaps its workers only every ten seconds; it reaps any other child at once.
@@ -202,17 +164,3 @@ def _worker_ended(process: subprocess.Popen[bytes], dead: set[int]) -> bool:
 
 def _tail(log: Path, lines: int = 12) -> str:
     return "\n".join(log.read_text(errors="replace").splitlines()[-lines:])
-
-
-def _environment(home: Path) -> dict[str, str]:
-    return {
-        "PATH": os.environ.get("PATH", os.defpath),
-        "HOME": str(home),
-        "LANG": "C.UTF-8",
-        "PYTHONUNBUFFERED": "1",
-        "BENTOML_HOME": str(home / "bentoml"),
-        "BENTOML_DO_NOT_TRACK": "True",
-        "HF_HUB_OFFLINE": "1",
-        "HF_HOME": str(home / "huggingface"),
-        "NO_PROXY": "*",
-    }

@@ -1,20 +1,22 @@
 """Running Git in isolation, and the reason for each of its failures.
 
-Git runs through GitPython's ``Git.execute`` with a fixed argument list, ``--`` before every value, and an environment built
-from nothing (``env -i``, because GitPython otherwise adds the caller's): no configuration of the machine or of a user acts, no
-credential is asked for, no redirect is followed.
+Git runs through GitPython's ``Git.execute`` with a fixed argument list, ``--`` before every value, and the environment of
+``steps.core.environment`` (by ``env -i``, because GitPython otherwise adds the caller's): no configuration of the machine or of
+a user acts, no credential is asked for, no redirect is followed. It ends with this process, as ``steps.core.process`` says.
 """
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
-import tempfile
-from collections.abc import Sequence
+import subprocess
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import IO
 
+from steps.core.environment import for_git
 from steps.core.errors import Reason, SlipwayError
+from steps.core.process import capture
 from steps.net.proxy import proxy_environment
 from steps.net.retry import TransientError
 from steps.net.tls import certificate_environment
@@ -72,25 +74,37 @@ def run_git(folder: Path, arguments: Sequence[str], *, address: str, stdin: byte
     """
     if shutil.which("git") is None:  # GitPython cannot even be imported then
         raise SlipwayError(Reason.MISSING_DEPENDENCY, "The program git is not installed.", hint="Install git.")
-    import git
-
-    command = ["env", "-i", *_environment(folder), "git"]
+    command = ["git"]
     for name, value in CONFIG.items():
         command += ["-c", f"{name}={value}"]
-    with tempfile.TemporaryFile() as feed:
-        feed.write(stdin)
-        feed.seek(0)
-        status, stdout, stderr = git.Git(str(folder)).execute(
-            [*command, *arguments],
-            istream=feed,
-            with_extended_output=True,
-            with_exceptions=False,
-            stdout_as_string=False,
-            strip_newline_in_stdout=False,
-        )
-    if status != 0:
-        raise _failure(_text(stderr), arguments[0], address)
-    return stdout if isinstance(stdout, bytes) else str(stdout).encode()
+    environment = for_git(folder) | proxy_environment() | certificate_environment()
+    ended = capture([*command, *arguments], environment, folder=folder, stdin=stdin, launch=_launch)
+    if ended.exit_code != 0:
+        raise _failure(ended.stderr.decode(errors="replace"), arguments[0], address)
+    return ended.stdout
+
+
+def _launch(
+    args: Sequence[str],
+    *,
+    env: Mapping[str, str],
+    cwd: str | None,
+    stdin: int,
+    stdout: int | IO[bytes],
+    stderr: int | IO[bytes],
+    start_new_session: bool,
+) -> subprocess.Popen[bytes]:
+    """Start a process by GitPython, which opens pipes for standard output and standard error itself."""
+    import git
+
+    del stdout, stderr
+    variables = [f"{name}={value}" for name, value in env.items()]
+    started = git.Git(cwd).execute(
+        ["env", "-i", *variables, *args], istream=stdin, as_process=True, start_new_session=start_new_session
+    )
+    process, started.proc = started.proc, None  # GitPython ends a process whose handle it loses
+    assert process is not None, "it was just started"
+    return process
 
 
 def _failure(stderr: str, command: str, address: str) -> SlipwayError:
@@ -106,22 +120,3 @@ def _failure(stderr: str, command: str, address: str) -> SlipwayError:
             text = f"{address}: {message_text}."
             return TransientError(reason, text) if reason.retryable else SlipwayError(reason, text)
     return SlipwayError(Reason.SOURCE_PROTOCOL, f"git {command} failed for {address}: {message_text}.")
-
-
-def _environment(home: Path) -> list[str]:
-    names = {
-        "PATH": os.environ.get("PATH", os.defpath),
-        "HOME": str(home),
-        "LC_ALL": "C",
-        "GIT_CONFIG_NOSYSTEM": "1",
-        "GIT_CONFIG_GLOBAL": "/dev/null",
-        "GIT_TERMINAL_PROMPT": "0",
-        "GIT_ALLOW_PROTOCOL": "http:https",
-        "GIT_CEILING_DIRECTORIES": str(home.parent),
-    }
-    names |= proxy_environment() | certificate_environment()
-    return [f"{name}={value}" for name, value in names.items()]
-
-
-def _text(value: object) -> str:
-    return value.decode(errors="replace") if isinstance(value, bytes) else str(value)

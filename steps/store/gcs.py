@@ -162,7 +162,7 @@ class GcsStore(BucketStore[GcsPrefix]):
     scheme = GcsPrefix.scheme
     example = "gs://BUCKET/PREFIX"
     title = "Google Cloud Storage"
-    environment = ("STORAGE_EMULATOR_HOST", "GOOGLE_APPLICATION_CREDENTIALS", "GOOGLE_CLOUD_PROJECT")
+    environment = ("STORAGE_EMULATOR_HOST", "GOOGLE_*", "CLOUDSDK_*", "GCE_METADATA_*", "NO_GCE_CHECK")
     google_cloud = True
 
     @classmethod

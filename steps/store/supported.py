@@ -5,8 +5,7 @@ Help texts, hints, the CRD's rule for ``source``, the environment of the load st
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from fnmatch import fnmatchcase
+from collections.abc import Sequence
 from pathlib import Path
 
 from steps.core.errors import Reason, SlipwayError
@@ -76,11 +75,10 @@ def bucket_addresses() -> str:
     return _alternatives([each.example for each in STORES if each.shared])
 
 
-def store_environment(uri: str, environment: Mapping[str, str]) -> dict[str, str]:
-    """Return the variables of ``environment`` that the client library of the store at ``uri`` reads."""
+def store_variables(uri: str) -> tuple[str, ...]:
+    """Return the patterns of the environment variables that the client library of the store at ``uri`` reads."""
     found = find_store(uri)
-    patterns = found.environment if found else ()
-    return {name: value for name, value in environment.items() if any(fnmatchcase(name, pattern) for pattern in patterns)}
+    return found.environment if found else ()
 
 
 def _require_no_secret(uri: str) -> None:

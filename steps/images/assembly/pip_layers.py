@@ -19,7 +19,6 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -28,6 +27,7 @@ from pydantic import ValidationError
 
 from steps.core.contract import Context, Document
 from steps.core.digest import canonical_json, sha256_bytes, verified_chunks
+from steps.core.environment import for_compiler, for_pip
 from steps.core.errors import Reason, SlipwayError
 from steps.core.json_reader import InvalidJsonError, read_model
 from steps.core.lock import blob_key
@@ -179,15 +179,14 @@ def _make(
 
 def compile_all(python: str, folder: Path) -> None:
     """Compile all modules, in order, in one isolated process. A file that is not Python stays as it is."""
-    command = [python, "-I", *COMPILE_OPTIONS, "-s", str(folder), "-p", PACKAGES, str(folder)]
-    subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False)
+    run_program([python, "-I", *COMPILE_OPTIONS, "-s", str(folder), "-p", PACKAGES, str(folder)], str, for_compiler())
 
 
 def _install(requirements: Path, target: Path, python: str, architecture: str, scratch: Path) -> None:
-    command = [sys.executable, "-m", "pip", "install", *PIP_OPTIONS, "--progress-bar=off"]
+    command = [sys.executable, "-P", "-m", "pip", "install", *PIP_OPTIONS, "--progress-bar=off"]
     command += [f"--platform={tag}" for tag in platforms(architecture)]
     command += [f"--python-version={python}", "--implementation=cp", f"--target={target}", f"--requirement={requirements}"]
-    environment = {**os.environ, "TMPDIR": str(scratch)}  # where it unpacks: on the disk that the step may fill
+    environment = for_pip(scratch)  # which is on the disk that the step may fill
     ended = run_program(command, redact, environment)
     if ended.exit_code == 0:
         return

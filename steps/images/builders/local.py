@@ -12,13 +12,13 @@ import os
 import re
 import shlex
 import shutil
-import subprocess
 from enum import StrEnum
 from pathlib import Path
 
 from steps.core.clock import Clock
+from steps.core.environment import for_builder
 from steps.core.errors import Reason, SlipwayError
-from steps.core.process import run_program
+from steps.core.process import capture, run_program
 from steps.core.progress import Progress
 from steps.core.settings import Settings, read_settings
 from steps.images.builders.base import Builder, BuildRequest
@@ -88,7 +88,7 @@ class LocalBuilder(Builder):
                 progress.note(line)
             return line
 
-        ended = run_program(command, show_step)
+        ended = run_program(command, show_step, for_builder())
         if ended.exit_code != 0:
             raise SlipwayError(Reason.BUILD_FAILED, f"{self.program} failed ({ended.exit_code}):\n{ended.last_lines}")
         return ended.last_lines
@@ -102,11 +102,12 @@ class LocalBuilder(Builder):
                 command = ["podman", "image", "inspect", "--format", "{{.Digest}}", image]
             case Program.DOCKER:
                 command = ["docker", "image", "inspect", "--format", "{{.Id}}", image]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        digest = done.stdout.strip()
+        done = capture(command, for_builder())
+        digest = done.stdout.decode(errors="replace").strip()
         if not _DIGEST.fullmatch(digest):
             raise SlipwayError(
-                Reason.BUILD_FAILED, f"{self.program} built {image} and does not show its digest: {done.stderr.strip()}"
+                Reason.BUILD_FAILED,
+                f"{self.program} built {image} and does not show its digest: {done.stderr.decode(errors='replace').strip()}",
             )
         return digest
 
@@ -139,4 +140,4 @@ def _works(program: Program) -> bool:
     """Whether the program can build: docker's daemon must answer; the others need none."""
     if program is not Program.DOCKER:
         return True
-    return subprocess.run(["docker", "version"], capture_output=True, check=False).returncode == 0
+    return capture(["docker", "version"], for_builder()).exit_code == 0

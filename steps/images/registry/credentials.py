@@ -18,8 +18,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypedDict, cast
 
+from steps.core.environment import for_credential_helper
 from steps.core.errors import Reason, SlipwayError, from_os_error
 from steps.core.json_reader import read_object
+from steps.core.process import capture
 from steps.images.registry.reference import DOCKER_HUB
 
 _HELPER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
@@ -145,17 +147,17 @@ def _from_helper(name: str, server: str) -> Credentials | None:
         raise ValueError
     program = f"docker-credential-{name}"
     try:
-        done = subprocess.run([program, "get"], input=server.encode(), capture_output=True, timeout=HELPER_SECONDS, check=False)
+        done = capture([program, "get"], for_credential_helper(), stdin=server.encode(), timeout=HELPER_SECONDS)
     except FileNotFoundError:
         raise SlipwayError(Reason.MISSING_DEPENDENCY, f"{config_file()} names {program}, which is not installed.") from None
     except subprocess.TimeoutExpired:
         raise SlipwayError(Reason.ACCESS_DENIED, f"{program} did not answer for {server}.", hint="Call it by hand.") from None
-    if done.returncode != 0:
+    if done.exit_code != 0:
         if b"not found" in done.stdout:  # "credentials not found in native keychain": the helpers' own convention
             return None
         raise SlipwayError(
             Reason.ACCESS_DENIED,
-            f"{program} failed for {server} ({done.returncode}).",
+            f"{program} failed for {server} ({done.exit_code}).",
             hint=f"Call it by hand: echo {server} | {program} get",
         )
     answer = cast(HelperAnswer, read_object(done.stdout))

@@ -16,7 +16,8 @@ import urllib3
 import yaml
 
 from steps.core.documents import ModelFacts
-from steps.package.local_service import free_port, stop_service
+from steps.core.process import start
+from steps.package.local_service import free_port
 from tests.steps.packages import Made
 
 pytestmark = pytest.mark.slow  # a service is started
@@ -43,17 +44,11 @@ def tag(encoder: Made, environment: dict[str, str]) -> str:
 def url(tag: str, environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     port = free_port()
     log = tmp_path_factory.mktemp("log") / "service.log"
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "bentoml", "serve", tag, "--port", str(port)],
-            env=environment,
-            cwd=log.parent,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-    try:
+    command = [sys.executable, "-m", "bentoml", "serve", tag, "--port", str(port)]
+    with (
+        log.open("wb") as output,
+        start(command, environment=environment, folder=log.parent, stdout=output, stderr=subprocess.STDOUT) as process,
+    ):
         while process.poll() is None:
             with contextlib.suppress(urllib3.exceptions.HTTPError):
                 if urllib3.request("GET", f"http://127.0.0.1:{port}/readyz", retries=False).status == 200:
@@ -61,8 +56,6 @@ def url(tag: str, environment: dict[str, str], tmp_path_factory: pytest.TempPath
             time.sleep(0.1)
         assert process.poll() is None, log.read_text()
         yield f"http://127.0.0.1:{port}"
-    finally:
-        stop_service(process)
 
 
 def ask(url: str, body: bytes, **headers: str) -> tuple[int, Any]:

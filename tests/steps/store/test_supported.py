@@ -17,7 +17,7 @@ from steps.store.supported import (
     is_shared,
     open_prefix,
     open_store,
-    store_environment,
+    store_variables,
 )
 
 
@@ -87,10 +87,9 @@ def test_a_folder_is_not_in_a_bucket(address: str) -> None:
 
 
 def test_a_store_gets_its_own_variables() -> None:
-    environment = {"AWS_REGION": "x", "AWS_PROFILE": "y", "GOOGLE_APPLICATION_CREDENTIALS": "z", "HF_TOKEN": "secret"}
-    assert store_environment("s3://bucket", environment) == {"AWS_REGION": "x", "AWS_PROFILE": "y"}
-    assert store_environment("gs://bucket", environment) == {"GOOGLE_APPLICATION_CREDENTIALS": "z"}
-    assert store_environment("/folder", environment) == {}
+    assert store_variables("s3://bucket") == ("AWS_*",)
+    assert {"GOOGLE_*", "CLOUDSDK_*", "STORAGE_EMULATOR_HOST"} <= {*store_variables("gs://bucket")}
+    assert store_variables("/folder") == ()
 
 
 # A store of a new scheme, entered into the table before anything else of Slipway is imported.
