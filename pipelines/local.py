@@ -22,6 +22,7 @@ from pipelines.step_table import STEPS
 from steps.command.context import open_context
 from steps.command.flags import format_flags
 from steps.core.contract import Context, Inputs
+from steps.core.deadline import deadline, step_deadline
 from steps.core.digest import canonical_json, sha256_bytes
 from steps.core.environment import for_step
 from steps.core.errors import Reason, SlipwayError
@@ -147,11 +148,12 @@ class _Run:
         self.observer.changed(name, "running")
         try:
             inputs = self.bind(node, service)
-            fresh = node.image == "ml" and self.is_new(node, inputs, context)
-            if fresh:
-                run_apart(node, inputs, self.store, self.outcome.run, context.progress)
-            # The report is about the run and no part of it.
-            done = execute(STEPS[node.name], inputs, context, run="" if node is REPORT else self.outcome.run)
+            with deadline(f"The step {node.name}", step_deadline(node.name, read_settings())):
+                fresh = node.image == "ml" and self.is_new(node, inputs, context)
+                if fresh:
+                    run_apart(node, inputs, self.store, self.outcome.run, context.progress)
+                # The report is about the run and no part of it.
+                done = execute(STEPS[node.name], inputs, context, run="" if node is REPORT else self.outcome.run)
         except BaseException as error:  # whatever it is, the display must know that the node has ended
             self.observer.changed(name, "failed")
             if not isinstance(error, SlipwayError) or error.reason in (Reason.INTERRUPTED, Reason.TERMINATED):

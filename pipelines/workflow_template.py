@@ -54,7 +54,19 @@ from pipelines.names import (
 from pipelines.pod_security import CONTAINER_SECURITY, POD_SECURITY
 from pipelines.step_table import STEPS
 from steps import __version__
-from steps.core.graph import BUILD, FETCH, LOAD, MODEL_NODES, REPORT, SERVICE_NODES, InputSource, Node, Output, Param, Service
+from steps.core.graph import (
+    BUILD,
+    FETCH,
+    MODEL_NODES,
+    REPORT,
+    SERVICE_NODES,
+    STEP_DEADLINES,
+    InputSource,
+    Node,
+    Output,
+    Param,
+    Service,
+)
 from steps.frameworks.supported import DEFAULT_FRAMEWORK, Framework
 from steps.images.builders.supported import IN_CLUSTER
 from steps.sources.supported import DEFAULT_SOURCE, SourceKind
@@ -84,8 +96,6 @@ RESOURCES: Mapping[str, Mapping[str, str]] = {
     "light": {"cpu": "100m", "memory": "256Mi", "memory_limit": "1Gi", "scratch": "20Gi"},
     "ml": {"cpu": "500m", "memory": "1Gi", "memory_limit": "8Gi", "scratch": "20Gi"},
 }
-DEADLINES = {FETCH.name: 4 * 3600, LOAD.name: 3600, BUILD.name: 2 * 3600}  # seconds
-DEFAULT_DEADLINE = 1800
 
 # name: (description, default or None when required, choices)
 PARAMETERS: Mapping[str, tuple[str, str | None, tuple[str, ...]]] = {
@@ -173,7 +183,7 @@ def container(node: Node, version: str, fixed: Mapping[str, str] | None = None) 
             VolumeMount(name="tmp", mount_path="/tmp"),
             *(VolumeMount(name=each.name, mount_path=f"{SECRETS_FOLDER}/{each.name}", read_only=True) for each in secrets),
         ],
-        active_deadline_seconds=str(DEADLINES.get(node.name, DEFAULT_DEADLINE)),
+        active_deadline_seconds=str(STEP_DEADLINES[node.name]),
         retry_strategy=POLLING if node.builder else TRANSIENT_RETRY,
     )
 

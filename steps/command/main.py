@@ -19,9 +19,11 @@ from steps.command.flags import make_parser, parse_inputs
 from steps.command.process import run_to_exit_code
 from steps.command.streams import open_streams
 from steps.core.contract import InputsT, Outputs, OutputsT, Step
+from steps.core.deadline import deadline, step_deadline
 from steps.core.errors import ExitCode
 from steps.core.progress import JsonProgress, PlainProgress, Progress
 from steps.core.receipts import execute
+from steps.core.settings import read_settings
 
 
 def main(step: Step[InputsT, OutputsT], argv: Sequence[str] | None = None) -> NoReturn:
@@ -40,7 +42,8 @@ def main(step: Step[InputsT, OutputsT], argv: Sequence[str] | None = None) -> No
         given = make_parser(step).parse_args(arguments)
         inputs = parse_inputs(step.inputs, {name: getattr(given, name) for name in step.inputs.model_fields})
         context = open_context(given.store, given.scratch, progress)
-        done = execute(step, inputs, context, run=given.run)
+        with deadline(f"The step {step.name}", step_deadline(step.name, read_settings())):
+            done = execute(step, inputs, context, run=given.run)
         if done.skipped:
             progress.note(f"{step.name} was done before: nothing to do.")
         if given.outputs:

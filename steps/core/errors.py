@@ -15,6 +15,7 @@ from steps.core.text import printable
 
 __all__ = [
     "REASONS",
+    "DeadlinePassed",
     "ExitCode",
     "Reason",
     "ReasonInfo",
@@ -24,6 +25,11 @@ __all__ = [
     "missing_extra",
     "to_slipway_error",
 ]
+
+
+_RAISE_DEADLINE = (
+    "Run again: it continues where it stopped. If it needs more time, raise the limit, the setting `step_deadline` (seconds)."
+)
 
 
 class SlipwayError(Exception):
@@ -68,6 +74,10 @@ class Terminated(BaseException):
     """SIGTERM arrived. Like ``KeyboardInterrupt`` it is not an ``Exception``: no library may handle it as its own failure."""
 
 
+class DeadlinePassed(Terminated):
+    """The time of a step has passed: it stops as if SIGTERM had arrived. The text says what took how long."""
+
+
 def from_os_error(error: OSError, doing: str, *, place: Reason = Reason.SYSTEM_REFUSED) -> SlipwayError:
     """Make the ``SlipwayError`` for an error of the operating system: a full disk is not a bug of Slipway.
 
@@ -105,6 +115,8 @@ def to_slipway_error(error: BaseException) -> SlipwayError:
             return error
         case KeyboardInterrupt():
             return SlipwayError(Reason.INTERRUPTED, "Stopped by Ctrl-C.")
+        case DeadlinePassed():
+            return SlipwayError(Reason.DEADLINE_EXCEEDED, str(error), hint=_RAISE_DEADLINE)
         case Terminated():
             return SlipwayError(Reason.TERMINATED, "Stopped by SIGTERM.")
         case MemoryError():

@@ -125,3 +125,11 @@ MODEL_NODES = (FETCH, LOAD)
 SERVICE_NODES = (RENDER, ARCHIVE, BUILD, SMOKE, CLOUDBUILD)
 # At the end, also after a failure.
 REPORT = Node("report", "light", {"report_run": Param("run")})
+
+# Seconds that a step may take by its name, the same for a pod and for a process of this machine.
+STEP_DEADLINES: Mapping[str, int] = {
+    **{node.name: 30 * 60 for node in (*MODEL_NODES, *SERVICE_NODES, REPORT)},
+    FETCH.name: 4 * 3600,
+    LOAD.name: 3600,
+    BUILD.name: 2 * 3600,
+}

@@ -75,6 +75,19 @@ class Settings(BaseModel):
         "", pattern=r"^(gs://.+)?$", description="bucket for the logs of Cloud Build, gs://BUCKET; empty: its own default"
     )
 
+    step_deadline: int = Field(
+        0,
+        ge=0,
+        description="seconds that one step may take before it is stopped with exit code 75; 0: 4 hours for fetch, 2 for build, "
+        "1 for load, 30 minutes for others",
+    )
+    least_rate: int = Field(
+        10_000,
+        ge=0,
+        description="bytes a second below which a download is given up with exit code 75; 0: none is too slow",
+    )
+    least_rate_seconds: int = Field(60, ge=1, le=3600, description="seconds over which the rate of a download is measured")
+
     _places: dict[str, str] = PrivateAttr(default_factory=dict)
 
     @field_validator("registry", mode="before")
