@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import os
-import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from kubernetes import config
-from kubernetes.client import ApiClient, ApiextensionsV1Api, CustomObjectsApi
-from kubernetes.dynamic import DynamicClient
-from kubernetes.dynamic.exceptions import NotFoundError
+from kubernetes.client import ApiClient, CustomObjectsApi
 
-from crd.schema import GROUP, VERSION, definition
-from crd.types import KIND
+from tests.cluster.custom_resources import apply_definition
 from tests.cluster.place import fresh_namespace
 
 HERE = Path(__file__).parent
@@ -50,27 +44,5 @@ def namespace(kube: ApiClient) -> Iterator[str]:
 @pytest.fixture(scope="session")
 def models(kube: ApiClient) -> CustomObjectsApi:
     """The client for Models, with the CRD applied as it is in this working tree, and in force."""
-    crd = definition()
-    ApiextensionsV1Api(kube).patch_custom_resource_definition(
-        crd["metadata"]["name"],
-        crd,
-        field_manager="slipway-tests",
-        force=True,
-        _content_type="application/apply-patch+yaml",
-    )
-    wanted = crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]
-    deadline = time.monotonic() + 60
-    while _served_spec(kube) != wanted["spec"]:
-        assert time.monotonic() < deadline, "The API server does not serve the CRD that was applied."
-        time.sleep(0.2)
+    apply_definition(kube)
     return CustomObjectsApi(kube)
-
-
-def _served_spec(kube: ApiClient) -> Any:
-    """What the API server says of a Model's spec. It begins to use a new schema, and then publishes it."""
-    try:
-        answer = DynamicClient(kube).request("get", f"/openapi/v3/apis/{GROUP}/{VERSION}", serialize=False)
-    except NotFoundError:  # nothing of this group is there yet
-        return None
-    schemas = json.loads(answer.data)["components"]["schemas"]
-    return schemas.get(f"{'.'.join(reversed(GROUP.split('.')))}.{VERSION}.{KIND}", {}).get("properties", {}).get("spec")

@@ -1,12 +1,13 @@
 """The whole way in a real cluster, against a laptop's run of the same Model.
 
 A repository is served over git and LFS from this machine, Slipway is installed from nothing by its own command, and every
-way in is tried: a Model that is applied, a Workflow that is submitted, a source that fails and is mended, ten Models at once
+way in is tried: a Model that is applied, a Workflow that is submitted, a source that fails and is repaired, ten Models at once
 while the parts that start them are killed.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 from collections.abc import Iterator
@@ -79,13 +80,30 @@ def on_the_laptop(source: str, place: Place, tmp_path_factory: pytest.TempPathFa
     return {name: receipt.outputs for name, receipt in outcome.receipts.items()}
 
 
+@pytest.fixture(scope="module")
+def begun(place: Place, source: str) -> str:
+    """All first runs, begun at once: pods spend most of their time waiting. Returns the Workflow that was submitted by hand."""
+    place.apply(
+        "---\n".join(
+            (manifest("tiny", source), manifest("repaired", source, "next"), manifest("built", source, builder="local"))
+        )
+    )
+    flags = ["-p=name=by-hand", f"-p=source={source}", '-p=services=["auto"]', "-o=name"]
+    return submitted(place, *flags)
+
+
+def submitted(place: Place, *flags: str) -> str:
+    """The name of a Workflow that ``argo submit`` has made."""
+    return place.argo("submit", "--from", "workflowtemplate/slipway-ingest", *flags).split()[0].rpartition("/")[2]
+
+
 def workflows(place: Place, name: str) -> list[str]:
     listing = json.loads(place.kubectl("get", "workflows", "-l", f"slipway.dev/model={name}", "-o", "json"))
     return [item["metadata"]["name"] for item in listing["items"]]
 
 
-def test_digests_equal_those_of_the_laptop(place: Place, source: str, on_the_laptop: dict[str, Any], tmp_path: Path) -> None:
-    place.apply(manifest("tiny", source))
+@pytest.mark.usefixtures("begun")
+def test_digests_equal_those_of_the_laptop(place: Place, on_the_laptop: dict[str, Any], tmp_path: Path) -> None:
     wait("Model tiny is Ready", place.is_("tiny", "Ready"))
     found = place.model("tiny")
     status = found["status"]
@@ -108,10 +126,9 @@ def test_digests_equal_those_of_the_laptop(place: Place, source: str, on_the_lap
     assert answer.json()["labels"]
 
 
-def test_the_same_by_argo_submit(place: Place, source: str, on_the_laptop: dict[str, Any]) -> None:
-    flags = ["-p=name=by-hand", f"-p=source={source}", '-p=services=["auto"]', "--wait", "-o=name"]
-    name = place.argo("submit", "--from", "workflowtemplate/slipway-ingest", *flags).split()[0].rpartition("/")[2]
-    nodes = json.loads(place.kubectl("get", "workflow", name, "-o", "json"))["status"]
+def test_the_same_by_argo_submit(place: Place, begun: str, on_the_laptop: dict[str, Any]) -> None:
+    place.argo("wait", begun)
+    nodes = json.loads(place.kubectl("get", "workflow", begun, "-o", "json"))["status"]
     assert nodes["phase"] == "Succeeded"
     outputs = {
         parameter["name"]: parameter["value"]
@@ -121,31 +138,58 @@ def test_the_same_by_argo_submit(place: Place, source: str, on_the_laptop: dict[
     assert outputs["set_digest"] == on_the_laptop["fetch"]["set_digest"]
 
 
+@pytest.mark.fault("refused")
+def test_wrong_arguments_are_refused_before_fetching(place: Place, forge: Forge, source: str) -> None:
+    wrong = {
+        "name={{=1+1}}": "--name",
+        "name=Bad_Name": "--name",
+        "builder=local": "BuilderMissing",
+        "framework=x": "--framework",
+    }
+    before = len(forge.exchanges)
+    names = {
+        argument: submitted(place, "-p=name=x", f"-p=source={source}", '-p=services=["ner"]', f"-p={argument}", "-o=name")
+        for argument in wrong
+    }
+    for argument, says in wrong.items():
+        with contextlib.suppress(AssertionError):  # it fails with the Workflow
+            place.argo("wait", names[argument])
+        found = json.loads(place.kubectl("get", "workflow", names[argument], "-o", "json"))["status"]
+        assert found["phase"] == "Failed"
+        pods = [node for node in found["nodes"].values() if node["type"] == "Pod" and node["templateName"] == "fetch"]
+        assert [says in pod["message"] for pod in pods] == [True], pods
+    assert len(forge.exchanges) == before
+
+
+@pytest.mark.usefixtures("begun")
 def test_a_failing_source_is_ready_after_retry(place: Place, forge: Forge, vit_folder: Path) -> None:
-    place.apply(manifest("mended", forge.url("tiny-vit"), revision="next"))
-    wait("Model mended is Stalled", place.is_("mended", "Stalled"))
-    found = place.model("mended")
+    wait("Model repaired is Stalled", place.is_("repaired", "Stalled"))
+    found = place.model("repaired")
     assert condition(found, "Stalled")["reason"] == "RevisionNotFound"
     failure = found["status"]["lastFailure"]
     assert (failure["step"], failure["reason"], failure["retryable"]) == ("fetch", "RevisionNotFound", False)
     assert "next" in failure["message"]
     assert failure["hint"]
     publish(forge.root, "tiny-vit", vit_folder, branch="next")
-    [workflow] = workflows(place, "mended")
+    [workflow] = workflows(place, "repaired")
     place.argo("retry", workflow)
-    wait("Model mended is Ready", place.is_("mended", "Ready"))
-    found = place.model("mended")
+    place.apply(manifest("built", forge.url("tiny-vit")))  # for the next test, meanwhile
+    wait("Model repaired is Ready", place.is_("repaired", "Ready"))
+    found = place.model("repaired")
     assert condition(found, "Stalled") == {}
     assert "lastFailure" not in found["status"]
 
 
-def test_a_local_builder_is_refused_before_fetching(place: Place, source: str) -> None:
-    place.apply(manifest("built", source, builder="local"))
-    wait("Model built is Stalled", place.is_("built", "Stalled"))
-    stalled = condition(place.model("built"), "Stalled")
-    assert stalled["reason"] == "BuilderMissing"
+@pytest.mark.usefixtures("begun")
+def test_a_local_builder_is_refused_before_fetching(place: Place) -> None:
+    wait(
+        "Model built was Stalled",
+        lambda: "Stalled" in place.kubectl("get", "events", "--field-selector=involvedObject.name=built"),
+    )
+    described = place.kubectl("get", "events", "--field-selector=involvedObject.name=built,reason=Stalled", "-o", "json")
+    [stalled] = json.loads(described)["items"]
+    assert stalled["message"].startswith("BuilderMissing: ")
     assert "plan" in stalled["message"]
-    place.apply(manifest("built", source))
     wait("Model built is Ready", place.is_("built", "Ready"))
     assert workflows(place, "built") == [workflow_name(place.model("built")["metadata"]["uid"], 2)]
 

@@ -26,6 +26,7 @@ from pipelines.events import event_bus, events
 from pipelines.names import events_name
 from pipelines.pod_security import CONTAINER_SECURITY
 from pipelines.workflow_template import workflow_template
+from tests.cluster.custom_resources import anything_is_let_in
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -191,6 +192,34 @@ def test_the_sensors_workflow_is_everybodys_workflow(land: Land, spec: dict[str,
     arguments = {parameter["name"]: parameter["value"] for parameter in workflow["spec"]["arguments"]["parameters"]}
     assert arguments["name"] == model["metadata"]["name"]
     assert arguments["source"] == model["spec"]["source"]
+
+
+@pytest.mark.fault("refused")
+def test_what_no_rule_lets_in_starts_nothing(land: Land, kube: ApiClient) -> None:
+    odd: list[dict[str, Any]] = [
+        {"spec": None},
+        {"spec": "x", "status": [1]},
+        {"spec": {**UPLOAD, "services": 7}},
+        {"spec": {**UPLOAD, "sourceKind": "git_lfs", "source": "http://user:s%65cr%65t@h/a"}},
+        {"spec": {**UPLOAD, "source": "gs://bucket/{{=1+1}}"}},
+        {"spec": {**UPLOAD, "revision": "a\n--upload-pack=x"}},
+        {"metadata": {"name": "odd.name"}},
+    ]
+    with anything_is_let_in(kube):
+        models = [
+            land.models().create(body={**land.manifest(f"odd-{number}", {}), **parts}, namespace=land.namespace).to_dict()
+            for number, parts in enumerate(odd)
+        ]
+        fine = {**land.manifest("odd-status", {}), "status": [1]}
+        fine = land.models().create(body=fine, namespace=land.namespace).to_dict()
+    land.the_workflow(fine)
+    land.restart_source()
+    land.settle()
+    assert not any(land.workflows(model) for model in models)
+    assert "cr%65t" not in land.log("Sensor") + land.log("EventSource")
+    land.finish(fine)
+    for model in models:
+        land.models().delete(name=model["metadata"]["name"], namespace=land.namespace)
 
 
 def test_an_equal_generation_starts_nothing(land: Land) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import signal
@@ -22,7 +23,9 @@ from pipelines.access import access
 from pipelines.installation import with_registry
 from pipelines.names import OPERATOR_ACCOUNT, SETTINGS
 from pipelines.workflow_template import workflow_template
-from steps.core.errors import Reason
+from steps.core.errors import ExitCode, Reason
+from tests.cluster.custom_resources import anything_is_let_in
+from tests.pipelines.conftest import slipway
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
 ROOT = Path(__file__).parents[2]
@@ -340,11 +343,59 @@ def test_a_finalizer_can_be_removed_by_hand(place: Namespace, operator: Operator
     wait("the next operator stops its Workflow", lambda: "shutdown" in place.workflows("held")[0]["spec"], 60)
 
 
+# Models that the CRD would not let in, stored when there was another one.
+SECRET = "s%65cr%65t"
+ODD: dict[str, dict[str, Any]] = {
+    "odd-spec": {"spec": None},
+    "odd-both": {"spec": None, "status": [1]},
+    "odd-services": {"spec": {"services": 7, "sourceKind": "git_lfs", "source": "https://example.org/m"}, "status": "Ready"},
+    "odd-source": {"spec": model("")["spec"] | {"source": f"http://user:{SECRET}@h/a"}},
+    "odd.name": {},
+}
+
+
+@pytest.mark.fault("survived")
+def test_odd_models_stall_and_others_go_on(place: Namespace, operator: Operator, kube: ApiClient, tmp_path: Path) -> None:
+    operator.kill()
+    with anything_is_let_in(kube):
+        place.apply(*({**model(name), **parts} for name, parts in ODD.items()), {**model("odd-status"), "status": [1]})
+    operator.start()
+    place.apply(model("beside"))
+    for name in ODD:
+        wait(f"{name} is Stalled", place.is_(name, "Stalled"), 60)
+        assert condition(place.status(name), "Stalled")["reason"] == Reason.INVALID_MANIFEST
+        assert place.workflows(name) == []
+    for name in ("beside", "odd-status"):
+        wait(f"{name} has a Workflow", functools.partial(place.workflows, name), 60)
+    time.sleep(6)  # longer than the operator waits before it looks at an unfinished Model again
+    log = operator.log.read_text()
+    for name in ODD:
+        assert log.count(f"{place.name}/{name}: Stalled: ") == 1
+    # The secret is where somebody wrote it, and nowhere else.
+    everything = json.loads(place.kubectl("get", "models,workflows,pods,events,configmaps", "-o", "json"))["items"]
+    for found in everything:
+        if found["kind"] == "Model":
+            found["spec"] = None
+            found["metadata"].get("annotations", {}).pop("kubectl.kubernetes.io/last-applied-configuration", None)
+    assert SECRET not in json.dumps(everything) + log
+    for verb, *more in (["status"], ["status", "odd-spec"], ["status", "odd-both", "--json"], ["logs", "odd-source"]):
+        done = slipway(verb, "-n", place.name, *more, cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        assert SECRET not in done.stdout + done.stderr
+    assert all(name in slipway("status", "-n", place.name, cwd=tmp_path).stdout for name in ODD)
+    assert slipway("retry", "-n", place.name, "odd-both", cwd=tmp_path).returncode == ExitCode.INPUT
+    (tmp_path / "model.yaml").write_text(yaml.safe_dump(model("odd-spec")))
+    done = slipway("submit", "-n", place.name, "-f", "model.yaml", cwd=tmp_path)
+    assert (done.returncode, done.stdout.partition(" in ")[0]) == (0, "Model odd-spec changed")
+    wait("odd-spec has a Workflow", lambda: place.workflows("odd-spec"), 60)
+    place.kubectl("delete", "model", "odd-spec", "odd-both", "odd-source", "--timeout=30s")
+
+
 def test_a_namespace_is_deleted_without_operator(place: Namespace, operator: Operator) -> None:
     names = sorted(place.models())
     assert len(names) > 2
     for name in names:
-        wait(f"{name} is Ready", place.is_(name, "Ready"))
+        wait(f"{name} is {'Stalled' if name in ODD else 'Ready'}", place.is_(name, "Stalled" if name in ODD else "Ready"))
     wait("nothing holds them", lambda: not any(each["metadata"].get("finalizers") for each in place.models().values()), 30)
     operator.kill()
     output(["kubectl", "delete", "namespace", place.name, "--timeout=120s"])
