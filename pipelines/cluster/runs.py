@@ -13,6 +13,7 @@ from enum import StrEnum
 from crd import pod_failures as failures
 from crd.kubernetes_client import STATUS_HINT, KubernetesClient
 from crd.kubernetes_objects import ConditionObject, ModelObject, ModelStatusObject, WorkflowObject
+from crd.observe import MANIFEST, model_failure
 from crd.resource_kinds import MODEL, WORKFLOW
 from crd.status import ConditionType
 from crd.workflow import requested_services, workflow_name
@@ -93,7 +94,12 @@ class ModelRun:
         """What the Model's status says about its newest generation."""
         if is_true(self.model, ConditionType.READY):
             return Phase.SUCCEEDED
-        return Phase.FAILED if is_true(self.model, ConditionType.STALLED) else Phase.WAITING
+        return Phase.FAILED if is_true(self.model, ConditionType.STALLED) or self._refused else Phase.WAITING
+
+    @property
+    def _refused(self) -> Failure | None:
+        """Why the Model is not accepted, where that is not in its status: the API server may take none for such a Model."""
+        return model_failure(self.model) if self.model and not condition(self.model, ConditionType.READY) else None
 
     @property
     def failure(self) -> tuple[str, Failure] | None:
@@ -102,6 +108,8 @@ class ModelRun:
             return None
         if last := self.status.get("lastFailure"):
             return last["step"], _failure_in_status(last["reason"], last.get("message", ""), last.get("hint", ""))
+        if refused := self._refused:
+            return MANIFEST, safe(refused)
         run = read_run(self.workflow or {"metadata": {"name": self.workflow_name}})
         for step in run.failed_steps:
             if step.last_failed_attempt:

@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from typing import TextIO, TypedDict
 
 from crd.kubernetes_objects import ModelObject
+from crd.observe import model_failure
 from crd.status import ConditionType, ProgressReason
 from pipelines.cluster.runs import ModelRun, Phase, age, condition
 from pipelines.cluster.steps import State, StepState
@@ -182,13 +183,13 @@ def describe_model(model: ModelObject, now: datetime) -> ModelRow:
     """A Model in one row: what of its status is about its newest generation."""
     status = model.get("status") or {}
     ready = condition(model, ConditionType.READY)
-    stalled = condition(model, ConditionType.STALLED)
+    decided = condition(model, ConditionType.STALLED) or ready
+    refused = None if decided else model_failure(model)  # the API server may take no status for such a Model
+    unknown = refused.reason if refused else ProgressReason.STARTING
     return {
-        "name": model["metadata"]["name"],
-        "ready": ready["status"] if ready else "Unknown",
-        "reason": display_text(
-            decided.get("reason", ProgressReason.STARTING) if (decided := stalled or ready) else ProgressReason.STARTING
-        ),
+        "name": display_text(model["metadata"]["name"]),
+        "ready": ready["status"] if ready else "False" if refused else "Unknown",
+        "reason": display_text(decided.get("reason", "") if decided else unknown),
         "revision": display_text(status.get("revision", "")),
         "ageSeconds": round(age(model["metadata"]["creationTimestamp"], now)),
     }

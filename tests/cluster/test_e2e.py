@@ -140,17 +140,19 @@ def test_the_same_by_argo_submit(place: Place, begun: str, on_the_laptop: dict[s
 
 @pytest.mark.fault("refused")
 def test_wrong_arguments_are_refused_before_fetching(place: Place, forge: Forge, source: str) -> None:
+    right = {"name": "x", "source": source, "services": '["ner"]'}
     wrong = {
         "name={{=1+1}}": "--name",
         "name=Bad_Name": "--name",
         "builder=local": "BuilderMissing",
         "framework=x": "--framework",
+        'services=["{{=1+1}}"]': "UnknownTask",
     }
     before = len(forge.exchanges)
-    names = {
-        argument: submitted(place, "-p=name=x", f"-p=source={source}", '-p=services=["ner"]', f"-p={argument}", "-o=name")
-        for argument in wrong
-    }
+    names = {}
+    for argument in wrong:
+        name, _, value = argument.partition("=")
+        names[argument] = submitted(place, *(f"-p={key}={given}" for key, given in {**right, name: value}.items()), "-o=name")
     for argument, says in wrong.items():
         with contextlib.suppress(AssertionError):  # it fails with the Workflow
             place.argo("wait", names[argument])

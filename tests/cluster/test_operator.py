@@ -96,8 +96,8 @@ class Namespace:
         return self.models().get(name)
 
     def status(self, name: str) -> dict[str, Any]:
-        found: dict[str, Any] = (self.model(name) or {}).get("status", {})
-        return found
+        found = (self.model(name) or {}).get("status", {})
+        return found if isinstance(found, dict) else {}
 
     def workflows(self, model: str) -> list[dict[str, Any]]:
         found = self.objects.list_namespaced_custom_object(
@@ -350,15 +350,16 @@ ODD: dict[str, dict[str, Any]] = {
     "odd-both": {"spec": None, "status": [1]},
     "odd-services": {"spec": {"services": 7, "sourceKind": "git_lfs", "source": "https://example.org/m"}, "status": "Ready"},
     "odd-source": {"spec": model("")["spec"] | {"source": f"http://user:{SECRET}@h/a"}},
-    "odd.name": {},
 }
+NAME = "odd.name"  # the API server looks at a name whatever is changed, so nothing is ever written into this one
 
 
 @pytest.mark.fault("survived")
 def test_odd_models_stall_and_others_go_on(place: Namespace, operator: Operator, kube: ApiClient, tmp_path: Path) -> None:
     operator.kill()
     with anything_is_let_in(kube):
-        place.apply(*({**model(name), **parts} for name, parts in ODD.items()), {**model("odd-status"), "status": [1]})
+        place.apply(*({**model(name), **parts} for name, parts in ODD.items()))
+        place.apply(model(NAME), {**model("odd-status"), "status": [1]})
     operator.start()
     place.apply(model("beside"))
     for name in ODD:
@@ -369,8 +370,10 @@ def test_odd_models_stall_and_others_go_on(place: Namespace, operator: Operator,
         wait(f"{name} has a Workflow", functools.partial(place.workflows, name), 60)
     time.sleep(6)  # longer than the operator waits before it looks at an unfinished Model again
     log = operator.log.read_text()
-    for name in ODD:
+    for name in (*ODD, NAME):
         assert log.count(f"{place.name}/{name}: Stalled: ") == 1
+    assert log.count(f"{place.name}/{NAME}: The API server refuses its status") == 1
+    assert place.workflows(NAME) == []
     # The secret is where somebody wrote it, and nowhere else.
     everything = json.loads(place.kubectl("get", "models,workflows,pods,events,configmaps", "-o", "json"))["items"]
     for found in everything:
@@ -378,11 +381,16 @@ def test_odd_models_stall_and_others_go_on(place: Namespace, operator: Operator,
             found["spec"] = None
             found["metadata"].get("annotations", {}).pop("kubectl.kubernetes.io/last-applied-configuration", None)
     assert SECRET not in json.dumps(everything) + log
-    for verb, *more in (["status"], ["status", "odd-spec"], ["status", "odd-both", "--json"], ["logs", "odd-source"]):
+    (tmp_path / "odd.yaml").write_text(yaml.safe_dump({**model("odd-both"), "spec": {}}))
+    for verb, *more in (["status"], ["status", NAME], ["status", "odd-both", "--json"], ["logs", "odd-source"]):
         done = slipway(verb, "-n", place.name, *more, cwd=tmp_path)
         assert done.returncode == 0, done.stderr
         assert SECRET not in done.stdout + done.stderr
-    assert all(name in slipway("status", "-n", place.name, cwd=tmp_path).stdout for name in ODD)
+    rows = [line.split() for line in slipway("status", "-n", place.name, cwd=tmp_path).stdout.splitlines()]
+    assert [row[:3] for row in rows if row[0] in (*ODD, NAME)] == [
+        [name, "False", "InvalidManifest"] for name in sorted((*ODD, NAME))
+    ]
+    assert slipway("submit", "--watch", "-n", place.name, "-f", "odd.yaml", cwd=tmp_path).returncode == ExitCode.INPUT
     assert slipway("retry", "-n", place.name, "odd-both", cwd=tmp_path).returncode == ExitCode.INPUT
     (tmp_path / "model.yaml").write_text(yaml.safe_dump(model("odd-spec")))
     done = slipway("submit", "-n", place.name, "-f", "model.yaml", cwd=tmp_path)
@@ -395,7 +403,8 @@ def test_a_namespace_is_deleted_without_operator(place: Namespace, operator: Ope
     names = sorted(place.models())
     assert len(names) > 2
     for name in names:
-        wait(f"{name} is {'Stalled' if name in ODD else 'Ready'}", place.is_(name, "Stalled" if name in ODD else "Ready"))
+        if name != NAME:
+            wait(f"{name} is Ready or Stalled", place.is_(name, "Stalled" if name in ODD else "Ready"))
     wait("nothing holds them", lambda: not any(each["metadata"].get("finalizers") for each in place.models().values()), 30)
     operator.kill()
     output(["kubectl", "delete", "namespace", place.name, "--timeout=120s"])
