@@ -102,7 +102,7 @@ def spec_failure(spec: Mapping[str, object]) -> Failure | None:
             f"{'.'.join(['spec', *map(str, problem['loc'])])}: {problem['msg'].removeprefix('Value error, ')}"
             for problem in error.errors(include_url=False)
         )
-        return make_failure(Reason.INVALID_MANIFEST, "\n".join(problems))
+        return make_failure(Reason.INVALID_MANIFEST, "\n".join(problems).replace("valid tuple", "list"))
     if builder and builder not in IN_CLUSTER:
         return make_failure(
             Reason.BUILDER_MISSING,

@@ -55,7 +55,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def watched(item: pytest.Item) -> bool:
-    """Whether what a test leaves behind is looked for."""
+    """Whether what a test leaves behind is looked for; not in a cluster, whose tests share what they start."""
+    if item.get_closest_marker("cluster"):
+        return False
     return kind_of(item) is not None or item.get_closest_marker("hard") is not None
 
 
