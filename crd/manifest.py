@@ -11,27 +11,24 @@ from pathlib import Path
 import yaml
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
+from yaml.reader import ReaderError
 
 from crd.types import Model
 from steps.core.errors import Reason, SlipwayError
-from steps.core.redaction import redact
+from steps.core.user_file import read_user_text
+from steps.core.wording import explain
 
 MAX_MANIFEST = 1 << 20  # bytes
 MAX_NODES = 10_000  # with each alias counted as often as it is used: a few lines can stand for billions of nodes
-SHOWN = 80  # characters of a wrong value that a message shows
 FieldPath = tuple[str | int, ...]
 
 
 def read_manifest(path: Path) -> Model:
     """Read the one ``Model`` in a YAML file. Raises ``InvalidManifest``."""
     try:
-        with path.open("rb") as file:
-            text = file.read(MAX_MANIFEST + 1).decode()
+        return parse_manifest(read_user_text(path, MAX_MANIFEST, Reason.INVALID_MANIFEST), str(path))
     except FileNotFoundError:
         raise _invalid(f"There is no file {path}.", "Name the manifest with -f model.yaml.") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise _invalid(f"{path} cannot be read as text: {error}.") from None
-    return parse_manifest(text, str(path))
 
 
 def parse_manifest(text: str, name: str) -> Model:
@@ -47,7 +44,7 @@ def parse_manifest(text: str, name: str) -> Model:
         lines = _lines(nodes[0], name)
         value = yaml.safe_load(text)
     except yaml.YAMLError as error:
-        raise _invalid(f"{name} is not YAML: {' '.join(str(error).split())}.") from None
+        raise _invalid(f"{name}{_mark(error)} is not YAML: {_yaml_problem(error)}.") from None
     except (ValueError, AttributeError) as error:  # raised by PyYAML for `2026-13-45` and the like
         raise _invalid(f"{name} has a value that YAML cannot read: {error}. Put it in quotes if it is text.") from None
     except RecursionError:
@@ -117,10 +114,8 @@ def _sentence(problem: ErrorDetails, path: FieldPath) -> str:
             known = _known_fields(path[:-1])
             near = difflib.get_close_matches(str(path[-1]), known, n=1)
             return f"there is no field {where}." + (f" Did you mean {near[0]}?" if near else f" Known: {', '.join(known)}.")
-        case "value_error":
-            return f"{where}: {problem['ctx']['error']}"
         case _:
-            return f"{where}: {problem['msg']}, not {_shortened(redact(repr(problem['input'])))}."
+            return f"{where}: {explain(problem)}."
 
 
 def _known_fields(path: FieldPath) -> list[str]:
@@ -133,8 +128,21 @@ def _known_fields(path: FieldPath) -> list[str]:
     return [field.alias or name for name, field in model.model_fields.items()]
 
 
-def _shortened(text: str) -> str:
-    return text if len(text) <= SHOWN else f"{text[:SHOWN]}…"
+def _mark(error: yaml.YAMLError) -> str:
+    """Where it is, as a part of a sentence; empty where the parser does not say."""
+    mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
+    return f", line {mark.line + 1}, column {mark.column + 1}," if mark else ""
+
+
+def _yaml_problem(error: yaml.YAMLError) -> str:
+    """The parser's own words on what it found, and in other words what people get wrong most."""
+    problem = " ".join(str(getattr(error, "problem", None) or getattr(error, "reason", None) or error).split())
+    if "\\t" in problem:
+        return "a tab stands where YAML allows spaces alone"
+    if isinstance(error, ReaderError):
+        return f"it has the character {error.character:#x}, which no text has" if isinstance(error.character, int) else problem
+    context = getattr(error, "context", None)
+    return f"{problem} {context}" if context else problem
 
 
 def _dotted(path: FieldPath) -> str:

@@ -33,11 +33,11 @@ from crd.status import (
     ProgressReason,
     ServiceStatus,
 )
-from crd.types import NAME_RULE, ModelSpec
+from crd.types import ModelSpec
 from crd.workflow import requested_services, workflow_name
 from crd.workflow_nodes import REPORT, Attempt, WorkflowRun, read_run
 from steps.core.errors import Reason
-from steps.core.names import ModelName
+from steps.core.names import NAME_RULE, ModelName
 from steps.core.receipts import Failure
 from steps.core.text import display_text
 from steps.images.builders.supported import IN_CLUSTER, BuilderKind

@@ -19,13 +19,13 @@ from crd.types import (
     API_VERSION,
     AUTO_ALONE,
     KIND,
-    NAME_RULE,
     PLURAL,
     REVISION_WITHOUT_COMMITS,
     SOURCE_MISSING,
     Metadata,
     ModelSpec,
 )
+from steps.core.names import NAME_RULE
 from steps.core.redaction import SECRET_IN_ADDRESS, SECRET_IN_TEXT, SECRET_RULE
 from steps.sources.base import ModelSource
 from steps.sources.supported import SourceKind

@@ -14,8 +14,10 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 from pydantic.alias_generators import to_camel
 
 from steps.core.errors import SlipwayError
+from steps.core.lock import DIGEST_PATTERN
 from steps.core.names import ModelName
 from steps.core.redaction import check_no_secret, find_secret
+from steps.core.wording import worded
 from steps.frameworks.supported import DEFAULT_FRAMEWORK, Framework
 from steps.images.builders.supported import BuilderKind
 from steps.sources.base import ModelSource
@@ -30,11 +32,13 @@ MAX_PATTERNS = 32
 # Patterns are read alike by Python, by Rust (pydantic) and by RE2 (the API server). No text that travels to a Workflow holds a
 # brace: Argo replaces {{…}} in it.
 AUTO_ALONE = "write auto alone: it stands for all tasks that the model was trained for"
-NAME_RULE = "write at most 40 lower-case letters, digits and dashes, with a letter or digit at both ends"
 REVISION_WITHOUT_COMMITS = "write no revision with sourceKind {kind}: it has the files as they are now, and no commits"
 SOURCE_MISSING = "source is required with sourceKind {kind}"
 
-Pattern = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=r"^[A-Za-z0-9._*?\[\]!/=+@-]+$")]
+PATTERN_OF_FILES = worded(
+    r"^[A-Za-z0-9._*?\[\]!/=+@-]+$", "write a pattern such as *.txt, of letters, digits and . _ * ? [ ] ! / = + @ -"
+)
+Pattern = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=PATTERN_OF_FILES)]
 
 
 class _Resource(BaseModel):
@@ -65,7 +69,12 @@ class ModelSpec(_Resource):
     """Desired state: a model, where it comes from, and the services to make from it."""
 
     framework: Framework = Field(DEFAULT_FRAMEWORK, description="Library that loads the model.")
-    name: str = Field("", max_length=96, pattern=r"^[^\x00-\x1f\x7f-\x9f]*$", description="Title of the model, for people.")
+    name: str = Field(
+        "",
+        max_length=96,
+        pattern=worded(r"^[^\x00-\x1f\x7f-\x9f]*$", "write it without control characters"),
+        description="Title of the model, for people.",
+    )
     services: tuple[str, ...] = Field(
         min_length=1,
         max_length=MAX_SERVICES,
@@ -78,7 +87,9 @@ class ModelSpec(_Resource):
     revision: str = Field(
         "",
         max_length=200,
-        pattern=r"^([A-Za-z0-9_][A-Za-z0-9._/+@=-]*)?$",
+        pattern=worded(
+            r"^([A-Za-z0-9_][A-Za-z0-9._/+@=-]*)?$", "write a branch, a tag or a commit: letters, digits and . _ / + @ = -"
+        ),
         description="Branch, tag or commit. When absent, the default branch.",
     )
     include: tuple[Pattern, ...] = Field(
@@ -88,7 +99,7 @@ class ModelSpec(_Resource):
     expected_set_digest: str = Field(
         "",
         max_length=64,
-        pattern=r"^([0-9a-f]{64})?$",
+        pattern=DIGEST_PATTERN,
         description="Set digest that the files must have. Any other content is refused.",
     )
     builder: BuilderKind | None = Field(

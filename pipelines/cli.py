@@ -12,6 +12,7 @@ from __future__ import annotations
 import functools
 import importlib
 import json
+import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any, cast
@@ -26,6 +27,7 @@ from steps.command.process import report_failure, run_to_exit_code
 from steps.command.streams import open_streams
 from steps.core.errors import SlipwayError
 from steps.core.receipts import Failure
+from steps.core.settings import unknown_variables
 
 VERBS: Mapping[str, str] = {
     "run": "Run the whole pipeline for a model on this machine.",
@@ -52,6 +54,8 @@ def load(verb: str) -> typer.core.TyperCommand:
 
     @functools.wraps(function)
     def command(*args: Any, **kwargs: Any) -> None:
+        for warning in unknown_variables(os.environ):
+            print(f"warning: {warning}", file=sys.stderr)
         on_failure = print_failed_result if kwargs.get("as_json") else None
         raise typer.Exit(run_to_exit_code(lambda: function(*args, **kwargs), on_failure=on_failure))
 

@@ -7,7 +7,6 @@ others run in this process, because starting Python costs more than most of them
 
 from __future__ import annotations
 
-import signal
 import subprocess
 import sys
 from collections import deque
@@ -15,9 +14,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from pydantic import ValidationError
-
 from crd.types import Model
+from pipelines.step_failure import KEPT_LINES, step_failure
 from pipelines.step_table import STEPS
 from steps.command.context import open_context
 from steps.command.flags import format_flags
@@ -29,7 +27,7 @@ from steps.core.errors import Reason, SlipwayError
 from steps.core.graph import FETCH, MODEL_NODES, REPORT, SERVICE_NODES, InputSource, Node, Output, Param, Service
 from steps.core.process import start
 from steps.core.progress import Progress, event_from_json
-from steps.core.receipts import Failure, Receipt, execute, find_result, read_records
+from steps.core.receipts import Receipt, execute, find_result, read_records
 from steps.core.settings import read_settings
 from steps.images.builders.supported import BuilderKind, configured_builder
 from steps.store.supported import is_shared, store_variables
@@ -202,7 +200,7 @@ def run_apart(node: Node, inputs: Inputs, store: str, run: str, progress: Progre
     """
     command = [sys.executable, "-P", "-m", f"steps.{node.name}", "--store", store, "--run", run, "--progress", "json"]
     command += format_flags(inputs)
-    tail: deque[str] = deque(maxlen=20)
+    tail: deque[str] = deque(maxlen=KEPT_LINES)
     environment = for_step(store_variables(store), network=is_shared(store))
     with start(command, environment=environment, stderr=subprocess.PIPE, grace=STOP_SECONDS) as program:
         assert program.process.stderr is not None, "it is a pipe"
@@ -214,15 +212,4 @@ def run_apart(node: Node, inputs: Inputs, store: str, run: str, progress: Progre
                 tail.append(line.rstrip())
         code = program.wait()
     if code != 0:
-        raise _failure(node.name, code, tail)
-
-
-def _failure(step: str, code: int, tail: deque[str]) -> SlipwayError:
-    try:
-        failure = Failure.model_validate_json(tail[-1])
-    except (IndexError, ValidationError):
-        output = "\n".join(tail)
-        if code == -signal.SIGKILL:
-            return SlipwayError(Reason.OUT_OF_MEMORY, f"The step {step} was killed, most likely for its memory.")
-        return SlipwayError(Reason.INTERNAL_ERROR, f"The step {step} ended with exit code {code} and no reason:\n{output}")
-    return SlipwayError(failure.reason, failure.message, hint=failure.hint)
+        raise step_failure(node.name, code, [*tail])

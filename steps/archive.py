@@ -15,6 +15,7 @@ from steps.core.errors import Reason, SlipwayError
 from steps.core.lock import Lock
 from steps.core.names import ModelName
 from steps.core.progress import Meter
+from steps.core.store import StoreKey
 from steps.core.text import format_bytes
 from steps.package.tar_writer import Entry, tar_gz
 from steps.package.unpack import MODEL
@@ -26,8 +27,8 @@ class ArchiveInputs(Inputs):
 
     name: ModelName = Field(description="name of the model, a DNS label of at most 40 characters")
     service: str = Field(description="task that the package serves")
-    lock: str = Field(description="store key of the lock")
-    render: str = Field(description="store key of the document with the package's text files, that the step render wrote")
+    lock: StoreKey = Field(description="store key of the lock")
+    render: StoreKey = Field(description="store key of the document with the package's text files, that the step render wrote")
 
 
 class ArchiveOutputs(Outputs):

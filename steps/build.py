@@ -18,6 +18,7 @@ from steps.core.lock import Lock, Sha256
 from steps.core.names import ModelName
 from steps.core.redaction import redact
 from steps.core.settings import IMAGE_PATTERN, REGISTRY_PATTERN, read_settings
+from steps.core.store import StoreKey
 from steps.images.builders.base import BuildRequest
 from steps.images.builders.supported import BuilderKind, configured_builder
 from steps.images.description import CODE, DOCKERFILE, REQUIREMENTS, WEIGHTS
@@ -31,7 +32,7 @@ class BuildInputs(Inputs):
 
     name: ModelName = Field(description="name of the model, a DNS label of at most 40 characters")
     service: str = Field(description="task that the image serves")
-    archive: str = Field(description="store key of the archive")
+    archive: StoreKey = Field(description="store key of the archive")
     archive_digest: Sha256 = Field(description="SHA-256 that the archive must have")
     builder: BuilderKind = Field(
         default_factory=lambda: configured_builder(read_settings()), description="builder that makes the image"

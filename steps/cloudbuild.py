@@ -18,6 +18,7 @@ from steps.core.errors import Reason, SlipwayError
 from steps.core.lock import Sha256
 from steps.core.names import ModelName
 from steps.core.settings import read_settings
+from steps.core.store import StoreKey
 from steps.images.cloud_build.build_once import SingleBuild, cancel_builds
 from steps.images.cloud_build.client import Build, CloudBuildClient, Status
 from steps.images.cloud_build.request import CloudBuildRequest, find_source, source_digest
@@ -31,9 +32,9 @@ class CloudBuildInputs(Inputs):
 
     name: ModelName = Field(description="name of the model, a DNS label of at most 40 characters")
     service: str = Field(description="task that the image serves")
-    archive: str = Field(description="store key of the archive")
+    archive: StoreKey = Field(description="store key of the archive")
     archive_digest: Sha256 = Field(description="SHA-256 that the archive must have")
-    plan: str = Field(description="store key of the plan that the step build wrote")
+    plan: StoreKey = Field(description="store key of the plan that the step build wrote")
     wait: int = Field(
         default_factory=lambda: read_settings().build_wait,
         description="seconds to wait for the build before the step ends with BuildRunning",

@@ -9,6 +9,7 @@ from pydantic import Field
 from steps.command.main import main
 from steps.core.contract import Context, Inputs, Outputs, Step
 from steps.core.errors import Reason, SlipwayError
+from steps.core.lock import DIGEST_PATTERN
 from steps.core.names import ModelName
 from steps.core.settings import read_settings
 from steps.core.text import format_bytes
@@ -34,9 +35,7 @@ class FetchInputs(Inputs):
     services: Services = Field(
         (), description="tasks that the model must be able to do, checked before its weights are fetched; or auto"
     )
-    expected_set_digest: str = Field(
-        "", description="set digest that the files must have; empty: any", pattern=r"^([0-9a-f]{64})?$"
-    )
+    expected_set_digest: str = Field("", description="set digest that the files must have; empty: any", pattern=DIGEST_PATTERN)
     # Only later steps use these, so they are no part of the receipt. What those would refuse is refused before it is fetched.
     name: ModelName | None = Field(None, description="name of the model, where it is checked already here", exclude=True)
     framework: Framework = Field(DEFAULT_FRAMEWORK, description="library that will open the model", exclude=True)

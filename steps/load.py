@@ -9,6 +9,7 @@ from pydantic import Field
 from steps.command.main import main
 from steps.core.contract import Context, Inputs, Outputs, Step
 from steps.core.lock import Lock, verify_folder
+from steps.core.store import StoreKey
 from steps.frameworks.supported import DEFAULT_FRAMEWORK, Framework, open_loader
 from steps.tasks.table import resolve
 
@@ -16,7 +17,7 @@ from steps.tasks.table import resolve
 class LoadInputs(Inputs):
     """Which model to load, and for which tasks."""
 
-    lock: str = Field(description="store key of the lock that fetch wrote")
+    lock: StoreKey = Field(description="store key of the lock that fetch wrote")
     services: tuple[str, ...] = Field(description="tasks to load the model for", min_length=1)
     framework: Framework = Field(DEFAULT_FRAMEWORK, description="library that opens the model")
 

@@ -22,6 +22,7 @@ from steps.core.errors import Reason, SlipwayError
 from steps.core.lock import Lock
 from steps.core.names import ModelName
 from steps.core.settings import BASE_IMAGE
+from steps.core.store import StoreKey
 from steps.images import description as image
 from steps.package.pins import read_pins, read_requirements
 from steps.tasks.base import Task
@@ -39,8 +40,8 @@ class RenderInputs(Inputs):
 
     name: ModelName = Field(description="name of the model, a DNS label of at most 40 characters")
     service: str = Field(description="task that the package serves")
-    lock: str = Field(description="store key of the lock")
-    facts: str = Field(description="store key of the facts that the step load wrote")
+    lock: StoreKey = Field(description="store key of the lock")
+    facts: StoreKey = Field(description="store key of the facts that the step load wrote")
 
 
 class RenderOutputs(Outputs):

@@ -12,6 +12,7 @@ from steps.command.main import main
 from steps.core.contract import Context, Inputs, Outputs, Step
 from steps.core.digest import canonical_json, sha256_bytes
 from steps.core.errors import Reason, SlipwayError
+from steps.core.names import RunName
 from steps.core.receipts import Receipt, code_digest, read_records, receipt_key
 from steps.images.cloud_build.unfinished import cancel_unfinished
 from steps.reporting.document_reader import DocumentReader
@@ -22,9 +23,7 @@ from steps.templates import fill
 class ReportInputs(Inputs):
     """Which run to report on."""
 
-    report_run: str = Field(
-        description="name of the run to report on", pattern=r"^[A-Za-z0-9_][A-Za-z0-9._+@-]*$", max_length=200
-    )
+    report_run: RunName = Field(description="name of the run to report on")
     status: str = Field(
         "", description="status of the Workflow at its end, as Argo has it; empty outside of a cluster", max_length=200
     )

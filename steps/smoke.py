@@ -15,6 +15,7 @@ from steps.core.contract import Context, Inputs, Outputs, Step
 from steps.core.documents import ModelFacts, SmokeResult
 from steps.core.errors import Reason, SlipwayError
 from steps.core.lock import Sha256
+from steps.core.store import StoreKey
 from steps.core.text import format_bytes
 from steps.frameworks.libraries import require_libraries
 from steps.package.local_service import send_golden_request, serve
@@ -30,9 +31,9 @@ class SmokeInputs(Inputs):
     """Which package to test, and where the expected answer is."""
 
     service: str = Field(description="task that the package serves")
-    archive: str = Field(description="store key of the archive")
+    archive: StoreKey = Field(description="store key of the archive")
     archive_digest: Sha256 = Field(description="SHA-256 that the archive must have")
-    facts: str = Field(description="store key of the facts that the step load wrote")
+    facts: StoreKey = Field(description="store key of the facts that the step load wrote")
 
 
 class SmokeOutputs(Outputs):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import urllib3
@@ -21,15 +22,20 @@ from pipelines.display.console import open_console, program
 from pipelines.display.open import open_display
 from pipelines.display.tables import print_outcome
 from pipelines.local import run_model
+from steps.command.flags import Parser
 from steps.command.process import run_to_exit_code
+from steps.command.streams import open_streams
 from steps.core.errors import ExitCode, Reason, SlipwayError
 from steps.core.text import format_seconds
+from steps.package.listen import check_listen
 from steps.package.local_service import ANSWER_TIMEOUT
 from steps.store.local import require_local
 from steps.store.supported import open_store
 
 FOLDER = Path(".demo")
 STORE = ".slipway"
+PORT_VARIABLE = "SLIPWAY_DEMO_PORT"
+MAX_PORT = 65535
 PORT = 8417  # always the same, so that the second run has the same address and finds its work done
 TASK = "image-classification"
 MANIFEST = """\
@@ -47,17 +53,21 @@ spec:
 """
 
 
-def main() -> int:
+def main(arguments: Sequence[str] = ()) -> int:
     """Train and publish the model, run the steps on it, and ask the packaged service about one picture.
 
     Returns the exit code. Raises ``SlipwayError`` with what failed, ``SmokeMismatch`` for a wrong label among it.
     """
+    # It has no arguments but --help.
+    Parser(prog="python -m pipelines.demo", description=(__doc__ or "").partition("\n\n")[0]).parse_args(arguments)
+    port = read_port(os.environ.get(PORT_VARIABLE, ""))
+    check_listen("127.0.0.1", port)
     console = open_console(sys.stdout)
     begin = time.monotonic()
     console.print("[bold]1. A model[/bold], trained here on scikit-learn's handwritten digits and committed with Git LFS")
     commit = prepare(FOLDER / "forge", lambda line: console.print(f"   {line}"))
     console.print(f"   commit {commit}")
-    with Forge(FOLDER / "forge", port=int(os.environ.get("SLIPWAY_DEMO_PORT", PORT))) as forge:
+    with Forge(FOLDER / "forge", port=port) as forge:
         manifest = FOLDER / "model.yaml"
         manifest.write_text(MANIFEST.format(source=forge.url(REPOSITORY)))
         console.print(f"\n[bold]2. slipway run -f {manifest}[/bold], from {forge.url(REPOSITORY)}")
@@ -84,6 +94,17 @@ def main() -> int:
     return ExitCode.DONE
 
 
+def read_port(text: str) -> int:
+    """Return the port of the demo's Git server; empty is the usual one. Raises ``InvalidInput`` for what is no port."""
+    if not text:
+        return PORT
+    if not text.isdecimal() or not 0 <= int(text[:6]) <= MAX_PORT:
+        raise SlipwayError(
+            Reason.INVALID_INPUT, f"{PORT_VARIABLE}: {text!r} is not a port.", hint=f"Write a number from 0 to {MAX_PORT}."
+        )
+    return int(text)
+
+
 def predict(url: str, picture: bytes) -> tuple[str, float]:
     """Post one picture to the service; returns the best label and its score."""
     fields = {"image": ("digit.png", picture, "image/png")}
@@ -93,4 +114,5 @@ def predict(url: str, picture: bytes) -> tuple[str, float]:
 
 
 if __name__ == "__main__":
-    sys.exit(run_to_exit_code(main))
+    open_streams()
+    sys.exit(run_to_exit_code(lambda: main(sys.argv[1:])))

@@ -14,7 +14,7 @@ from pathlib import Path
 from pipelines.doctor.finding import MACHINE, Finding, Missing, check
 from steps.core.clock import SystemClock
 from steps.core.errors import Reason, SlipwayError
-from steps.core.settings import FILE, Settings, variable
+from steps.core.settings import FILE, Settings, unknown_variables, variable
 from steps.images.builders.base import Builder
 from steps.images.builders.supported import configured_builder
 from steps.images.registry.credentials import config_file, find_credentials
@@ -23,6 +23,7 @@ from steps.images.registry.session import Session
 from steps.store.gcs_client import LOGIN, identity
 from steps.store.supported import find_store, open_store
 
+SETTINGS = "settings"  # the finding of a setting that is wrong
 PROBE = "slipway-doctor"  # the name of the object, the repository and the tag that are asked about
 # Variables of the libraries below that name a file.
 FILES = (
@@ -52,7 +53,9 @@ def settings_findings(settings: Settings, wrong: list[SlipwayError], *, by_flag:
             shown = ", ".join(value) if isinstance(value, tuple) else str(value)
             yield Finding(MACHINE, f"setting {name}", True, f"{shown} ({_place(name, by_flag=by_flag)})")
     for error in wrong:
-        yield Finding(MACHINE, "settings", False, error.message, error.hint)
+        yield Finding(MACHINE, SETTINGS, False, error.message, error.hint)
+    for warning in unknown_variables(os.environ):
+        yield Finding(MACHINE, SETTINGS, False, warning, "unset it", required=False)
     yield from _files(os.environ)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
+from steps.command.folders import check_store_folder, require_folder
 from steps.core.contract import Context
 from steps.core.progress import Progress
 from steps.core.settings import read_settings
@@ -22,15 +23,18 @@ def open_context(store_uri: str, scratch: str, progress: Progress) -> Context:
         progress: Gets the step's notes and meters.
 
     Raises:
-        SlipwayError: ``UnsupportedStore`` for an address of another kind, ``InvalidInput`` for wrong settings.
+        SlipwayError: ``UnsupportedStore`` for an address of another kind, ``InvalidInput`` for wrong settings and for paths
+            that can be no folders.
     """
     if not store_uri:
         settings = read_settings()
         configured_builder(settings)  # a wrong name fails the first step, not the one that builds
         store_uri = settings.store
     store = open_store(store_uri)
+    if isinstance(store, LocalStore):
+        check_store_folder(store.root)
     if scratch:
-        folder = Path(scratch)
+        folder = require_folder(scratch, "--scratch")
     elif isinstance(store, LocalStore):
         folder = store.scratch
     else:

@@ -10,19 +10,33 @@ import argparse
 import contextlib
 import enum
 import json
+import sys
 from collections.abc import Mapping
+from difflib import get_close_matches
 from typing import Any, Literal, NoReturn, get_args, get_origin
 
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 
 from steps.core.contract import Inputs, InputsT, OutputsT, Step
 from steps.core.errors import Reason, SlipwayError
+from steps.core.names import RunName
+from steps.core.wording import explain, is_text, shown
 from steps.store.supported import addresses
 
 
 class Parser(argparse.ArgumentParser):
     """An argument parser that raises what is wrong as ``InvalidInput`` instead of printing it."""
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """As argparse, and first of all name a flag that does not exist: else the one that it should be is called missing."""
+        given = sys.argv[1:] if args is None else args
+        for text in given:
+            name = text.partition("=")[0]
+            if name.startswith("--") and name != "--" and " " not in text and name not in self._option_string_actions:
+                near = get_close_matches(name, self._option_string_actions, 1)
+                self.error(f"unrecognized arguments: {name}" + (f" (did you mean {near[0]}?)" if near else ""))
+        return super().parse_known_args(args, namespace)
 
     def error(self, message: str) -> NoReturn:
         """Raise the user's mistake that argparse found."""
@@ -41,8 +55,9 @@ def make_parser(step: Step[InputsT, OutputsT]) -> argparse.ArgumentParser:
     result = Parser(
         prog=f"python -m steps.{step.name}",
         description=step.title,
-        epilog=f"outputs:\n{out}\n\nexit codes: 0 done, 75 transient (try again later), 70 a bug of Slipway; the others are "
-        "permanent\nfailures, reported with a reason and a hint on standard error; see docs/errors.md.",
+        epilog=f"outputs:\n{out}\n\nexit codes: 0 done, 75 transient (try again later), 130 and 143 stopped by a signal (run "
+        "again to\ncontinue), 70 a bug of Slipway; the others are permanent failures, reported with a reason and a hint on\n"
+        "standard error; see docs/errors.md.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
@@ -118,14 +133,25 @@ def parse_inputs(model: type[InputsT], values: Mapping[str, object]) -> InputsT:
         for name, value in values.items()
         if value != "" or model.model_fields[name].default_factory is None
     }
+    for name, value in values.items():
+        if isinstance(value, str) and not is_text(value):
+            raise SlipwayError(
+                Reason.INVALID_INPUT, f"{flag_name(name)}: {shown(value)} is not text in UTF-8.", hint="Write it in UTF-8."
+            )
     try:
         return model.model_validate(parsed)
     except ValidationError as error:
         problem = error.errors()[0]
         flag = flag_name("".join(str(part) for part in problem["loc"][:1]))
-        if problem["type"] == "value_error":  # a sentence of Slipway, which shows of the value what may be shown
-            raise SlipwayError(Reason.INVALID_INPUT, f"{flag}: {problem['ctx']['error']}") from None
-        raise SlipwayError(Reason.INVALID_INPUT, f"{flag}: {problem['msg']}, not {problem['input']!r}.") from None
+        raise SlipwayError(Reason.INVALID_INPUT, f"{flag}: {explain(problem)}.") from None
+
+
+def check_run(name: str) -> None:
+    """Raise ``InvalidInput`` unless ``--run`` is empty or can name a run."""
+    try:
+        TypeAdapter(RunName).validate_python(name or "none")
+    except ValidationError as error:
+        raise SlipwayError(Reason.INVALID_INPUT, f"--run: {explain(error.errors()[0])}.") from None
 
 
 def split_list(text: str) -> tuple[str, ...]:

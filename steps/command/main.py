@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
 from steps.command.context import open_context
-from steps.command.flags import make_parser, parse_inputs
+from steps.command.flags import check_run, make_parser, parse_inputs
+from steps.command.folders import require_folder
 from steps.command.process import run_to_exit_code
 from steps.command.streams import open_streams
 from steps.core.contract import InputsT, Outputs, OutputsT, Step
@@ -23,7 +25,7 @@ from steps.core.deadline import deadline, step_deadline
 from steps.core.errors import ExitCode
 from steps.core.progress import JsonProgress, PlainProgress, Progress
 from steps.core.receipts import execute
-from steps.core.settings import read_settings
+from steps.core.settings import read_settings, unknown_variables
 
 
 def main(step: Step[InputsT, OutputsT], argv: Sequence[str] | None = None) -> NoReturn:
@@ -41,6 +43,11 @@ def main(step: Step[InputsT, OutputsT], argv: Sequence[str] | None = None) -> No
     def work() -> int:
         given = make_parser(step).parse_args(arguments)
         inputs = parse_inputs(step.inputs, {name: getattr(given, name) for name in step.inputs.model_fields})
+        check_run(given.run)
+        if given.outputs:
+            require_folder(given.outputs, "--outputs")
+        for warning in unknown_variables(os.environ):
+            progress.note(f"Warning: {warning}")
         context = open_context(given.store, given.scratch, progress)
         with deadline(f"The step {step.name}", step_deadline(step.name, read_settings())):
             done = execute(step, inputs, context, run=given.run)
@@ -56,6 +63,5 @@ def main(step: Step[InputsT, OutputsT], argv: Sequence[str] | None = None) -> No
 
 def write_outputs(outputs: Outputs, folder: Path) -> None:
     """Write one file for each output, holding just the value, or a list as JSON: what Argo's ``valueFrom.path`` reads."""
-    folder.mkdir(parents=True, exist_ok=True)
     for name, value in outputs.model_dump(mode="json").items():
         (folder / name).write_text(json.dumps(value) if isinstance(value, list) else str(value))

@@ -30,6 +30,7 @@ __all__ = [
 _RAISE_DEADLINE = (
     "Run again: it continues where it stopped. If it needs more time, raise the limit, the setting `step_deadline` (seconds)."
 )
+OWN_PACKAGES = ("steps", "crd", "pipelines")
 
 
 class SlipwayError(Exception):
@@ -121,6 +122,12 @@ def to_slipway_error(error: BaseException) -> SlipwayError:
             return SlipwayError(Reason.TERMINATED, "Stopped by SIGTERM.")
         case MemoryError():
             return SlipwayError(Reason.OUT_OF_MEMORY, "There is not enough memory.")
+        case ImportError() if (error.name or "").partition(".")[0] not in OWN_PACKAGES:
+            result = SlipwayError(
+                Reason.MISSING_DEPENDENCY,
+                f"A package that Slipway needs cannot be imported: {error}",
+                hint="Install Slipway again, with all that it requires, into a new environment.",
+            )
         case OSError():
             result = from_os_error(error, "The operating system refused")
         case _:

@@ -18,8 +18,10 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_vali
 
 from steps.core.digest import sha256_bytes, sha256_file
 from steps.core.errors import Reason, SlipwayError, from_os_error
+from steps.core.wording import worded
 
-Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+DIGEST_PATTERN = worded(r"^([0-9a-f]{64})?$", "write the 64 hex digits of a SHA-256 digest, or nothing")
+Sha256 = Annotated[str, StringConstraints(pattern=worded(r"^[0-9a-f]{64}$", "write the 64 hex digits of a SHA-256 digest"))]
 
 # Letters, digits and a few marks, no leading dot or dash in any part: nothing that has a special meaning in a shell, a
 # Dockerfile, a URL or a file system.

@@ -10,5 +10,19 @@ from typing import Annotated
 
 from pydantic import StringConstraints
 
+from steps.core.wording import worded
+
 # A DNS label of RFC 1123, cut to 40 characters so that a task's name and a digest still fit behind it.
-ModelName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([-a-z0-9]{0,38}[a-z0-9])?$")]
+NAME_RULE = "write at most 40 lower-case letters, digits and dashes, with a letter or digit at both ends"
+ModelName = Annotated[str, StringConstraints(pattern=worded(r"^[a-z0-9]([-a-z0-9]{0,38}[a-z0-9])?$", NAME_RULE))]
+
+# Names of runs: of a Model with a digest, or of a Workflow.
+RunName = Annotated[
+    str,
+    StringConstraints(
+        pattern=worded(
+            r"^[A-Za-z0-9_][A-Za-z0-9._+@-]*$", "write letters, digits and . _ + @ -, with none of . + @ - in front"
+        ),
+        max_length=200,
+    ),
+]

@@ -20,13 +20,21 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr,
 
 from steps.core.errors import Reason, SlipwayError
 from steps.core.redaction import check_no_secret, redact_address
+from steps.core.user_file import read_user_text
+from steps.core.wording import explain, worded
 
 PREFIX = "SLIPWAY_"
 FILE = "slipway.toml"
+MAX_FILE = 1 << 20  # bytes
+NEAR = 0.75  # similarity (difflib) of a mistyped name to the right one
 BASE_IMAGE = "python:3.11-slim-bookworm"
 # An image's name with an optional registry, port, tag and digest: the characters of the OCI distribution specification.
-IMAGE_PATTERN = r"^[a-z0-9][A-Za-z0-9._:@/-]{0,254}$"
-REGISTRY_PATTERN = r"^([a-z0-9][a-z0-9._:/-]{0,199})?$"
+IMAGE_PATTERN = worded(
+    r"^[a-z0-9][A-Za-z0-9._:@/-]{0,254}$", "write an image's name, such as python:3.11-slim-bookworm or HOST/PATH/NAME:TAG"
+)
+REGISTRY_PATTERN = worded(
+    r"^([a-z0-9][a-z0-9._:/-]{0,199})?$", "write HOST[:PORT][/PATH] in lower-case letters and digits, without https:// in front"
+)
 
 
 def _listed(value: object) -> object:
@@ -62,7 +70,9 @@ class Settings(BaseModel):
     build_pool: str = Field("", description="private worker pool, projects/P/locations/R/workerPools/W; empty: none")
     build_index: str = Field(
         "",
-        pattern=r"^(https?://[^\s@]+)?$",  # visible in the build: no user name, no password
+        pattern=worded(
+            r"^(https?://[^\s@]+)?$", "write https://HOST/PATH, without user name and password"
+        ),  # visible in the build: no user name, no password
         description="package index that Cloud Build uses in addition to PyPI, such as the one with the CPU build of torch",
     )
     build_timeout: int = Field(3600, ge=60, le=86400, description="limit of one build, in seconds")
@@ -72,7 +82,9 @@ class Settings(BaseModel):
         description="seconds to wait for Cloud Build before the step ends with exit code 75 and has to be run again",
     )
     build_logs: str = Field(
-        "", pattern=r"^(gs://.+)?$", description="bucket for the logs of Cloud Build, gs://BUCKET; empty: its own default"
+        "",
+        pattern=worded(r"^(gs://.+)?$", "write gs://BUCKET"),
+        description="bucket for the logs of Cloud Build, gs://BUCKET; empty: its own default",
     )
 
     step_deadline: int = Field(
@@ -128,16 +140,41 @@ def read_settings(environment: Mapping[str, str] | None = None, folder: Path | N
     try:
         settings = Settings.model_validate({name: value for name, (value, _) in values.items()})
     except ValidationError as error:
-        problem = error.errors(include_url=False, include_context=False)[0]
+        problem = error.errors(include_url=False)[0]
         name = str(problem["loc"][0])
         where = values[name][1] if name in values else name
         raise SlipwayError(
             Reason.INVALID_INPUT,
-            f"{where}: {problem['msg'].removeprefix('Value error, ').rstrip('.')}.",
+            f"{where}: {explain(problem)}.",
             hint=f"The setting is: {Settings.model_fields[name].description}.",
         ) from None
     settings._places.update({name: where for name, (_, where) in values.items()})
     return settings
+
+
+# Variables of Slipway's that are no settings of an installation: of commands, builders, the demo, the operator and the tests.
+OTHER_VARIABLES = (
+    "SLIPWAY_NAMESPACE",
+    "SLIPWAY_HTTP_HOSTS",
+    "SLIPWAY_BUILD_FLAGS",
+    "SLIPWAY_PUSH_FLAGS",
+    "SLIPWAY_DEMO_PORT",
+    "SLIPWAY_RESYNC_SECONDS",
+    "SLIPWAY_HEAD_START_SECONDS",
+)
+# What Kubernetes adds for each Service of a name that begins with `slipway`, Slipway's tests, and the shell's completion.
+_FOREIGN = re.compile(r"SLIPWAY_(\w+_)?(SERVICE_HOST|SERVICE_PORT\w*|PORT(_\d+_\w+)?)|SLIPWAY_E2E_\w+")
+
+
+def unknown_variables(environment: Mapping[str, str]) -> list[str]:
+    """Return a sentence for each variable that looks like a setting and is none: it has no effect."""
+    known = (*map(variable, Settings.model_fields), *OTHER_VARIABLES)
+    found = []
+    for name in sorted(environment):
+        if name.startswith(PREFIX) and name not in known and not _FOREIGN.fullmatch(name):
+            near = get_close_matches(name, known, 1, NEAR)
+            found.append(f"There is no setting {name}: it has no effect." + (f" Did you mean {near[0]}?" if near else ""))
+    return found
 
 
 def variable(name: str) -> str:
@@ -153,16 +190,17 @@ def _from_environment(environment: Mapping[str, str]) -> dict[str, tuple[object,
 
 def _from_file(path: Path) -> dict[str, tuple[object, str]]:
     try:
-        found = tomllib.loads(path.read_text())
+        found = tomllib.loads(read_user_text(path, MAX_FILE, Reason.INVALID_INPUT))
     except FileNotFoundError:
         return {}
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # a number of 5000 digits is a ValueError, for one
+        why = "it is nested too deeply" if isinstance(error, RecursionError) else str(error)
         raise SlipwayError(
-            Reason.INVALID_INPUT, f"{path} cannot be read: {error}.", hint="Fix the file, or remove it."
+            Reason.INVALID_INPUT, f"{path} cannot be read: {why}.", hint="Fix the file, or move it away."
         ) from None
     for name in found:
         if name not in Settings.model_fields:
-            near = get_close_matches(name, Settings.model_fields, 1)
+            near = get_close_matches(name.lower().removeprefix(PREFIX.lower()), Settings.model_fields, 1, NEAR)
             raise SlipwayError(
                 Reason.INVALID_INPUT,
                 f"{path}: there is no setting {name!r}." + (f" Did you mean {near[0]!r}?" if near else ""),

@@ -9,9 +9,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Protocol
+from typing import Annotated, Protocol
+
+from pydantic import AfterValidator
 
 from steps.core.errors import Reason, SlipwayError
+from steps.core.text import display_text
 
 # Every key is made by Slipway; the pattern is a guard against a mistake of ours, not a filter of user input.
 KEY = re.compile(r"(?!.*(^|/)\.\.?(/|$))[A-Za-z0-9._@+=-]+(/[A-Za-z0-9._@+=-]+)*")
@@ -64,6 +67,16 @@ class Store(Protocol):
     def locate(self, key: str) -> str:
         """Return where a person finds the object: a path, or a URI."""
         ...
+
+
+def _key(text: str) -> str:
+    if not KEY.fullmatch(text):
+        raise ValueError(f"{display_text(repr(text))} is not the key of an object in a store, such as locks/SHA256.json")
+    return text
+
+
+# A key that somebody gave us: a flag of a step, a parameter of a Workflow.
+StoreKey = Annotated[str, AfterValidator(_key)]
 
 
 def check_key(key: str) -> str:

@@ -251,7 +251,7 @@ def parse(uri: str, scheme: str, bucket: str) -> tuple[str, str]:
     if not match:
         raise SlipwayError(
             Reason.UNSUPPORTED_STORE,
-            f"{uri!r} names no bucket.",
+            f"{uri!r} names no bucket: names of buckets have 3 to 63 lower-case letters, digits, dots and dashes.",
             hint=f"Write {scheme}://bucket or {scheme}://bucket/prefix.",
         )
     return match["bucket"], (match["prefix"] or "").rstrip("/")

@@ -28,8 +28,16 @@ def open_store(uri: str) -> StoreBackend:
     _require_no_secret(uri)
     if found := find_store(uri):
         return found.from_uri(uri)
-    if "://" in uri or not uri:
+    # Mistyped, these would be folders of strange names: s3:/bucket/x, gs:x, and ~ where no shell has replaced it.
+    mistyped = any(uri.lower().startswith(f"{each.scheme}:") for each in STORES)
+    if "://" in uri or mistyped or not uri or "\0" in uri:
         raise SlipwayError(Reason.UNSUPPORTED_STORE, f"There is no store for {uri!r}.", hint=f"Use {addresses()}.")
+    if uri.startswith("~"):
+        raise SlipwayError(
+            Reason.UNSUPPORTED_STORE,
+            f"{uri!r} begins with ~, which only a shell replaces by a home folder.",
+            hint="Write the whole path, or ./~ for a folder of that name.",
+        )
     return LocalStore(Path(uri).absolute())
 
 

@@ -26,6 +26,15 @@ def test_without_a_cluster_this_machine_is_checked(tmp_path: Path) -> None:
     assert "API server" not in missing
 
 
+@pytest.mark.hard
+@pytest.mark.fault("refused")
+def test_a_wrong_setting_is_invalid_input(tmp_path: Path) -> None:
+    done = slipway_here("doctor", KUBECONFIG="", HOME=str(tmp_path), SLIPWAY_BUILD_TIMEOUT="soon", SLIPWAY_STROE="x")
+    assert done.returncode == ExitCode.INPUT
+    assert "✗ settings: SLIPWAY_BUILD_TIMEOUT: write a whole number, not 'soon'" in done.stdout
+    assert "✗ settings: There is no setting SLIPWAY_STROE: it has no effect. Did you mean SLIPWAY_STORE? (not" in done.stdout
+
+
 def test_a_missing_program_comes_with_its_installation(tmp_path: Path) -> None:
     said = slipway_here("doctor", KUBECONFIG="", HOME=str(tmp_path), PATH=str(tmp_path)).stdout
     assert "✗ git" in said

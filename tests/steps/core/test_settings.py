@@ -9,7 +9,7 @@ import pytest
 from steps.build import BuildInputs
 from steps.command.flags import make_parser, parse_inputs
 from steps.core.errors import Reason, SlipwayError
-from steps.core.settings import Settings, read_settings, variable
+from steps.core.settings import Settings, read_settings, unknown_variables, variable
 from steps.images.builders.supported import BuilderKind
 
 ARCHIVE = {"name": "m", "service": "ner", "archive": "archives/x", "archive_digest": "0" * 64}
@@ -53,6 +53,66 @@ def test_a_wrong_line_is_named(text: str, message: str, tmp_path: Path) -> None:
         read_settings({}, written(tmp_path, text))
     assert caught.value.reason is Reason.INVALID_INPUT
     assert message in str(caught.value)
+
+
+@pytest.mark.fault("refused")
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        (b"[" * 5000, "cannot be read: "),
+        (b"store = " + b"[" * 5000, "it is nested too deeply"),
+        (b"build_timeout = " + b"9" * 5000, "cannot be read: "),
+        (b"store = 'a", "cannot be read: "),
+        (b"store = 'a'\nstore = 'b'", "cannot be read: Cannot overwrite a value"),
+        (b"\xff\xfes\x00", "is not text in UTF-8: it is UTF-16"),
+        (b"x" * (2 << 20), "is larger than"),
+        (b"store = 5", "store: write a text"),
+        (b"store = ''", "store: it is empty, or too short"),
+        (b"plain_http = [1]", "plain_http: write a text"),
+        (b"[store]\na = 1", "store: write a text"),
+        (b"build_waiting = 5", "there is no setting 'build_waiting'. Did you mean 'build_wait'?"),
+        (b"build_things = 5", "there is no setting 'build_things'.\n"),
+        (b"SLIPWAY_STORE = 'x'", "Did you mean 'store'?"),
+        (b"registry = 'Some where'", "registry: write HOST[:PORT][/PATH]"),
+    ],
+    ids=range(15),
+)
+def test_a_broken_file_is_refused_in_words(data: bytes, said: str, tmp_path: Path) -> None:
+    (tmp_path / "slipway.toml").write_bytes(data)
+    with pytest.raises(SlipwayError, match=r"slipway\.toml") as caught:
+        read_settings({}, tmp_path)
+    assert caught.value.reason is Reason.INVALID_INPUT
+    assert said in f"{caught.value.message}\n"
+    assert len(caught.value.message) < 1000
+
+
+@pytest.mark.fault("refused")
+def test_a_file_of_another_kind_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "slipway.toml").mkdir()
+    with pytest.raises(SlipwayError, match=r"slipway\.toml is a folder, not a file"):
+        read_settings({}, tmp_path)
+
+
+@pytest.mark.fault("accepted")
+def test_a_mark_before_the_text_is_taken(tmp_path: Path) -> None:
+    (tmp_path / "slipway.toml").write_bytes(b"\xef\xbb\xbfregistry = 'a.example/b'\r\n")
+    assert read_settings({}, tmp_path).registry == "a.example/b"
+
+
+def test_unknown_variables_are_named_with_the_nearest() -> None:
+    environment = {
+        "SLIPWAY_STOER": "x",
+        "SLIPWAY_COLOUR_OF_SAILS": "x",
+        "SLIPWAY_STORE": "x",
+        "SLIPWAY_DEMO_PORT": "x",
+        "SLIPWAY_OPERATOR_SERVICE_HOST": "10.0.0.1",  # of a Service that Kubernetes tells every pod of
+        "SLIPWAY_OPERATOR_PORT_80_TCP_ADDR": "10.0.0.1",
+        "OTHER": "x",
+    }
+    assert unknown_variables(environment) == [
+        "There is no setting SLIPWAY_COLOUR_OF_SAILS: it has no effect.",
+        "There is no setting SLIPWAY_STOER: it has no effect. Did you mean SLIPWAY_STORE?",
+    ]
 
 
 def test_a_wrong_variable_is_named(tmp_path: Path) -> None:

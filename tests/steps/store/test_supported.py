@@ -70,6 +70,15 @@ def test_an_address_without_a_store_is_refused(address: str) -> None:
     assert repr(address) in caught.value.message
 
 
+@pytest.mark.fault("refused")
+@pytest.mark.parametrize("address", ["s3:/bucket/x", "gs:bucket", "S3://bucket", "FILE:///x", "~/store", "~me/x", "a\0b"])
+def test_a_mistyped_address_makes_no_folder(address: str) -> None:
+    with pytest.raises(SlipwayError) as caught:
+        open_store(address)
+    assert caught.value.reason is Reason.UNSUPPORTED_STORE
+    assert repr(address) in caught.value.message
+
+
 def test_each_entry_is_found_by_its_example() -> None:
     for store in STORES:
         assert find_store(store.example) is store
