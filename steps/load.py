@@ -2,16 +2,29 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 
 from pydantic import Field
 
 from steps.command.main import main
+from steps.command.process import end_now
+from steps.core.budget import Budget, TimeIsUpError, enforced, free_memory
 from steps.core.contract import Context, Inputs, Outputs, Step
+from steps.core.errors import Reason, SlipwayError
 from steps.core.lock import Lock, verify_folder
+from steps.core.settings import Settings, read_settings, variable
 from steps.core.store import StoreKey
+from steps.core.text import format_bytes
 from steps.frameworks.supported import DEFAULT_FRAMEWORK, Framework, open_loader
+from steps.gate.weights import Header, read_header
 from steps.tasks.table import resolve
+
+# What opening a model may take at most, generously: the libraries and a forward pass, and copies of the weights in 32 bits,
+# because a model is converted while it is read.
+MEMORY, COPIES = 8 << 30, 3
+SECONDS, BYTES_PER_SECOND = 600, 4_000_000  # for one task, on a slow machine
 
 
 class LoadInputs(Inputs):
@@ -34,7 +47,8 @@ def run(inputs: LoadInputs, context: Context) -> LoadOutputs:
     """Load the model offline for each task, send it the task's golden request, and record its answers.
 
     Reads the lock and the files that it lists, each checked against the lock after it was copied. Needs the extra ``ml``, no
-    network and no credentials except those of the store. Code from the model's repository is never imported.
+    network and no credentials except those of the store. Code from the model's repository is never imported. Memory and time
+    are limited, by the settings ``load_memory`` and ``load_timeout`` or in proportion to the weights.
 
     Publishes the facts (architecture, parameters, licence, versions, golden answers) under ``facts/``.
 
@@ -44,14 +58,16 @@ def run(inputs: LoadInputs, context: Context) -> LoadOutputs:
         SlipwayError: ``UnknownTask`` and ``InvalidInput`` for wrong inputs; ``StoreUnreadable`` without the lock or its
             files; ``DigestMismatch``, ``LockMismatch`` and ``UnsafePath`` for files that changed; ``InvalidConfig``,
             ``InvalidWeights`` and ``RemoteCode`` for files that are refused; ``TaskMismatch`` for a task that the model
-            cannot do; ``LoadFailed`` when the library cannot open the model or answer; ``OutOfMemory``; ``DiskFull``;
-            ``MissingDependency`` without a library that the model needs.
+            cannot do; ``LoadFailed`` when the library cannot open the model, or does not answer in time or with numbers;
+            ``OutOfMemory``; ``DiskFull``; ``MissingDependency`` without a library that the model needs.
     """
     tasks = [resolve(name) for name in inputs.services]
     lock = context.read_document(inputs.lock, Lock)
     with context.private_folder() as scratch:
         folder = copy_model(lock, scratch / "model", context)
-        facts = open_loader(inputs.framework).prepare_bento_model(lock, folder, tasks, context.progress)
+        headers = [read_header(folder / file.path, file.path) for file in lock.weights]
+        with within(budget(headers, len(tasks), read_settings(), free_memory())):
+            facts = open_loader(inputs.framework).prepare_bento_model(lock, folder, tasks, context.progress)
     return LoadOutputs(
         facts=context.publish_document("facts", facts), architecture=facts.architecture, parameters=facts.parameters
     )
@@ -63,6 +79,48 @@ def copy_model(lock: Lock, folder: Path, context: Context) -> Path:
         context.store.copy_to(file.key, folder / file.path)
     verify_folder(lock, folder)
     return folder
+
+
+def budget(headers: list[Header], tasks: int, settings: Settings, free: int) -> Budget:
+    """What loading may use: as the settings say, or in proportion to the weights.
+
+    Args:
+        headers: Of all weight files.
+        tasks: For how many tasks the model is loaded.
+        settings: The installation's.
+        free: Bytes of memory that this machine can give. Weights are mapped from their files as well, which needs none of it.
+    """
+    size = sum(header.size for header in headers)
+    elements = sum(sum(header.elements.values()) for header in headers)
+    computed = min(MEMORY + COPIES * max(size, 4 * elements), free + size)
+    seconds = settings.load_timeout or SECONDS + size // BYTES_PER_SECOND
+    return Budget(settings.load_memory << 20 or computed, seconds * tasks)
+
+
+@contextlib.contextmanager
+def within(limits: Budget) -> Iterator[None]:
+    """Hold the loading of a model to a budget, and say which setting changes it where it does not suffice."""
+    slow = SlipwayError(
+        Reason.LOAD_FAILED,
+        f"The model was not loaded, and its golden requests not answered, within {limits.seconds:.0f} seconds.",
+        hint=f"If the machine is slow, set {variable('load_timeout')} to more seconds for each task. If it is not, the sizes "
+        "in the model's configuration are wrong.",
+    )
+    try:
+        with enforced(limits, lambda: end_now(slow)):
+            yield
+    except TimeIsUpError:
+        raise slow from None
+    except (MemoryError, SlipwayError) as error:
+        if isinstance(error, SlipwayError) and error.reason is not Reason.OUT_OF_MEMORY:
+            raise
+        message = error.message if isinstance(error, SlipwayError) else "There is not enough memory to load the model."
+        raise SlipwayError(
+            Reason.OUT_OF_MEMORY,
+            f"{message} It may use {format_bytes(limits.memory)}, in proportion to its weights and to what is free.",
+            hint=f"If the sizes in the model's configuration are right, use a machine with more memory, or set "
+            f"{variable('load_memory')} to more MiB.",
+        ) from None
 
 
 STEP = Step("load", "Load the model offline and record its golden answers.", LoadInputs, LoadOutputs, run)

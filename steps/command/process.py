@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 import sys
 import traceback
@@ -16,6 +17,8 @@ from steps.core.receipts import Failure
 from steps.core.redaction import redact
 from steps.core.text import printable
 
+_commands: list[bool] = []  # whether the command that this process is reports as JSON; nothing where it is no command
+
 
 def run_to_exit_code(
     work: Callable[[], int], *, as_json: bool = False, on_failure: Callable[[SlipwayError], None] | None = None
@@ -28,11 +31,13 @@ def run_to_exit_code(
     """
     handlers = {signal.SIGTERM: _terminate, signal.SIGINT: signal.default_int_handler}
     previous = {number: signal.signal(number, handler) for number, handler in handlers.items()}
+    _commands.append(as_json)
     try:
         return _with_output(work)
     except (Exception, KeyboardInterrupt, Terminated) as error:
         failure = to_slipway_error(error)
     finally:
+        _commands.pop()
         for number, handler in previous.items():
             signal.signal(number, handler)
     if on_failure:
@@ -58,6 +63,16 @@ def report_failure(failure: SlipwayError, *, as_json: bool = False) -> None:
             print(recorded.model_dump_json(), file=sys.stderr, flush=True)
         else:
             print(f"error: {failure}\n hint: {failure.hint}", file=sys.stderr, flush=True)
+
+
+def end_now(failure: SlipwayError) -> None:
+    """Report a failure and end this process at once, from any thread: for work that does not return from compiled code.
+
+    Does nothing where the process is no command, but another program that called a step.
+    """
+    if _commands:
+        report_failure(failure, as_json=_commands[-1])
+        os._exit(failure.reason.exit_code)
 
 
 def _with_output(work: Callable[[], int]) -> int:

@@ -246,7 +246,7 @@ REASONS: dict[Reason, ReasonInfo] = {
     ),
     Reason.INVALID_WEIGHTS: ReasonInfo(
         ExitCode.REFUSED,
-        "A weight file is not valid safetensors.",
+        "The weights are not valid safetensors, or not all that the model needs.",
         "Save the weights again with `model.save_pretrained(folder)`.",
     ),
     Reason.REMOTE_CODE: ReasonInfo(
@@ -286,7 +286,7 @@ REASONS: dict[Reason, ReasonInfo] = {
     ),
     Reason.LOAD_FAILED: ReasonInfo(
         ExitCode.MODEL,
-        "The library could not load the model.",
+        "The library could not load the model, or the model does not answer.",
         "Try `transformers.pipeline(task, model=folder)` on the files by hand.",
     ),
     Reason.BOOT_FAILED: ReasonInfo(

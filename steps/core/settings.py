@@ -62,6 +62,15 @@ class Settings(BaseModel):
     )
     base_image: str = Field(BASE_IMAGE, pattern=IMAGE_PATTERN, description="image that the services' images are built on")
     plain_http: Listed = Field((), description="registries, as HOST:PORT, that are used by HTTP instead of HTTPS")
+    load_memory: int = Field(
+        0,
+        ge=0,
+        description="memory that the step load may use to open a model, in MiB; 0: computed from the size of its weights, "
+        "and never more than is free",
+    )
+    load_timeout: int = Field(
+        0, ge=0, description="limit of opening a model for one task, in seconds; 0: computed from the size of its weights"
+    )
     project: str = Field("", description="Google Cloud project of Cloud Build; empty: the project of the credentials")
     region: str = Field("global", min_length=1, description="region of Cloud Build")
     build_endpoint: str = Field("", description="HOST:PORT of Cloud Build; empty: Google's own endpoint for the region")

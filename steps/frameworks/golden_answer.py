@@ -7,6 +7,7 @@ clients will see.
 from __future__ import annotations
 
 import importlib
+import re
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -17,10 +18,13 @@ from pydantic import BaseModel
 from steps.core.documents import GoldenAnswer
 from steps.core.errors import Reason, SlipwayError
 from steps.core.progress import Progress
+from steps.frameworks.loaded_weights import LoadedWeights, check_answer
 from steps.tasks.base import Task
 
 GOLDEN_FILES = Path(__file__).parent.parent / "tasks"  # what the paths of golden requests are relative to
 MAX_ERROR = 600  # characters of a library's error
+# What libraries say when memory is refused to them: torch, C++, the system.
+_NO_MEMORY = re.compile(r"can't allocate memory|Cannot allocate memory|not enough memory|bad_alloc|memory allocation of")
 
 
 class _Runner(Protocol):
@@ -34,35 +38,48 @@ class _ServingModule(Protocol):
     Runner: Callable[[Path], _Runner]
 
 
-def golden_answer(task: Task, folder: Path, progress: Progress, *, library: str = "transformers") -> GoldenAnswer:
-    """Load the model for a task and ask it the task's golden request.
+def golden_answer(
+    task: Task, folder: Path, progress: Progress, *, size: int = 0, library: str = "transformers"
+) -> GoldenAnswer:
+    """Load the model for a task, check that it is whole, and ask it the task's golden request.
 
     Args:
         task: The task.
         folder: The model's files.
         progress: Gets a note before the model is loaded.
+        size: Bytes of tensors in the weight files.
         library: What loads the model, for messages.
 
     Returns:
         The answer as JSON, and the seconds that the model needed for it.
 
     Raises:
-        SlipwayError: ``LoadFailed`` where the library cannot load the model, or the model does not answer, ``OutOfMemory``.
+        SlipwayError: ``LoadFailed`` where the library cannot load the model, or the model does not answer, or with no numbers;
+            ``InvalidWeights`` and ``InvalidConfig`` for a model that is not whole; ``OutOfMemory``.
     """
     progress.note(f"Loading the model for {task.name}.")
     module = cast(_ServingModule, importlib.import_module(f"steps.serving.tasks.{task.module}"))
     files = {name: (GOLDEN_FILES / path).read_bytes() for name, path in task.golden.files.items()}
     request = module.Request.model_validate({**files, **task.golden.fields})
+    weights = LoadedWeights(task.name, size)
     try:
-        runner = module.Runner(folder)
+        with weights.watch():
+            runner = module.Runner(folder)
+        weights.check()
         begin = time.monotonic()
         answer = runner.predict(request)
         seconds = time.monotonic() - begin
-    except MemoryError:
-        raise SlipwayError(Reason.OUT_OF_MEMORY, f"There is not enough memory to load the model for {task.name}.") from None
+        weights.check_use(answer, lambda: runner.predict(request))
+    except SlipwayError:
+        raise
     except Exception as error:  # whatever a library raises on a model it cannot load is the model's failure, not a bug here
+        if weights.refusal is not None and not weights.opened:
+            raise weights.refusal from error
+        if isinstance(error, MemoryError) or _NO_MEMORY.search(str(error)):
+            raise SlipwayError(Reason.OUT_OF_MEMORY, f"There is not enough memory to load the model for {task.name}.") from None
         message = " ".join(str(error).split())[:MAX_ERROR]
         raise SlipwayError(
             Reason.LOAD_FAILED, f"{library} cannot run {task.name} on this model: {type(error).__name__}: {message}"
         ) from error
+    check_answer(task.name, answer.model_dump())
     return GoldenAnswer(task=task.name, golden=task.golden, answer=answer.model_dump(mode="json"), seconds=round(seconds, 4))

@@ -17,6 +17,7 @@ from steps.frameworks.golden_answer import golden_answer
 from steps.frameworks.libraries import OFFLINE, import_without_sigterm, require_libraries
 from steps.frameworks.memory import peak_rss_bytes
 from steps.frameworks.model_card import licence
+from steps.gate.config_sizes import check_sizes
 from steps.gate.json_files import architectures, check_config
 from steps.gate.weights import read_header
 from steps.tasks.base import Task
@@ -37,15 +38,18 @@ class TransformersLoader(ModelLoader):
         paths = frozenset(file.path for file in lock.files)
         for task in tasks:
             check_task(task, config, paths)
+        headers = [read_header(folder / file.path, file.path) for file in lock.weights]
+        check_sizes(config, headers)
         dtypes: Counter[str] = Counter()
-        for file in lock.weights:
-            dtypes.update(read_header(folder / file.path, file.path).elements)
+        for header in headers:
+            dtypes.update(header.elements)
+        size = sum(header.size for header in headers)
         os.environ.update(OFFLINE)
         progress.note("Importing torch and transformers.")
         require_libraries()
         import_without_sigterm(["torch", "transformers.pipelines"])
         begin = time.monotonic()
-        answers = {task.name: golden_answer(task, folder, progress) for task in tasks}
+        answers = {task.name: golden_answer(task, folder, progress, size=size) for task in tasks}
         labels = config.get("id2label")
         return ModelFacts(
             framework=self.name,

@@ -35,10 +35,22 @@ DTYPES = {
 
 @dataclass(frozen=True)
 class Header:
-    """What a weight file holds: the number of elements by dtype (the library's names, as ``F32``), and the tensors' names."""
+    """What a weight file holds.
+
+    Attributes:
+        elements: The number of elements by dtype (the library's names, as ``F32``).
+        names: The tensors' names.
+        longest: The longest dimension of any tensor.
+    """
 
     elements: dict[str, int]
     names: frozenset[str]
+    longest: int = 0
+
+    @property
+    def size(self) -> int:
+        """Bytes of all tensors."""
+        return sum(count * DTYPES[dtype] for dtype, count in self.elements.items()) // 8
 
 
 def read_header(path: Path, name: str) -> Header:
@@ -63,6 +75,7 @@ def _check_table(name: str, header: bytes, data: int) -> Header:
     elements: dict[str, int] = {}
     spans: list[tuple[int, int, str]] = []
     names: set[str] = set()
+    longest = 0
     for tensor, text in members(header):
         if tensor in names:
             raise _bad(name, f"a name occurs twice: {tensor[:80]!r}")
@@ -76,8 +89,9 @@ def _check_table(name: str, header: bytes, data: int) -> Header:
             raise _bad(name, f"it has a tensor named {tensor[:80]!r}")
         if len(text) > MAX_INFO:
             raise _bad(name, f"tensor {tensor!r} has {len(text)} bytes of header")
-        dtype, count, begin, end = _check_tensor(name, tensor, _INFO.decode(text.decode()))
-        elements[dtype] = elements.get(dtype, 0) + count
+        dtype, shape, begin, end = _check_tensor(name, tensor, _INFO.decode(text.decode()))
+        elements[dtype] = elements.get(dtype, 0) + prod(shape)
+        longest = max(longest, *shape, 0)
         spans.append((begin, end, tensor))
     if not spans:
         raise _bad(name, f"it has 0 tensors where 1 to {MAX_TENSORS} are allowed")
@@ -88,7 +102,7 @@ def _check_table(name: str, header: bytes, data: int) -> Header:
         position = end
     if position != data:
         raise _bad(name, f"its tensors fill {position} bytes of {data}")
-    return Header(elements, frozenset(names - {METADATA}))
+    return Header(elements, frozenset(names - {METADATA}), longest)
 
 
 def _check_metadata(name: str, text: bytes) -> None:
@@ -103,7 +117,7 @@ def _check_metadata(name: str, text: bytes) -> None:
         seen.add(key)
 
 
-def _check_tensor(name: str, tensor: str, info: object) -> tuple[str, int, int, int]:
+def _check_tensor(name: str, tensor: str, info: object) -> tuple[str, list[int], int, int]:
     if not isinstance(info, dict) or set(info) != {"dtype", "shape", "data_offsets"}:
         raise _bad(name, f"tensor {tensor!r} does not have just dtype, shape and data_offsets")
     dtype, shape, offsets = info["dtype"], info["shape"], info["data_offsets"]
@@ -117,7 +131,7 @@ def _check_tensor(name: str, tensor: str, info: object) -> tuple[str, int, int, 
     count = prod(shape)
     if (offsets[1] - offsets[0]) * 8 != count * DTYPES[dtype]:
         raise _bad(name, f"tensor {tensor!r} has {count} elements of {dtype} in {offsets[1] - offsets[0]} bytes")
-    return dtype, count, offsets[0], offsets[1]
+    return dtype, shape, offsets[0], offsets[1]
 
 
 def check_index(name: str, text: bytes, present: set[str]) -> None:

@@ -99,7 +99,7 @@ def changed(folder: Path, target: Path, **settings: object) -> Path:
 
 @pytest.mark.parametrize(
     "settings",
-    [{"hidden_size": 48}, {"model_type": "no-such-type"}, {"vocab_size": -1}, {"num_attention_heads": 5}, {"id2label": 7}],
+    [{"model_type": "no-such-type"}, {"vocab_size": -1}, {"num_attention_heads": 5}, {"id2label": 7}],
     ids=str,
 )
 def test_a_model_that_cannot_load_is_refused(
