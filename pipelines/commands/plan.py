@@ -21,7 +21,7 @@ from steps.core.text import format_bytes, printable
 from steps.fetch import FetchInputs, check_survey, source_of
 from steps.gate.json_files import architectures, check_json
 from steps.sources.base import Survey
-from steps.sources.choose import WEIGHTS_FORMAT
+from steps.sources.choose import WEIGHTS_FORMAT, Choice
 
 
 def plan(file: ManifestOption, store: StoreOption = "", as_json: JsonOption = False) -> int:
@@ -68,7 +68,7 @@ def describe_plan(model: Model, survey: Survey) -> dict[str, object]:
         "bytes": choice.size,
         "leftBytes": choice.left_size,
         "files": [{"path": file.path, "bytes": file.size, "stored": file.stored, "why": why} for file, why in choice.taken],
-        "left": [{"path": file.path, "bytes": file.size, "why": why} for file, why in choice.left],
+        "left": [{"path": file.path, "bytes": file.size if file.size_known else None, "why": why} for file, why in choice.left],
         "services": list(check_survey(survey, model.spec.services)),
     }
 
@@ -89,16 +89,22 @@ def print_plan(model: Model, survey: Survey, console: Console) -> None:
     for file, why in choice.left:
         table.add_row(
             f"[dim]{escape(printable(file.path))}[/dim]",
-            f"[dim]{format_bytes(file.size)}[/dim]",
+            f"[dim]{format_bytes(file.size) if file.size_known else '?'}[/dim]",
             f"[dim]not fetched: {escape(why)}[/dim]",
         )
     console.print(table)
     console.print(
         f"\nWould fetch {len(choice.taken)} files, {format_bytes(choice.size)}: the weights once, as {WEIGHTS_FORMAT} "
-        f"(the only format that holds no code). Would not fetch {len(choice.left)} files, {format_bytes(choice.left_size)}."
+        f"(the only format that holds no code). Would not fetch {len(choice.left)} files, {_left_size(choice)}."
     )
 
 
 def _architectures(survey: Survey) -> list[str]:
     config = survey.texts.get("config.json")
     return list(architectures(check_json("config.json", config))) if config is not None else []
+
+
+def _left_size(choice: Choice) -> str:
+    """The size of what is left: a file in Git itself that nobody takes is not asked for its size."""
+    known = format_bytes(choice.left_size)
+    return known if all(file.size_known for file, _ in choice.left) else f"more than {known}"

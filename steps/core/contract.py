@@ -76,6 +76,7 @@ class Context:
         progress: The sink for notes and meters.
         published: The keys of all objects that the step published, or found there already, with their SHA-256. The receipt
             lists them, and a later equal run checks them before it counts the step as done.
+        pins: What a moving name of the inputs meant when it was pinned, and the name: a commit, and a branch.
     """
 
     store: Store
@@ -83,6 +84,7 @@ class Context:
     clock: Clock = field(default_factory=SystemClock)
     progress: Progress = field(default_factory=Progress)
     published: dict[str, str] = field(default_factory=dict)
+    pins: dict[str, str] = field(default_factory=dict)
 
     @contextlib.contextmanager
     def private_folder(self) -> Iterator[Path]:

@@ -95,6 +95,8 @@ def for_git(home: Path) -> dict[str, str]:
         "GIT_TERMINAL_PROMPT": "0",
         "GIT_ALLOW_PROTOCOL": "http:https",
         "GIT_CEILING_DIRECTORIES": str(home.parent),
+        # A file that a filter left on the server is asked for by us, or by nobody.
+        "GIT_NO_LAZY_FETCH": "1",
     }
 
 

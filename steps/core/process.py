@@ -22,7 +22,7 @@ import tempfile
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Protocol
@@ -30,6 +30,8 @@ from typing import IO, Protocol
 import psutil
 
 KEPT_LINES = 15
+MAX_LINE = 64 << 10  # bytes of one line of output; a longer one is taken for several
+KEPT_ERRORS = 64 << 10  # bytes of standard error
 STOP_SECONDS = 10.0  # that a program gets to end in good order
 CANNOT_START = (126, 127)  # exit codes of a shell that could not start a program
 
@@ -258,9 +260,68 @@ def run_program(
     tail: deque[str] = deque(maxlen=KEPT_LINES)
     with start(command, environment=environment, folder=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as program:
         assert program.process.stdout is not None, "it is a pipe"
-        for line in program.process.stdout:
+        while line := program.process.stdout.readline(MAX_LINE):
             tail.append(on_line(line.decode(errors="replace").rstrip()))
         return FinishedProgram(program.wait(), "\n".join(tail))
+
+
+def read_output(
+    command: Sequence[str],
+    environment: Mapping[str, str],
+    at_end: Callable[[int, bytes], None],
+    *,
+    folder: Path | None = None,
+    stdin: bytes = b"",
+    launch: Launch = subprocess.Popen,
+) -> Generator[bytes]:
+    """Run a program and yield its standard output as it comes, so that no output fills the memory.
+
+    Args:
+        command: The program and its arguments.
+        environment: The program's whole environment.
+        at_end: Gets the exit code and the first ``KEPT_ERRORS`` bytes of standard error; it may raise.
+        folder: Where it runs; None: where this process does.
+        stdin: Its standard input.
+        launch: Starts the process.
+
+    Raises:
+        FileNotFoundError: There is no such program.
+    """
+    with contextlib.ExitStack() as stack:
+        given = stack.enter_context(_as_file(stdin, folder))
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        program = stack.enter_context(
+            start(command, environment=environment, folder=folder, stdin=given, launch=launch, **pipes)
+        )
+        stdout, stderr = program.process.stdout, program.process.stderr
+        assert stdout is not None, "it is a pipe"
+        assert stderr is not None, "it is a pipe"
+        errors = bytearray()
+
+        def drain() -> None:
+            with contextlib.suppress(ValueError, OSError):  # closed by whoever gives the program up
+                while chunk := os.read(stderr.fileno(), KEPT_ERRORS):
+                    errors.extend(chunk[: KEPT_ERRORS - len(errors)])
+
+        drainer = threading.Thread(target=drain, name="stderr", daemon=True)
+        drainer.start()
+        while chunk := os.read(stdout.fileno(), MAX_LINE):
+            yield chunk
+        code = program.wait()
+        drainer.join()
+        at_end(code, bytes(errors))
+
+
+@contextlib.contextmanager
+def _as_file(data: bytes, folder: Path | None) -> Iterator[str]:
+    """The path of a file with this data: with a pipe, program and caller could wait for each other."""
+    if not data:
+        yield os.devnull
+        return
+    with tempfile.NamedTemporaryFile(prefix="slipway-", dir=folder) as feed:
+        feed.write(data)
+        feed.flush()
+        yield feed.name
 
 
 @dataclass(frozen=True)
@@ -296,13 +357,7 @@ def capture(
         subprocess.TimeoutExpired: It was stopped because it took longer than ``timeout``.
     """
     with contextlib.ExitStack() as stack:
-        given = os.devnull
-        if stdin:
-            # A file, not a pipe: the program may write before it has read all, and two full pipes would wait for each other.
-            feed = stack.enter_context(tempfile.NamedTemporaryFile(prefix="slipway-", dir=folder))
-            feed.write(stdin)
-            feed.flush()
-            given = feed.name
+        given = stack.enter_context(_as_file(stdin, folder))
         program = stack.enter_context(
             start(
                 command,

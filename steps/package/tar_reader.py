@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 import tarfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from steps.core.digest import CHUNK
@@ -23,31 +23,6 @@ _REGULAR = (tarfile.REGTYPE, tarfile.AREGTYPE)
 
 class TarLimitError(tarfile.TarError):
     """A tar file that asks for more than is allowed."""
-
-
-class _Chunks(io.RawIOBase):
-    def __init__(self, chunks: Iterable[bytes]) -> None:
-        self._chunks: Iterator[bytes] = iter(chunks)
-        self._rest = b""
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
-        while not self._rest:
-            try:
-                self._rest = next(self._chunks)
-            except StopIteration:
-                return 0
-        count = min(len(buffer), len(self._rest))
-        buffer[:count] = self._rest[:count]
-        self._rest = self._rest[count:]
-        return count
-
-
-def chunk_stream(chunks: Iterable[bytes]) -> io.BufferedReader:
-    """An iterator of chunks as a readable file."""
-    return io.BufferedReader(_Chunks(chunks), CHUNK)
 
 
 @dataclass(frozen=True)

@@ -19,10 +19,11 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from steps.core.chunks import chunk_stream
 from steps.core.errors import Reason, SlipwayError, from_os_error
 from steps.core.json_reader import DOCUMENT, InvalidJsonError, read_model
 from steps.core.lock import SAFE_PATH, Lock, verify_folder
-from steps.package.tar_reader import Member, TarLimitError, TarReader, chunk_stream
+from steps.package.tar_reader import Member, TarLimitError, TarReader
 
 MODEL = "src/model"  # folder of the model's files in a package
 LOCK = "src/lock.json"

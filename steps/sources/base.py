@@ -104,6 +104,10 @@ class ModelSource(AbstractContextManager["ModelSource"], ABC):
     def download(self, files: tuple[SourceFile, ...], meter: Meter) -> list[LockedFile]:
         """Download the files into the store, each through ``self.publish``; ``meter`` counts the bytes."""
 
+    def complete(self, choice: Choice) -> Choice:
+        """Get what is needed to read the chosen texts, and return the choice with the sizes that this brings."""
+        return choice
+
     def commit(self) -> str:
         """The commit that the lock names; empty where the source has no commits."""
         return ""
@@ -113,7 +117,7 @@ class ModelSource(AbstractContextManager["ModelSource"], ABC):
 
         Raises ``NoSafetensors``, ``ForbiddenFormat``, ``UnsafePath`` or ``InvalidConfig``, and what the source raises.
         """
-        choice = choose(self.files(), self.request.include, self.request.exclude)
+        choice = self.complete(choose(self.files(), self.request.include, self.request.exclude))
         return Survey(self.commit(), choice, self.read_texts(choice.files))
 
     def fetch(self, check: Callable[[Survey], None] = lambda survey: None) -> tuple[Lock, Survey]:

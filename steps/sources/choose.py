@@ -33,9 +33,9 @@ PAGES = ("*.md", "LICENSE*", "NOTICE*")
 _SPELLINGS = frozenset({"README.md", "LICENSE", "NOTICE"})
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)  # there may be a hundred thousand
 class SourceFile:
-    """A file as its source lists it. ``size`` is that of the content, not of a pointer to it.
+    """A file as its source lists it. ``size`` is that of the content, not of a pointer to it; 0 where it is not known.
 
     ``stored`` is how the source keeps it, ``ref`` how it is asked for there: a Git blob id, an LFS object id, a path.
     ``problem`` says why it cannot be had, which matters where it is taken: a pointer to an LFS object that no rule allows.
@@ -46,6 +46,7 @@ class SourceFile:
     stored: Literal["git", "lfs", "file", "object", "symlink", "submodule", "special"]
     ref: str
     problem: str = ""
+    size_known: bool = True
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,7 @@ class Choice:
 
     @property
     def left_size(self) -> int:
-        """The bytes of the files that are left."""
+        """The bytes of the files that are left, as far as they are known: a file in Git itself is not asked for its size."""
         return sum(file.size for file, _ in self.left)
 
 

@@ -10,13 +10,14 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from pathlib import Path
 from typing import IO
 
 from steps.core.environment import for_git
 from steps.core.errors import Reason, SlipwayError
-from steps.core.process import capture
+from steps.core.process import read_output
+from steps.net.least_rate import LeastRate
 from steps.net.proxy import proxy_environment
 from steps.net.retry import TransientError
 from steps.net.tls import certificate_environment
@@ -33,13 +34,21 @@ CONFIG = {
     "http.followRedirects": "false",
     "gc.auto": "0",
     "maintenance.auto": "false",
-    # A server that sends next to nothing for a minute is given up.
-    "http.lowSpeedLimit": "1000",
-    "http.lowSpeedTime": "60",
+    # Large files are hashed while they arrive and never held, and what is held is small: a pack can ask for any memory.
+    "core.bigFileThreshold": "1m",
+    "core.deltaBaseCacheLimit": "32m",
+    "core.maxTreeDepth": "100",
+    "pack.threads": "1",
 }
+MAX_PACK = 1 << 30  # bytes of any file that Git writes: a server without filters sends what is not taken, too
+MAX_MEMORY = 512 << 20  # bytes of Git's own memory
+# ulimit counts a file in blocks of 512 bytes, and memory in KiB; a system that has no such limit goes without.
+_LIMITED = f'ulimit -f {MAX_PACK // 512} 2>/dev/null; ulimit -d {MAX_MEMORY >> 10} 2>/dev/null; exec "$@"'
 
 # Git reports errors as text only (LC_ALL=C keeps them English): the first match gives the reason.
 _FAILURES: tuple[tuple[str, Reason], ...] = (
+    (r"[Oo]ut of memory|File too large|died of signal 25|malloc failed|too deep|exceeded maximum allowed tree depth",
+     Reason.TOO_LARGE),
     (r"Could not resolve host|Failed to connect|Connection refused|Connection timed out|Network is unreachable"
      r"|Connection reset|early EOF|hung up|transfer closed|Operation too slow|Empty reply|gnutls_handshake|SSL_connect",
      Reason.NETWORK_UNREACHABLE),
@@ -57,8 +66,10 @@ class GitRedirectedError(SlipwayError):
     """The server redirected Git."""
 
 
-def run_git(folder: Path, arguments: Sequence[str], *, address: str, stdin: bytes = b"") -> bytes:
-    """Run ``git`` with ``arguments`` in ``folder``, which is its home, too, and return its standard output.
+def git_output(folder: Path, arguments: Sequence[str], *, address: str, stdin: bytes = b"") -> Generator[bytes]:
+    """Run ``git`` with ``arguments`` in ``folder``, which is its home, too, and yield its standard output as it comes.
+
+    Whoever takes no more of it closes the generator, which stops Git.
 
     Args:
         folder: Where Git runs.
@@ -69,19 +80,32 @@ def run_git(folder: Path, arguments: Sequence[str], *, address: str, stdin: byte
     Raises:
         TransientError: ``NetworkUnreachable`` or ``SourceBusy``.
         GitRedirectedError: Where the server redirects.
-        SlipwayError: ``RevisionNotFound``, ``AccessDenied``, ``SourceNotFound``, ``DiskFull``, ``SourceProtocol``, or
-            ``MissingDependency`` without the program git.
+        SlipwayError: ``RevisionNotFound``, ``AccessDenied``, ``SourceNotFound``, ``TooLarge``, ``DiskFull``,
+            ``SourceProtocol``, or ``MissingDependency`` without the program git.
     """
     if shutil.which("git") is None:  # GitPython cannot even be imported then
         raise SlipwayError(Reason.MISSING_DEPENDENCY, "The program git is not installed.", hint="Install git.")
-    command = ["git"]
-    for name, value in CONFIG.items():
+    command = ["/bin/sh", "-c", _LIMITED, "sh", "git"]
+    for name, value in (CONFIG | _least_rate()).items():
         command += ["-c", f"{name}={value}"]
     environment = for_git(folder) | proxy_environment() | certificate_environment()
-    ended = capture([*command, *arguments], environment, folder=folder, stdin=stdin, launch=_launch)
-    if ended.exit_code != 0:
-        raise _failure(ended.stderr.decode(errors="replace"), arguments[0], address)
-    return ended.stdout
+
+    def at_end(code: int, errors: bytes) -> None:
+        if code != 0:
+            raise _failure(errors.decode(errors="replace"), arguments[0], address)
+
+    yield from read_output([*command, *arguments], environment, at_end, folder=folder, stdin=stdin, launch=_launch)
+
+
+def run_git(folder: Path, arguments: Sequence[str], *, address: str, stdin: bytes = b"") -> None:
+    """Run a command of Git that has nothing to say. The arguments and what it raises are those of ``git_output``."""
+    for _ in git_output(folder, arguments, address=address, stdin=stdin):
+        pass
+
+
+def _least_rate() -> dict[str, str]:
+    least = LeastRate.configured()
+    return {"http.lowSpeedLimit": str(least.rate), "http.lowSpeedTime": str(round(least.seconds))}
 
 
 def _launch(

@@ -8,12 +8,13 @@ LFS object is hashed while it is written, and each other file is checked by Git 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+import hashlib
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from types import TracebackType
 from typing import TypeVar
 
 from steps.core.contract import Context
-from steps.core.digest import sha256_bytes
 from steps.core.errors import Reason, SlipwayError, from_os_error
 from steps.core.lock import LockedFile, blob_key
 from steps.core.progress import Meter
@@ -21,14 +22,16 @@ from steps.gate.admit import admit
 from steps.net.http import HTTP_RETRIES
 from steps.net.retry import retry_messages
 from steps.net.urls import REPOSITORY_PATTERN, REPOSITORY_RULE, check_source
-from steps.sources.base import ModelSource, SourceRequest
-from steps.sources.choose import SourceFile
+from steps.sources.base import MAX_TEXT, MAX_TEXTS, ModelSource, SourceRequest
+from steps.sources.choose import Choice, SourceFile
 from steps.sources.client import SourceClient
 from steps.sources.download import Transfer, exclusive
 from steps.sources.git import GitRemote, GitTree
 from steps.sources.lfs_api import MAX_POINTER, LfsClient, Pointer, parse_pointer
 
 T = TypeVar("T")
+MAX_FILE = 256 << 20  # bytes of a text in Git itself
+MAX_TOGETHER = 512 << 20  # bytes of all that are taken
 
 
 class GitLfsSource(ModelSource):
@@ -77,46 +80,71 @@ class GitLfsSource(ModelSource):
         self._commit = self._resolve()
         note = self.context.progress.note
         note(f"Fetching commit {self._commit} of {self._url}.")
-        self._tree = self._retrying(lambda: self._remote.fetch(self._commit, self._folder / "git"))
+        self._tree = self._retrying(self._fetch_commit)
         files = self._tree.files()
-        small = [file for file in files if file.stored == "git" and file.size < MAX_POINTER]
-        pointers = {
-            path: pointer
-            for path, content in self._tree.read(small).items()
-            if (pointer := parse_pointer(content, path)) is not None
-        }
-        return [
-            SourceFile(file.path, pointer.size, "lfs", pointer.oid) if (pointer := pointers.get(file.path)) else file
-            for file in files
-        ]
+        small = [file for file in files if file.stored == "git" and file.size_known and file.size < MAX_POINTER]
+        pointers: dict[str, SourceFile] = {}
+        with contextlib.closing(self._tree.contents(small)) as contents:
+            for file, chunks in contents:
+                pointed = _pointed(file, b"".join(chunks))
+                if pointed is not None:
+                    pointers[file.path] = pointed
+        return [pointers.get(file.path, file) for file in files]
 
-    def read_texts(self, files: tuple[SourceFile, ...]) -> dict[str, bytes]:
-        """Contents of the chosen files that are in Git itself. Raises ``NotLfs`` for weights among them."""
-        plain = [file for file in files if file.stored == "git"]
+    def complete(self, choice: Choice) -> Choice:
+        """Fetch the chosen texts that stayed on the server. Raises ``NotLfs`` for weights among them, ``TooLarge``."""
+        assert self._tree is not None, "files() comes first"
+        tree = self._tree
+        plain = [file for file in choice.files if file.stored == "git"]
         for file in plain:
             if file.path.endswith(".safetensors"):
                 raise SlipwayError(
                     Reason.NOT_LFS, f"{file.path} is stored in Git itself; this repository does not keep it in Git LFS."
                 )
+        self._retrying(lambda: self._remote.fetch_files(tree, plain))
+        sized = {file.path: file for file in tree.with_sizes(plain)}
+        for file in sized.values():
+            if file.size > MAX_FILE:
+                raise SlipwayError(
+                    Reason.TOO_LARGE, f"{file.path} has {file.size} bytes in Git itself, and {MAX_FILE} are allowed for a text."
+                )
+        if (together := sum(file.size for file in sized.values())) > MAX_TOGETHER:
+            raise SlipwayError(
+                Reason.TOO_LARGE,
+                f"The texts that would be taken have {together} bytes together, and {MAX_TOGETHER} are allowed.",
+            )
+        return Choice(tuple((sized.get(file.path, file), why) for file, why in choice.taken), choice.left)
+
+    def read_texts(self, files: tuple[SourceFile, ...]) -> dict[str, bytes]:
+        """Contents of the chosen files that are in Git itself, of ``MAX_TEXT`` bytes at most, ``MAX_TEXTS`` together."""
         assert self._tree is not None, "files() comes first"
-        return self._tree.read(plain)
+        wanted: list[SourceFile] = []
+        left = MAX_TEXTS
+        for file in files:
+            if file.stored == "git" and file.size <= min(MAX_TEXT, left):
+                wanted.append(file)
+                left -= file.size
+        return self._tree.read(wanted)
 
     def download(self, files: tuple[SourceFile, ...], meter: Meter) -> list[LockedFile]:
         """Put the texts into the store, then download the LFS objects that it does not hold."""
         assert self._tree is not None, "files() comes first"
-        contents = self._tree.read([file for file in files if file.stored == "git"])
-        locked = [self._publish_text(file, contents[file.path], meter) for file in files if file.stored == "git"]
+        with contextlib.closing(self._tree.contents([file for file in files if file.stored == "git"])) as texts:
+            locked = [self._publish_text(file, chunks, meter) for file, chunks in texts]
         return locked + self._download_objects([file for file in files if file.stored == "lfs"], meter)
 
-    def _publish_text(self, file: SourceFile, content: bytes, meter: Meter) -> LockedFile:
+    def _publish_text(self, file: SourceFile, chunks: Iterator[bytes], meter: Meter) -> LockedFile:
         path = self._folder / "incoming"
+        digest = hashlib.sha256()
         try:
-            path.write_bytes(content)
+            with path.open("wb") as target:
+                for chunk in chunks:
+                    digest.update(chunk)
+                    target.write(chunk)
+                    meter.advance(len(chunk))
         except OSError as error:
             raise from_os_error(error, f"Cannot write {file.path} ({file.size} bytes) to {path}") from error
-        locked = self.publish(file, path, sha256_bytes(content))
-        meter.advance(len(content))
-        return locked
+        return self.publish(file, path, digest.hexdigest())
 
     def _download_objects(self, files: list[SourceFile], meter: Meter) -> list[LockedFile]:
         # An object's id is the digest of its content: what the store has need not be asked for.
@@ -158,8 +186,33 @@ class GitLfsSource(ModelSource):
 
     def _resolve(self) -> str:
         if not self._commit:
-            self._commit = self._retrying(lambda: self._remote.resolve(self.request.revision))
+            revision = self.request.revision
+            self._commit = self._retrying(lambda: self._remote.resolve(revision))
+            if self._commit != revision:
+                self.context.pins[self._commit] = repr(revision) if revision else "the default branch"
         return self._commit
+
+    def _fetch_commit(self) -> GitTree:
+        try:
+            return self._remote.fetch(self._commit, self._folder / "git")
+        except SlipwayError as error:
+            if error.reason is Reason.REVISION_NOT_FOUND and (name := self.context.pins.get(self._commit)):
+                raise SlipwayError(
+                    Reason.SOURCE_BUSY,
+                    f"{name} of {self._url} was moved while it was being fetched: the server does not give out commit "
+                    f"{self._commit} any more.",
+                    hint="Run again: the commit that it names then is fetched.",
+                ) from error
+            raise
 
     def _retrying(self, work: Callable[[], T]) -> T:
         return HTTP_RETRIES.call(work, clock=self.context.clock, notify=retry_messages(self.context.progress.note))
+
+
+def _pointed(file: SourceFile, content: bytes) -> SourceFile | None:
+    """The file that a pointer stands for, None where the content is no pointer."""
+    try:
+        pointer = parse_pointer(content, file.path)
+    except SlipwayError as error:  # it matters only where the file is taken
+        return replace(file, problem=error.message)
+    return SourceFile(file.path, pointer.size, "lfs", pointer.oid) if pointer else None

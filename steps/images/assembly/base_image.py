@@ -15,13 +15,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import cast
 
+from steps.core.chunks import chunk_stream
 from steps.core.digest import CHUNK
 from steps.core.errors import Reason, SlipwayError
 from steps.core.json_reader import read_object
 from steps.images.assembly.documents import DescriptorJson, ImageConfig, Index, ManifestJson
 from steps.images.registry.reference import Reference
 from steps.images.registry.repository import DOCKER_TYPES, INDEX, LAYER, Descriptor, Repository, digest_of
-from steps.package.tar_reader import TarReader, chunk_stream
+from steps.package.tar_reader import TarReader
 
 PLATFORM = ("linux", "amd64")  # the one taken of an image for several
 _LIBRARY = re.compile(r"(?:\./)?(?:usr/|usr/local/|opt/[^/]+/)?lib/python(3\.[0-9]+)/os\.pyc?")

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from steps.package.tar_reader import TarLimitError, TarReader, chunk_stream
+from steps.core.chunks import chunk_stream
+from steps.package.tar_reader import TarLimitError, TarReader
 from steps.package.tar_writer import Entry, tar_file
 
 NAMES = st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=150).filter(lambda name: name.strip("/"))

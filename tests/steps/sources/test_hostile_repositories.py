@@ -86,6 +86,7 @@ def test_git_runs_in_isolation(tmp_path: Path, forge: Forge, tree: Path, logged_
                 "GIT_TERMINAL_PROMPT",
                 "GIT_ALLOW_PROTOCOL",
                 "GIT_CEILING_DIRECTORIES",
+                "GIT_NO_LAZY_FETCH",
             ),
             *(f"{scheme}_proxy" for scheme in ("http", "https", "no")),
             *("SSL_CERT_FILE", "SSL_CERT_DIR", "GIT_SSL_CAINFO"),
