@@ -95,7 +95,8 @@ def test_git_runs_in_isolation(tmp_path: Path, forge: Forge, tree: Path, logged_
         assert "GIT_CONFIG_GLOBAL=/dev/null" in environment
     commands = [words[2 * words.count("-c") :] for words, _ in ours]
     assert commands[0] == ["ls-remote", "--quiet", "--", forge.url("bert")]
-    assert ["fetch", "--quiet", "--depth=1", "--no-tags", "--no-write-fetch-head", "--", forge.url("bert"), commit] in commands
+    options = ["--quiet", "--depth=1", "--no-tags", "--no-write-fetch-head", "--filter=blob:limit=1024"]
+    assert ["fetch", *options, "--", forge.url("bert"), commit] in commands
     assert {words[0] for words in commands} == {"ls-remote", "init", "fetch", "ls-tree", "cat-file"}
     for words, _ in ours:
         assert "core.hooksPath=/dev/null" in words
