@@ -7,7 +7,6 @@ import json
 import shlex
 import stat
 import sys
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +19,7 @@ from pipelines.display.console import open_console
 from steps.core.digest import SHA256, read_chunks
 from steps.core.documents import GoldenRequest
 from steps.core.errors import ExitCode, Reason, SlipwayError
+from steps.core.folders import temporary_folder
 from steps.core.lock import Lock
 from steps.core.text import display_text
 from steps.frameworks.libraries import require_libraries
@@ -54,11 +54,10 @@ def serve(
         print(running.curl, flush=True)
         console.print(f"\nTry it in a browser: {running.served.url}/   Ctrl-C ends it.")
         try:
-            code = running.served.process.wait()
+            raise running.served.wait()
         except KeyboardInterrupt:
             console.print("Stopped.")
             return ExitCode.DONE
-    raise SlipwayError(Reason.BOOT_FAILED, f"The service ended by itself with exit code {code}.")
 
 
 @dataclass(frozen=True)
@@ -87,11 +86,11 @@ class Running:
 def serve_archive(archive: Path, *, host: str = "127.0.0.1", port: int = 0, sha256: str = "") -> Iterator[Running]:
     """Unpack an archive, check it against its lock and, if given, its ``sha256``; serve it, and clean up afterwards."""
     require_libraries()
-    with tempfile.TemporaryDirectory(prefix="slipway-serve-") as folder:
-        package = Path(folder, "package")
+    with temporary_folder() as folder:
+        package = folder / "package"
         lock = unpack(archive, package, sha256)
         about = json.loads((package / "src/slipway.json").read_text())
-        with serve_package(package, Path(folder, "home"), host=host, port=port) as served:
+        with serve_package(package, folder / "home", host=host, port=port) as served:
             yield Running(served, package, lock, about)
 
 

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import tempfile
-from pathlib import Path
-
 from steps.command.folders import check_store_folder, require_folder
 from steps.core.contract import Context
+from steps.core.folders import temporary_root
 from steps.core.progress import Progress
 from steps.core.settings import read_settings
 from steps.images.builders.supported import configured_builder
@@ -19,7 +17,7 @@ def open_context(store_uri: str, scratch: str, progress: Progress) -> Context:
 
     Args:
         store_uri: Address of the store; empty: that of the settings.
-        scratch: Folder for unfinished work; empty: inside a local store, else below the system's temporary folder.
+        scratch: Folder for unfinished work; empty: inside a local store, else this user's below the system's temporary one.
         progress: Gets the step's notes and meters.
 
     Raises:
@@ -38,5 +36,5 @@ def open_context(store_uri: str, scratch: str, progress: Progress) -> Context:
     elif isinstance(store, LocalStore):
         folder = store.scratch
     else:
-        folder = Path(tempfile.gettempdir()) / "slipway"
+        folder = temporary_root()
     return Context(store=store, scratch=folder, progress=progress)

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import os
-import signal
 import sys
 import traceback
 from collections.abc import Callable
-from typing import NoReturn
 
+from steps.command.signals import ending_signals
 from steps.command.streams import flush_output
 from steps.command.termination_log import write_termination_log
 from steps.core.errors import Reason, SlipwayError, Terminated, to_slipway_error
@@ -25,26 +24,22 @@ def run_to_exit_code(
 ) -> int:
     """Call ``work`` and return its exit code, or that of the reason of what it raises.
 
-    SIGTERM raises ``Terminated`` and SIGINT ``KeyboardInterrupt`` inside of it, the latter also where a shell's ``&`` has made
-    the process ignore SIGINT. A failure is reported as ``report_failure`` says; before that, ``on_failure`` gets it, which may
-    write it to standard output.
+    Signals end it as ``steps.command.signals`` says. A failure is reported as ``report_failure`` says; before that,
+    ``on_failure`` gets it, which may write it to standard output.
     """
-    handlers = {signal.SIGTERM: _terminate, signal.SIGINT: signal.default_int_handler}
-    previous = {number: signal.signal(number, handler) for number, handler in handlers.items()}
-    _commands.append(as_json)
-    try:
-        return _with_output(work)
-    except (Exception, KeyboardInterrupt, Terminated) as error:
-        failure = to_slipway_error(error)
-    finally:
-        _commands.pop()
-        for number, handler in previous.items():
-            signal.signal(number, handler)
-    if on_failure:
-        with contextlib.suppress(SlipwayError):  # standard output is what fails: that is reported below
-            on_failure(failure)
-            sys.stdout.flush()
-    report_failure(failure, as_json=as_json)
+    with ending_signals():
+        _commands.append(as_json)
+        try:
+            return _with_output(work)
+        except (Exception, KeyboardInterrupt, Terminated) as error:
+            failure = to_slipway_error(error)
+        finally:
+            _commands.pop()
+        if on_failure:
+            with contextlib.suppress(SlipwayError):  # standard output is what fails: that is reported below
+                on_failure(failure)
+                sys.stdout.flush()
+        report_failure(failure, as_json=as_json)
     return failure.reason.exit_code
 
 
@@ -83,8 +78,3 @@ def _with_output(work: Callable[[], int]) -> int:
         raise
     flush_output()
     return code
-
-
-def _terminate(signum: int, frame: object) -> NoReturn:
-    del signum, frame
-    raise Terminated

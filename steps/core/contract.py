@@ -10,20 +10,17 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import os
-import shutil
-import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Generic, TypeVar
 
-import psutil
 from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 
 from steps.core.clock import Clock, SystemClock
 from steps.core.digest import canonical_json, sha256_bytes, verified_chunks
 from steps.core.errors import Reason, SlipwayError
+from steps.core.folders import private_folder, remove_leftovers
 from steps.core.json_reader import DOCUMENT, InvalidJsonError, read_model
 from steps.core.progress import Progress
 from steps.core.redaction import check_no_secret
@@ -89,23 +86,12 @@ class Context:
     @contextlib.contextmanager
     def private_folder(self) -> Iterator[Path]:
         """Make an empty folder that is removed when the block ends, whatever happens."""
-        self.scratch.mkdir(parents=True, exist_ok=True)
-        folder = Path(tempfile.mkdtemp(prefix=f"step-{os.getpid()}-", dir=self.scratch))
-        try:
+        with private_folder(self.scratch) as folder:
             yield folder
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
 
     def remove_leftovers(self) -> None:
         """Remove private folders and unfinished objects of processes of this machine that were killed."""
-        for path in self.scratch.glob("*-*-*"):
-            kind, pid, _ = path.name.split("-", 2)
-            if kind not in ("step", "put") or not pid.isdigit() or psutil.pid_exists(int(pid)):
-                continue
-            if path.is_dir():
-                shutil.rmtree(path, ignore_errors=True)
-            else:
-                path.unlink(missing_ok=True)
+        remove_leftovers(self.scratch)
 
     def publish(self, key: str, chunks: Iterable[bytes], *, size: int, sha256: str) -> None:
         """Publish an object whose size in bytes and SHA-256 are known beforehand.

@@ -72,7 +72,10 @@ def missing_extra(*extras: str, package: str = "", needed_by: str = "") -> Slipw
 
 
 class Terminated(BaseException):
-    """SIGTERM arrived. Like ``KeyboardInterrupt`` it is not an ``Exception``: no library may handle it as its own failure."""
+    """SIGTERM or SIGHUP arrived; the text is its name.
+
+    Like ``KeyboardInterrupt`` it is not an ``Exception``: no library may handle it as its own failure.
+    """
 
 
 class DeadlinePassed(Terminated):
@@ -119,7 +122,7 @@ def to_slipway_error(error: BaseException) -> SlipwayError:
         case DeadlinePassed():
             return SlipwayError(Reason.DEADLINE_EXCEEDED, str(error), hint=_RAISE_DEADLINE)
         case Terminated():
-            return SlipwayError(Reason.TERMINATED, "Stopped by SIGTERM.")
+            return SlipwayError(Reason.TERMINATED, f"Stopped by {error if error.args else 'SIGTERM'}.")
         case MemoryError():
             return SlipwayError(Reason.OUT_OF_MEMORY, "There is not enough memory.")
         case ImportError() if (error.name or "").partition(".")[0] not in OWN_PACKAGES:

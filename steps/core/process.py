@@ -74,7 +74,7 @@ class Launch(Protocol):
 
 
 _running: set[Program] = set()
-_lock = threading.Lock()
+_lock = threading.RLock()  # a handler of signals may need it while the same thread has it
 
 
 class Program:
@@ -220,11 +220,15 @@ def start(
 
 
 def kill_all() -> None:
-    """End all programs of this process by SIGKILL, at once."""
-    with _lock:
-        programs = list(_running)
+    """End all programs of this process by SIGKILL, at once. Made for a handler of signals: it waits for no lock."""
+    programs = list(_running)
     for program in programs:
-        program.kill()
+        program._signal(signal.SIGKILL)
+    end = time.monotonic() + STOP_SECONDS
+    for program in programs:
+        with contextlib.suppress(ChildProcessError):
+            while os.waitpid(program.pid, os.WNOHANG) == (0, 0) and time.monotonic() < end:
+                time.sleep(0.01)
 
 
 @dataclass(frozen=True)

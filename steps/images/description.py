@@ -20,7 +20,7 @@ DOCKERFILE = "env/docker/Dockerfile"
 PYTHON_VERSION = "3.11"  # the minor version that the requirements are locked for
 USER = "10001:10001"
 PORT = 3000
-ENTRYPOINT = ("python3", "-m", "bentoml", "serve", HOME, "--host", "0.0.0.0", "--port", str(PORT))
+ENTRYPOINT = ("python3", "-P", f"{HOME}/src/serving/server.py", "--host", "0.0.0.0", "--port", str(PORT))
 ENVIRONMENT: Mapping[str, str] = {
     "LANG": "C.UTF-8",
     **environment.PYTHON,

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import json
 import mimetypes
+import signal
 import socket
 import subprocess
 import sys
@@ -24,8 +25,13 @@ from steps.core.documents import GoldenRequest
 from steps.core.environment import for_service
 from steps.core.errors import Reason, SlipwayError
 from steps.core.process import Program, start
+from steps.core.text import display_text
+from steps.package.listen import service_url
 
 BOOT_SECONDS = 300.0  # after which a service that is not ready is given up
+END_SECONDS = 3.0  # in which a service that broke a connection off has ended, if it has
+TAIL_BYTES = 10_000
+SERVER = "src/serving/server.py"
 AS_JSON = {"Accept": "application/json"}  # also where the answer could be a file
 ANSWER_TIMEOUT = urllib3.Timeout(connect=5, read=300)
 
@@ -37,6 +43,7 @@ class RunningService:
     url: str
     process: Program
     boot_seconds: float
+    log: Path
 
     def rss_bytes(self) -> int:
         """Resident memory of the service's processes together (pages that they share count for each)."""
@@ -48,16 +55,36 @@ class RunningService:
         return total
 
     def get_object(self, path: str) -> dict[str, JsonValue]:
-        """The JSON object that the service answers to ``GET path``. Raises ``ValueError`` for any other answer."""
-        answer: JsonValue = urllib3.request("GET", self.url + path, timeout=ANSWER_TIMEOUT, retries=False).json()
+        """The JSON object that the service answers to ``GET path``. Raises ``SmokeMismatch`` for any other answer."""
+        answer: JsonValue
+        try:
+            answer = urllib3.request("GET", self.url + path, timeout=ANSWER_TIMEOUT, retries=False).json()
+        except ValueError:
+            answer = None
         if not isinstance(answer, dict):
-            raise ValueError(f"{path} is not a JSON object")
+            raise SlipwayError(Reason.SMOKE_MISMATCH, f"The service answers {path} with something else than a JSON object.")
         return answer
+
+    def wait(self) -> SlipwayError:
+        """Wait until the service ends, and return why as an error."""
+        self.process.wait()
+        return self._ended("by itself")
+
+    def _ended(self, when: str) -> SlipwayError:
+        return ended_error(self.process.returncode, when, self.log)
+
+    def unanswered(self, error: Exception) -> SlipwayError:
+        """The error for a request that got no answer: that of a service that has ended where it has, else ``SmokeMismatch``."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.process.wait(END_SECONDS)
+            return self._ended("while it answered")
+        text = f"The service did not answer ({display_text(str(error), 300)}):\n{tail(self.log)}"
+        return SlipwayError(Reason.SMOKE_MISMATCH, text, hint=Reason.BOOT_FAILED.hint)
 
 
 @contextlib.contextmanager
 def serve(package: Path, home: Path, *, host: str = "127.0.0.1", port: int = 0) -> Iterator[RunningService]:
-    """Start the unpacked package and wait until it is ready; stop it afterwards.
+    """Start the unpacked package as its image does, and wait until it is ready; stop it afterwards.
 
     Args:
         package: folder of the unpacked archive.
@@ -66,20 +93,35 @@ def serve(package: Path, home: Path, *, host: str = "127.0.0.1", port: int = 0) 
         port: port to listen on; 0: any that is free.
 
     Raises:
-        SlipwayError: ``BootFailed`` with the end of the service's log.
+        SlipwayError: ``BootFailed`` with the end of the service's log, where it does not start or ends inside of the block;
+            ``OutOfMemory`` where it was killed; ``SmokeMismatch`` where a request inside of the block gets no answer.
     """
     port = port or free_port()
     home.mkdir(parents=True, exist_ok=True)
     log = home / "service.log"
     begin = time.monotonic()
-    command = [sys.executable, "-P", "-m", "bentoml", "serve", str(package), "--host", host, "--port", str(port)]
+    command = [sys.executable, "-P", str(package / SERVER), "--host", host, "--port", str(port)]
     with (
         log.open("wb") as output,
         start(command, environment=for_service(home), folder=home, stdout=output, stderr=subprocess.STDOUT) as process,
     ):
-        url = f"http://{'127.0.0.1' if host == '0.0.0.0' else host}:{port}"
+        url = service_url(host, port)
         _wait(process, url, log, begin)
-        yield RunningService(url, process, time.monotonic() - begin)
+        running = RunningService(url, process, time.monotonic() - begin, log)
+        try:
+            yield running
+        except (urllib3.exceptions.HTTPError, psutil.NoSuchProcess) as error:
+            raise running.unanswered(error) from None
+
+
+def ended_error(code: int | None, when: str, log: Path) -> SlipwayError:
+    """The error for a service that ended: ``OutOfMemory`` where it was killed, else ``BootFailed``; with the end of its log."""
+    if code == -signal.SIGKILL:
+        return SlipwayError(
+            Reason.OUT_OF_MEMORY, f"The service was killed {when}, most likely for its memory. Its log ends:\n{tail(log)}"
+        )
+    how = f"by the signal {signal.Signals(-code).name}" if code is not None and code < 0 else f"with exit code {code}"
+    return SlipwayError(Reason.BOOT_FAILED, f"The service ended {how} {when}:\n{tail(log)}")
 
 
 def send_golden_request(url: str, golden: GoldenRequest, package: Path) -> tuple[dict[str, JsonValue], float]:
@@ -130,37 +172,19 @@ def free_port() -> int:
 
 
 def _wait(process: Program, url: str, log: Path, begin: float) -> None:
-    dead: set[int] = set()
     while time.monotonic() - begin < BOOT_SECONDS:
         if process.poll() is not None:
-            raise SlipwayError(
-                Reason.BOOT_FAILED, f"The service ended with exit code {process.returncode} before it was ready:\n{_tail(log)}"
-            )
-        if _worker_ended(process, dead):  # BentoML would restart it without end
-            raise SlipwayError(Reason.BOOT_FAILED, f"The service's worker ended before it was ready:\n{_tail(log)}")
+            raise ended_error(process.returncode, "before it was ready", log)
         with contextlib.suppress(urllib3.exceptions.HTTPError):
             if urllib3.request("GET", f"{url}/readyz", timeout=2, retries=False).status == 200:
                 return
         time.sleep(0.1)
-    raise SlipwayError(Reason.BOOT_FAILED, f"The service was not ready after {BOOT_SECONDS:.0f} s:\n{_tail(log)}")
+    raise SlipwayError(Reason.BOOT_FAILED, f"The service was not ready after {BOOT_SECONDS:.0f} s:\n{tail(log)}")
 
 
-def _worker_ended(process: Program, dead: set[int]) -> bool:
-    """Whether a child of the service is a zombie at two looks in a row; ``dead`` holds what the last look found.
-
-    BentoML reaps its workers only every ten seconds; it reaps any other child at once.
-    """
-    found: set[int] = set()
-    with contextlib.suppress(psutil.NoSuchProcess):
-        for child in psutil.Process(process.pid).children():
-            with contextlib.suppress(psutil.NoSuchProcess):
-                if child.status() == psutil.STATUS_ZOMBIE:
-                    found.add(child.pid)
-    ended = bool(found & dead)
-    dead.clear()
-    dead.update(found)
-    return ended
-
-
-def _tail(log: Path, lines: int = 12) -> str:
-    return "\n".join(log.read_text(errors="replace").splitlines()[-lines:])
+def tail(log: Path, lines: int = 12) -> str:
+    """The last lines of a log."""
+    with contextlib.suppress(OSError), log.open("rb") as file:
+        file.seek(max(0, log.stat().st_size - TAIL_BYTES))
+        return "\n".join(file.read().decode(errors="replace").splitlines()[-lines:])
+    return ""

@@ -80,10 +80,11 @@ def test_leaving_the_block_ends_the_family() -> None:
 def test_all_programs_are_killed_at_once() -> None:
     program = start(["sh", "-c", "trap '' TERM; echo ready; sleep 1000"], environment=ENVIRONMENT, stdout=subprocess.PIPE)
     assert program.process.stdout is not None
-    with program.process.stdout as pipe:
-        pipe.readline()
-        kill_all()
-    assert program.returncode == -signal.SIGKILL
+    program.process.stdout.readline()
+    found = program.members()
+    kill_all()
+    wait_until_gone(found)
+    program.stop()
 
 
 def test_what_a_program_leaves_ends_too() -> None:
