@@ -30,13 +30,17 @@ class Effect(Enum):
 
 @dataclass
 class Fault:
-    """Befalls the next ``times`` requests with this method whose path and query match the regular expression."""
+    """Befalls the next ``times`` requests with this method (empty: any) whose path and query match the regular expression.
+
+    The first ``skip`` of them are let through before.
+    """
 
     method: str
     path: str
     effect: Effect = Effect.ANSWER
     status: int = 503
     times: int = 1
+    skip: int = 0
     code: str = ""  # what the provider calls it, where that says more than the status
     headers: dict[str, str] = field(default_factory=dict)
     before: Callable[[], object] = lambda: None  # what happens just before
@@ -90,7 +94,10 @@ class FaultyServer(ABC):
         with self.lock:
             self.requests.append((method, path, size))
             for fault in self.faults:
-                if fault.times > 0 and fault.method == method and re.search(fault.path, path):
+                if fault.times > 0 and fault.method in ("", method) and re.search(fault.path, path):
+                    if fault.skip:
+                        fault.skip -= 1
+                        continue
                     fault.times -= 1
                     fault.before()
                     return fault

@@ -45,7 +45,10 @@ class Effect(Enum):
 
 @dataclass
 class Fault:
-    """Hits the next ``times`` requests with this method whose path and query match the regular expression."""
+    """Hits the next ``times`` requests with this method (empty: any) whose path and query match the regular expression.
+
+    The first ``skip`` of them are let through before.
+    """
 
     method: str
     path: str
@@ -53,6 +56,7 @@ class Fault:
     status: int = 503
     headers: dict[str, str] = field(default_factory=dict)
     times: int = 1
+    skip: int = 0
 
 
 @dataclass
@@ -370,7 +374,10 @@ class _Handler(BaseHTTPRequestHandler):
     def _fault(self) -> Fault | None:
         with self.server.registry.lock:
             for fault in self.server.registry.faults:
-                if fault.times > 0 and fault.method == self.command and re.search(fault.path, self.path):
+                if fault.times > 0 and fault.method in ("", self.command) and re.search(fault.path, self.path):
+                    if fault.skip:
+                        fault.skip -= 1
+                        continue
                     fault.times -= 1
                     return fault
         return None

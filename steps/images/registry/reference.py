@@ -13,6 +13,7 @@ from collections.abc import Container
 from dataclasses import dataclass
 
 from steps.core.errors import Reason, SlipwayError
+from steps.core.text import display_text
 
 DOCKER_HUB = "docker.io"
 _REPOSITORY = re.compile(r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*)*")
@@ -44,7 +45,7 @@ class Reference:
         if not sound or (colon and not _TAG.fullmatch(tag)) or ("@" in text and not DIGEST.fullmatch(digest)):
             raise SlipwayError(
                 Reason.INVALID_INPUT,
-                f"{text!r} is not the name of an image.",
+                f"{display_text(text)!r} is not the name of an image.",
                 hint="Write HOST[:PORT]/REPOSITORY[:TAG][@sha256:…].",
             )
         return cls(host, repository, tag if colon or digest else "latest", digest)
