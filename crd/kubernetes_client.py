@@ -21,13 +21,12 @@ from crd.resource_kinds import POD, AnyKind, ResourceKind, kind_of
 from steps.core.clock import Clock, SystemClock
 from steps.core.errors import Reason, SlipwayError
 from steps.core.text import display_text
-from steps.net.retry import RetryPolicy
+from steps.net.retry import SERVER_RETRIES, RetryPolicy
 
 DEFAULT_NAMESPACE = "slipway"  # where `slipway install` puts everything, and where Models are read by default
 TIMEOUT = (5.0, 60.0)  # seconds to connect, and between two reads
-# A server that reports that it is busy gets the request again after about 1, 2 and 4 seconds: a CRD that is being changed is
-# unavailable for about one.
-RETRY = RetryPolicy(attempts=4, first=1.0, longest=4.0, longest_retry_after=10.0)
+# Until the cluster has answered for the first time: somebody waits who may have named the wrong one.
+FIRST_CONTACT = RetryPolicy(attempts=4, first=1.0, longest=4.0, longest_retry_after=10.0)
 MAX_LOG = 100_000  # lines of one pod's log that are read, from its end
 MAX_LOG_LINE = 10_000  # characters of one of them
 STATUS_HINT = "`slipway status` lists the Models; -n names another namespace."
@@ -59,7 +58,7 @@ class KubernetesClient:
     api: ApiClient | None
     timeout: tuple[float, float] = TIMEOUT
     field_manager: str = "slipway"
-    retry: RetryPolicy = RETRY
+    retry: RetryPolicy = SERVER_RETRIES
     clock: Clock = field(default_factory=SystemClock)
     _served: set[AnyKind] = field(default_factory=set, repr=False, compare=False)
 
@@ -79,7 +78,16 @@ class KubernetesClient:
                 answers, ``SourceProtocol`` where something else than an API server does.
         """
         api, server = open_connection(context)
-        client = cls(namespace or DEFAULT_NAMESPACE, context, server, "", api, timeout=timeout, field_manager=field_manager)
+        client = cls(
+            namespace or DEFAULT_NAMESPACE,
+            context,
+            server,
+            "",
+            api,
+            timeout=timeout,
+            field_manager=field_manager,
+            retry=FIRST_CONTACT,
+        )
         try:
             version = client._read("/version").get("gitVersion")
         except KubernetesError as error:
@@ -88,7 +96,7 @@ class KubernetesClient:
             version = None
         if not isinstance(version, str):
             raise not_an_api_server(server)
-        return replace(client, version=version)
+        return replace(client, version=version, retry=SERVER_RETRIES)
 
     def in_namespace(self, namespace: str) -> Self:
         """The same client for another namespace."""
@@ -257,6 +265,8 @@ class KubernetesClient:
             if not isinstance(error, KubernetesError):
                 return None
             if error.connection_lost and method != "POST":  # a repeated POST is refused if the first one succeeded
+                return 0.0
+            if error.not_sent and self.version:
                 return 0.0
             return error.retry_after
 

@@ -17,6 +17,8 @@ import yaml
 from crd.kubernetes_errors import translate_errors
 from steps.core.errors import Reason, SlipwayError, missing_extra
 from steps.core.text import display_text
+from steps.net.proxy import proxy_for
+from steps.net.tls import bundle, bundle_file
 
 Query = Sequence[tuple[str, str | int]]
 
@@ -77,6 +79,12 @@ def open_connection(context: str) -> tuple[ApiClient, str]:
             hint="Set KUBECONFIG to the cluster's file. `make kind-up` makes a cluster on this machine.",
         ) from None
     with translate_errors(configuration.host):
+        # The package has rules of its own, and neither user nor password of a proxy.
+        proxy = proxy_for(configuration.host)
+        configuration.proxy, configuration.no_proxy = (proxy.address if proxy else None), ""
+        configuration.proxy_headers = proxy.headers if proxy else None
+        if not configuration.ssl_ca_cert and bundle():
+            configuration.ssl_ca_cert = bundle_file()
         return client.ApiClient(configuration), configuration.host
 
 

@@ -16,6 +16,7 @@ from typing import Protocol, cast
 
 from steps.core.errors import Reason, SlipwayError
 from steps.core.text import display_text
+from steps.net.libraries import library_failure
 from steps.net.retry import retry_after
 
 INSTALL_HINT = "`slipway install` applies what is missing; `slipway doctor` says what that is."
@@ -29,7 +30,8 @@ class KubernetesError(SlipwayError):
     ``status`` is the HTTP status code, 0 where no answer came. ``retry_after`` is the number of seconds after which the same
     request may be sent again, because the server did nothing for it; None where sending it again cannot help.
     ``kind_missing`` is true where the API server does not have the kind of objects that the request is about.
-    ``connection_lost`` is true where the connection was closed before the answer: whether the server did anything is not known.
+    ``connection_lost`` is true where no answer of the server came, but the request may have been carried out: the connection
+    was closed, or a gateway answered. ``not_sent`` is true where there was no connection.
     """
 
     def __init__(
@@ -41,12 +43,14 @@ class KubernetesError(SlipwayError):
         status: int = 0,
         retry_after: float | None = None,
         connection_lost: bool = False,
+        not_sent: bool = False,
         kind_missing: bool = False,
     ) -> None:
         super().__init__(reason, message, hint=hint)
         self.status = status
         self.retry_after = retry_after
         self.connection_lost = connection_lost
+        self.not_sent = not_sent
         self.kind_missing = kind_missing
 
     @property
@@ -68,7 +72,7 @@ class ApiException(Protocol):
 def translate_errors(server: str) -> Iterator[None]:
     """Raise a ``KubernetesError`` for whatever the client raises inside; ``server`` is the address that messages name."""
     from kubernetes.client import ApiException as AnyApiException
-    from urllib3.exceptions import HTTPError, ProtocolError
+    from urllib3.exceptions import ConnectTimeoutError, HTTPError, NewConnectionError, ProtocolError
 
     try:
         yield
@@ -76,11 +80,14 @@ def translate_errors(server: str) -> Iterator[None]:
         raise to_kubernetes_error(cast(ApiException, error), server) from None
     except (HTTPError, OSError) as error:
         cause = getattr(error, "reason", None) or error
+        if (lasting := library_failure(error, "The cluster")) is not None:
+            raise KubernetesError(lasting.reason, lasting.message, hint=lasting.hint) from None
         raise KubernetesError(
             Reason.NETWORK_UNREACHABLE,
             f"The cluster at {server} cannot be reached: {display_text(cause)}.",
             hint="Check that it runs, and that KUBECONFIG and --context name the one you mean.",
             connection_lost=isinstance(cause, ProtocolError),
+            not_sent=isinstance(cause, ConnectTimeoutError | NewConnectionError),
         ) from None
     except ValueError:  # the package reads the answer's text, and it is none
         raise not_an_api_server(server) from None
@@ -122,7 +129,8 @@ def to_kubernetes_error(error: ApiException, server: str) -> KubernetesError:
             return KubernetesError(reason, text, hint=hint, status=code, retry_after=seconds or 0.0)
         case HTTPStatus.INTERNAL_SERVER_ERROR | HTTPStatus.BAD_GATEWAY | HTTPStatus.GATEWAY_TIMEOUT:
             reason, text = Reason.NETWORK_UNREACHABLE, f"The API server failed: {message}."
-            hint = "Run the command again later."
+            hint, gateway = "Run the command again later.", code != HTTPStatus.INTERNAL_SERVER_ERROR
+            return KubernetesError(reason, text, hint=hint, status=code, connection_lost=gateway)
         case _:
             reason, text, hint = Reason.SOURCE_PROTOCOL, f"The API server answered {code}: {message}.", None
     return KubernetesError(reason, text, hint=hint, status=code)

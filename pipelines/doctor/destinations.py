@@ -17,7 +17,7 @@ from steps.core.errors import Reason, SlipwayError
 from steps.core.settings import FILE, Settings, unknown_variables, variable
 from steps.images.builders.base import Builder
 from steps.images.builders.supported import configured_builder
-from steps.images.registry.credentials import config_file, find_credentials
+from steps.images.registry.credentials import find_credentials
 from steps.images.registry.reference import Reference
 from steps.images.registry.session import Session
 from steps.store.gcs_client import LOGIN, identity
@@ -40,8 +40,16 @@ FILES = (
 class BriefClock(SystemClock):
     """A clock on which clients hardly wait between attempts: a check has less time than they would take."""
 
+    def __init__(self) -> None:
+        self._skipped = 0.0
+
+    def monotonic(self) -> float:
+        """Return seconds since some fixed moment; those that ``sleep`` left out have passed, too."""
+        return super().monotonic() + self._skipped
+
     def sleep(self, seconds: float) -> None:
         """Sleep for these seconds, and at most 0.1."""
+        self._skipped += max(0.0, seconds - 0.1)
         super().sleep(min(seconds, 0.1))
 
 
@@ -115,5 +123,5 @@ def _registry(settings: Settings, builder: type[Builder]) -> str:
         with contextlib.suppress(SlipwayError), cancel:
             pass
     known = find_credentials(host, repository)
-    who = f"as {known.username or 'the holder of a token'}, by {config_file()}" if known else "without credentials"
+    who = f"as {known.username or 'the holder of a token'}, by {known.file}" if known else "without credentials"
     return f"it accepts a push, {who} (one was begun and cancelled)"

@@ -109,6 +109,8 @@ class Reason(StrEnum):
     POD_REFUSED = "PodRefused"
     WORKFLOW_REFUSED = "WorkflowRefused"
     WORKFLOW_UNREADABLE = "WorkflowUnreadable"
+    UNTRUSTED_CERTIFICATE = "UntrustedCertificate"
+    PROXY_REFUSED = "ProxyRefused"
     # BUG, TRANSIENT, INTERRUPTED, TERMINATED
     INTERNAL_ERROR = "InternalError"
     NETWORK_UNREACHABLE = "NetworkUnreachable"
@@ -345,6 +347,16 @@ REASONS: dict[Reason, ReasonInfo] = {
         "Argo keeps the steps of the Workflow where Slipway cannot read them.",
         "The run's records and its report are in the store, under runs/. Set `nodeStatusOffLoad: false` in the `persistence` "
         "of Argo's workflow-controller-configmap, then delete the Model and submit it again.",
+    ),
+    Reason.UNTRUSTED_CERTIFICATE: ReasonInfo(
+        ExitCode.ENVIRONMENT,
+        "A server's TLS certificate is not trusted on this machine.",
+        "Name the file of its certificate authority in SSL_CERT_FILE.",
+    ),
+    Reason.PROXY_REFUSED: ReasonInfo(
+        ExitCode.ENVIRONMENT,
+        "A proxy refused the request, or cannot be used as it is configured.",
+        "Check the variable that names the proxy (HTTPS_PROXY, HTTP_PROXY or ALL_PROXY), and NO_PROXY.",
     ),
     Reason.INTERNAL_ERROR: ReasonInfo(
         ExitCode.BUG,

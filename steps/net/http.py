@@ -12,6 +12,7 @@ hold signatures.
 from __future__ import annotations
 
 import contextlib
+import ssl
 import threading
 import urllib.parse
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -23,10 +24,11 @@ from typing import TYPE_CHECKING
 from steps import __version__
 from steps.core.digest import CHUNK
 from steps.core.errors import Reason, SlipwayError
-from steps.net.credentials import Authorization
-from steps.net.proxy import proxy_for
-from steps.net.retry import RetryPolicy, TransientError, retry_after
-from steps.net.tls import certificate_error
+from steps.net.credentials import BoundHeaders
+from steps.net.failures import connection_error
+from steps.net.proxy import Proxy, proxy_for
+from steps.net.retry import retry_after
+from steps.net.tls import client_context
 from steps.net.urls import host_of
 
 if TYPE_CHECKING:
@@ -35,9 +37,6 @@ if TYPE_CHECKING:
 MAX_HOPS = 5  # redirects of one request; object stores and hubs need two
 CONNECTIONS = 8  # connections to one host that are kept open
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
-# Five tries with 7.5 seconds of waiting between them: enough for a dropped connection or a short overload. A step that fails
-# for good after them is tried again as a whole, by whoever runs it.
-HTTP_RETRIES = RetryPolicy(attempts=5)
 USER_AGENT = f"slipway/{__version__}"
 
 RedirectPolicy = Callable[[str], str]
@@ -66,8 +65,9 @@ class Body:
 class Response:
     """The answer to one request; its body is read by ``chunks`` or ``read``. Close it, or use it as a context manager."""
 
-    def __init__(self, raw: urllib3.BaseHTTPResponse, address: str, what: str) -> None:
+    def __init__(self, raw: urllib3.BaseHTTPResponse, address: str, what: str, proxy: Proxy | None = None) -> None:
         self._raw, self._what = raw, what
+        self.proxy = proxy
         self.address = address
         self.status = raw.status
 
@@ -115,7 +115,7 @@ class Response:
                     raise SlipwayError(too_long, f"{self._what} has more than the {limit} bytes that are allowed.")
                 left -= len(chunk)
         except urllib3.exceptions.HTTPError as error:
-            raise connection_error(error, self._what, self.address, began=True) from error
+            raise connection_error(error, self._what, host_of(self.address), self.proxy, began=True) from error
 
     def read(self, limit: int) -> bytes:
         """The whole body, ``limit`` bytes at most. Raises as ``chunks`` does."""
@@ -127,7 +127,7 @@ class HttpClient:
 
     def __init__(self, *, timeout: Timeout = TIMEOUT) -> None:
         self._timeout = timeout
-        self._pools: dict[str, urllib3.PoolManager] = {}
+        self._pools: dict[tuple[Proxy | None, ssl.SSLContext], urllib3.PoolManager] = {}
         self._lock = threading.Lock()
 
     def close(self) -> None:
@@ -143,7 +143,7 @@ class HttpClient:
         *,
         what: str,
         headers: Mapping[str, str] | None = None,
-        authorization: Authorization | None = None,
+        bound: BoundHeaders | None = None,
         body: bytes | Body | None = None,
         redirect: RedirectPolicy | None = None,
     ) -> Response:
@@ -154,21 +154,24 @@ class HttpClient:
             address: An absolute ``http`` or ``https`` address.
             what: Names the thing that is requested, in messages.
             headers: Are sent to every address. Credentials are not among them.
-            authorization: Is sent where the origin is its own, and nowhere else.
-            body: Is sent to every address.
+            bound: Are sent where the origin is their own, and nowhere else: credentials.
+            body: Is sent to every address, but not after a 303, which asks for a GET (RFC 9110, section 15.4.4).
             redirect: Checks each target of a redirect; None returns a redirect as an answer.
 
         Raises:
             TransientError: ``NetworkUnreachable`` where a connection cannot be made or breaks.
-            SlipwayError: ``SourceProtocol`` for an address that cannot be read, for a certificate that is not trusted and for
-                more than ``MAX_HOPS`` redirects; whatever ``redirect`` raises.
+            SlipwayError: ``UntrustedCertificate``; ``ProxyRefused``; ``InvalidInput`` where the variables for proxies or
+                certificates cannot be used; ``SourceProtocol`` for an address or a header that cannot be sent, and for more
+                than ``MAX_HOPS`` redirects; whatever ``redirect`` raises.
         """
         for _ in range(MAX_HOPS + 1):
-            response = self._send(method, address, what, headers or {}, authorization, body)
+            response = self._send(method, address, what, headers or {}, bound, body)
             if redirect is None or response.status not in REDIRECTS:
                 return response
             target = response.header("Location")
             response.close()
+            if response.status == 303 and method not in ("GET", "HEAD"):
+                method, body = "GET", None
             with contextlib.suppress(ValueError):  # a broken address goes to the policy as it is
                 target = urllib.parse.urljoin(address, target)
             address = redirect(target)
@@ -180,18 +183,23 @@ class HttpClient:
         address: str,
         what: str,
         headers: Mapping[str, str],
-        authorization: Authorization | None,
+        bound: BoundHeaders | None,
         body: bytes | Body | None,
     ) -> Response:
         sent = {"User-Agent": USER_AGENT, **headers}
-        if authorization and authorization.belongs_to(address):
-            sent["Authorization"] = authorization.value
+        if bound and bound.belongs_to(address):
+            sent |= bound.values
         if isinstance(body, Body):
             sent["Content-Length"] = str(body.size)
         import urllib3
 
         try:
-            raw = self._pool(address).request(
+            proxy = proxy_for(address)
+            pool = self._pool(proxy)
+        except ValueError:
+            raise _unreadable(what) from None
+        try:
+            raw = pool.request(
                 method,
                 address,
                 headers=sent,
@@ -200,48 +208,43 @@ class HttpClient:
                 preload_content=False,
                 decode_content=False,
             )
-        except (urllib3.exceptions.LocationValueError, _UnreadableAddress):
-            raise SlipwayError(Reason.SOURCE_PROTOCOL, f"{what}: the server gave an address that cannot be read.") from None
+        except urllib3.exceptions.LocationValueError:
+            raise _unreadable(what) from None
         except urllib3.exceptions.HTTPError as error:
-            raise connection_error(error, what, address) from error
-        return Response(raw, address, what)
+            raise connection_error(error, what, host_of(address), proxy) from error
+        except ValueError:  # http.client, before anything is sent; UnicodeError is one of these
+            raise SlipwayError(
+                Reason.SOURCE_PROTOCOL,
+                f"{what}: the request for {host_of(address)} would have a header that HTTP cannot carry.",
+            ) from None
+        if proxy and raw.status == 407:  # of a plain request; a tunnel's is an error of the connection
+            raw.close()
+            raise proxy.refused(what, host_of(address), raw.status)
+        return Response(raw, address, what, proxy)
 
-    def _pool(self, address: str) -> urllib3.PoolManager:
+    def _pool(self, proxy: Proxy | None) -> urllib3.PoolManager:
         import urllib3
 
-        try:
-            parts = urllib.parse.urlsplit(address)
-            proxy = proxy_for(parts.scheme, parts.netloc.rpartition("@")[2])
-        except ValueError:
-            raise _UnreadableAddress from None
+        context = client_context()
         with self._lock:
-            if proxy not in self._pools:
+            key = (proxy, context)
+            if key not in self._pools:
                 timeout = urllib3.Timeout(connect=self._timeout.connect, read=self._timeout.read)
-                self._pools[proxy] = (
-                    urllib3.ProxyManager(proxy, maxsize=CONNECTIONS, retries=False, timeout=timeout)
+                self._pools[key] = (
+                    urllib3.ProxyManager(
+                        proxy.address,
+                        proxy_headers=proxy.headers,
+                        proxy_ssl_context=context,
+                        maxsize=CONNECTIONS,
+                        retries=False,
+                        timeout=timeout,
+                        ssl_context=context,
+                    )
                     if proxy
-                    else urllib3.PoolManager(maxsize=CONNECTIONS, retries=False, timeout=timeout)
+                    else urllib3.PoolManager(maxsize=CONNECTIONS, retries=False, timeout=timeout, ssl_context=context)
                 )
-            return self._pools[proxy]
+            return self._pools[key]
 
 
-class _UnreadableAddress(Exception):
-    """An address that the standard library cannot take apart."""
-
-
-def connection_error(error: Exception, what: str, address: str, *, began: bool = False) -> SlipwayError:
-    """The failure for a connection that could not be made, or that broke after it had begun.
-
-    Permanent for a certificate that is not trusted, else a ``TransientError`` with ``NetworkUnreachable``. ``what`` names the
-    thing that was requested.
-    """
-    host = host_of(address)
-    cause: BaseException = error
-    while cause.__cause__ or cause.__context__:
-        cause = cause.__cause__ or cause.__context__  # type: ignore[assignment]
-    if (permanent := certificate_error(cause, what, host)) is not None:
-        return permanent
-    # The texts of urllib3's own errors show the address with its query; those of the operating system do not.
-    text = (cause.strerror or str(cause)) if isinstance(cause, OSError) else type(cause).__name__
-    happened = f"the connection to {host} broke" if began else f"{host} cannot be reached"
-    return TransientError(Reason.NETWORK_UNREACHABLE, f"{what}: {happened}: {text}.")
+def _unreadable(what: str) -> SlipwayError:
+    return SlipwayError(Reason.SOURCE_PROTOCOL, f"{what}: the server gave an address that cannot be read.")

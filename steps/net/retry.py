@@ -21,8 +21,8 @@ from typing import TypeVar
 from steps.core.clock import Clock, SystemClock
 from steps.core.errors import Reason, SlipwayError
 
-# Statuses that may pass (RFC 9110 and RFC 6585). https://cloud.google.com/storage/docs/retry-strategy and botocore agree.
-TRANSIENT_STATUSES = frozenset({408, 425, 429, 500, 502, 503, 504})
+# Statuses from 500 that do not pass: the server cannot do it at all (RFC 9110), or the network asks for a login (RFC 6585).
+_LASTING = frozenset({501, 505, 510, 511})
 STOP_CHECK = 1.0  # seconds of a clock's sleep between two looks at whether the work was stopped
 
 _JITTER = SystemRandom()  # not the generator that a program or a test may have seeded
@@ -31,11 +31,23 @@ T = TypeVar("T")
 
 
 class TransientError(SlipwayError):
-    """A failure of one request that may pass. ``wait`` is the server's ``Retry-After`` in seconds, None where it sent none."""
+    """A failure of one request that may pass.
 
-    def __init__(self, reason: Reason, message: str, wait: float | None = None, *, hint: str | None = None) -> None:
+    ``wait`` is the server's ``Retry-After`` in seconds, None where it sent none. ``budget`` is the seconds for which a failure
+    of this kind is worth further tries, where that is less than a server's restart takes.
+    """
+
+    def __init__(
+        self, reason: Reason, message: str, wait: float | None = None, *, hint: str | None = None, budget: float | None = None
+    ) -> None:
         super().__init__(reason, message, hint=hint)
         self.wait = wait
+        self.budget = budget
+
+
+def is_transient(status: int) -> bool:
+    """Whether a status may pass (RFC 9110 and RFC 6585): a time-out, too many requests, or a failure of the server."""
+    return status in (408, 425, 429) or (status >= 500 and status not in _LASTING)
 
 
 def requested_wait(error: Exception) -> float | None:
@@ -63,16 +75,19 @@ class RetryPolicy:
 
     Attributes:
         attempts: The most tries, the first one included; None sets no limit.
-        budget: Seconds from the first try within which the last one must begin; None sets no limit. One of ``attempts`` and
-            ``budget`` must be set.
+        budget: Seconds from the first try within which the last one must begin, less those that the server requested to wait;
+            None sets no limit. One of ``attempts`` and ``budget`` must be set.
+        least: Tries that there are however long each takes, where the budget would allow fewer: one that moves gigabytes before
+            its connection breaks takes longer than a server's restart.
         first: Seconds of the first wait. Each further wait is twice as long, with a jitter of a fifth, and never shorter
             than what the server requests by ``Retry-After``.
         longest: Seconds of the longest wait that the server has not requested.
-        longest_retry_after: Seconds; a server that requests a longer wait ends the tries.
+        longest_retry_after: Seconds that a server may request to wait, all its requests together; more end the tries.
     """
 
     attempts: int | None = None
     budget: float | None = None
+    least: int = 5
     first: float = 0.5
     longest: float = 30.0
     longest_retry_after: float = 600.0
@@ -129,6 +144,15 @@ class RetryPolicy:
             delay = min(2 * delay, self.longest)
 
 
+# Every client's. A rolling restart of a forge, a registry or a control plane takes up to two minutes, in which connections are
+# refused, reset or answered with 502 and 503; a bucket needs one to scale to a new load
+# (https://cloud.google.com/storage/docs/request-rate). The last try begins after more than two minutes, at whatever point of
+# the waits these end. A step that fails for good is tried again as a whole, by whoever runs it.
+SERVER_RETRIES = RetryPolicy(budget=150.0, first=0.5, longest=15.0)
+# For which a host's unknown name is looked up again: the answer rarely changes, and most often the name is misspelt.
+UNKNOWN_NAME_SECONDS = 20.0
+
+
 class Retries:
     """The tries of one request: how many there were, and since when."""
 
@@ -149,6 +173,7 @@ class Retries:
         """Count from the beginning: for a failure after which the work had got on."""
         self._begin = self._clock.monotonic()
         self._failures = 0
+        self._requested = 0.0  # seconds that were waited because the server requested it
         self._delays = self._policy.delays()
 
     def wait_after(self, error: Exception) -> None:
@@ -156,10 +181,16 @@ class Retries:
         policy = self._policy
         requested = self._transient(error)
         self._failures += 1
-        if requested is None or self._failures == policy.attempts or requested > policy.longest_retry_after:
+        if requested is None or self._failures == policy.attempts:
             raise error
-        wait = max(requested, next(self._delays))
-        if policy.budget is not None and self._clock.monotonic() - self._begin + wait > policy.budget:
+        wait = needed = next(self._delays)
+        spent = self._clock.monotonic() - self._begin - self._requested
+        if requested > wait:
+            wait, needed = requested, 0.0
+            self._requested += requested
+        budgets = [each for each in (policy.budget, getattr(error, "budget", None)) if each is not None]
+        over = bool(budgets) and spent + needed > min(budgets) and self._failures >= policy.least
+        if over or self._requested > policy.longest_retry_after:
             raise error
         if self._stopped is not None and self._stopped.is_set():
             raise error

@@ -65,10 +65,7 @@ class Url:
     @property
     def is_loopback(self) -> bool:
         """Whether this is the machine itself, as far as the address shows."""
-        number = _number(self.host)
-        if number is None:
-            return self.host == "localhost" or self.host.endswith(".localhost")
-        return number.is_loopback or number.is_unspecified
+        return is_loopback_host(self.host)
 
     @property
     def is_link_local(self) -> bool:
@@ -163,6 +160,18 @@ def origin_of(address: str) -> str:
 def host_of(address: str) -> str:
     """Host and port of an address for a message, without what may be a secret in it."""
     return re.split("[/?#]", address.partition("://")[2], maxsplit=1)[0].rpartition("@")[2]
+
+
+def is_loopback_host(host: str) -> bool:
+    """Whether a host, IPv6 in brackets or not, is the machine itself: ``localhost``, a name below it, or a number for it."""
+    try:
+        number = _number(f"[{host}]" if ":" in host and not host.startswith("[") else host)
+    except ValueError:
+        return False
+    if number is None:
+        name = host.lower().rstrip(".")
+        return name == "localhost" or name.endswith(".localhost")
+    return number.is_loopback or number.is_unspecified
 
 
 def _number(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:

@@ -14,10 +14,12 @@ import fcntl
 import hashlib
 import io
 import os
+import re
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import IO
 
@@ -25,27 +27,46 @@ from steps.core.clock import Clock
 from steps.core.digest import CHUNK
 from steps.core.errors import Reason, SlipwayError, from_os_error
 from steps.core.progress import Meter
-from steps.net.credentials import Authorization
-from steps.net.http import HTTP_RETRIES, Response
-from steps.net.retry import Retries, TransientError, retry_messages
-from steps.net.urls import Url
+from steps.net.answers import WEB_PAGE, is_web_page
+from steps.net.credentials import BoundHeaders
+from steps.net.http import Response
+from steps.net.retry import SERVER_RETRIES, Retries, TransientError, retry_messages
+from steps.net.urls import Url, host_of
 from steps.sources.client import SourceClient
 
 CONNECTIONS = 8  # a single stream is often capped, eight are not
 READ = 256 << 10  # bytes taken from a connection at once
+_WEB_PAGE_HINT = "Open the address of the repository in a browser on this network: a proxy or a login may stand before it."
+# Refusals of an address that was good a while ago: of a signature (object stores answer 400 or 403) or a token.
+_EXPIRED = frozenset({400, 401, 403, 410})
+_CONTENT_RANGE = re.compile(r"bytes ([0-9]{1,19})-[0-9]{1,19}/([0-9]{1,19}|\*)")
 PARTS = (256 << 10, 8 << 20)  # bytes asked for at once, at least and at most
 
 
 @dataclass(frozen=True)
 class RemoteObject:
-    """Content of known size and SHA-256 at an address. ``refresh`` asks for a new address when this one expired."""
+    """Content of known size and SHA-256 at an address.
+
+    ``headers`` are those that the address needs. ``refresh`` asks for a new address when this one has expired, which it does at
+    ``expires`` where that is known.
+    """
 
     sha256: str
     size: int
     url: Url
-    authorization: Authorization | None
+    headers: BoundHeaders | None
     what: str
     refresh: Callable[[], RemoteObject]
+    expires: datetime | None = None
+
+
+def _is_part(response: Response, begin: int, size: int) -> bool:
+    """Whether an answer has the bytes from ``begin`` on, of an object of ``size`` bytes (RFC 9110, section 14.4)."""
+    named = response.header("Content-Range")
+    if response.status != 206 or response.header("Content-Type").startswith("multipart/"):
+        return False
+    match = _CONTENT_RANGE.fullmatch(named.strip())
+    return not named or (match is not None and int(match[1]) == begin and match[2] in ("*", str(size)))
 
 
 class _RangeIgnored(Exception):
@@ -65,6 +86,7 @@ class Transfer:
         self._responses: set[Response] = set()
         self._renewing = threading.Lock()
         self._renewed: dict[str, RemoteObject] = {}
+        self._came_from = ""  # the host of the newest answer, and the proxy before it
 
     def fetch(self, remote: RemoteObject, path: Path) -> None:
         """Write the object to ``path``, going on with what is there. On return its digest was checked.
@@ -72,10 +94,12 @@ class Transfer:
         Wrong bytes are thrown away and fetched once more before ``DigestMismatch`` is raised. Call it inside of
         ``exclusive``: nobody else may write there.
         """
+        digests = []
         try:
             with path.open("ab+") as file:
                 for again in (True, False):
-                    if self._write(remote, file) == remote.sha256:
+                    digests.append(self._write(remote, file))
+                    if digests[-1] == remote.sha256:
                         return
                     file.truncate(0)
                     self._meter.advance(-remote.size)
@@ -84,10 +108,22 @@ class Transfer:
         except OSError as error:
             raise from_os_error(error, f"Cannot write {remote.what} ({remote.size} bytes) to {path}") from error
         path.unlink(missing_ok=True)
-        raise SlipwayError(
+        raise self._wrong(remote, digests)
+
+    def _wrong(self, remote: RemoteObject, digests: list[str]) -> SlipwayError:
+        """What to say of bytes that are wrong: the server may hold them, or something on the way has changed them."""
+        came = f"from {self._came_from}" if self._came_from else "as it was downloaded"
+        if len(set(digests)) > 1:
+            hint = "Two downloads brought different bytes: the network or a proxy changes them. Fetch it by another way."
+        else:
+            hint = (
+                "Fetch it by another network, without a proxy. Where it is the same there, the server holds wrong bytes: "
+                "whoever owns the repository must push the object again."
+            )
+        return SlipwayError(
             Reason.DIGEST_MISMATCH,
-            f"{remote.what} does not have the sha256 {remote.sha256} that its pointer names.",
-            hint="The server holds wrong bytes; whoever owns the repository must push the object again.",
+            f"{remote.what}, {came}, does not have the sha256 {remote.sha256} that its pointer names but {digests[-1]}.",
+            hint=hint,
         )
 
     def _write(self, remote: RemoteObject, file: IO[bytes]) -> str:
@@ -155,7 +191,7 @@ class Transfer:
         if begin + len(got) > 0 or end < remote.size:
             headers["Range"] = f"bytes={begin + len(got)}-{end - 1}"
         with self._open(remote, headers) as response:
-            if "Range" in headers and response.status != 206:
+            if "Range" in headers and not _is_part(response, begin + len(got), remote.size):
                 raise _RangeIgnored
             for chunk in self._stream(response, end - begin - len(got)):
                 got += chunk
@@ -169,9 +205,14 @@ class Transfer:
         """The same bytes from a server without ranges: what is there already is read again and dropped."""
         position, retries = start, self._retries()
         while position < remote.size:
-            seen = 0
+            seen, before = 0, position
             try:
                 with self._open(remote, {}) as response:
+                    if response.status == 206 and not _is_part(response, 0, remote.size):
+                        raise SlipwayError(
+                            Reason.SOURCE_PROTOCOL,
+                            f"{remote.what}: {host_of(response.address)} sent a part that was not requested.",
+                        )
                     for chunk in self._stream(response, remote.size):
                         fresh = chunk[max(0, position - seen) :]
                         seen += len(chunk)
@@ -182,24 +223,34 @@ class Transfer:
                 if position < remote.size:
                     raise TransientError(Reason.NETWORK_UNREACHABLE, f"{remote.what}: the connection broke after {seen} bytes.")
             except TransientError as error:
+                if position > before:
+                    retries.restart()
                 retries.wait_after(error)
 
     @contextlib.contextmanager
     def _open(self, remote: RemoteObject, headers: dict[str, str]) -> Iterator[Response]:
         # Addresses in an LFS answer are signed for a while only: one that is refused is asked for once more.
         current = self._renewed.get(remote.sha256, remote)
-        try:
-            response = self._request(current, headers)
-        except SlipwayError as error:
-            if error.reason is not Reason.ACCESS_DENIED:
-                raise
+        if current.expires is not None and self._clock.now() >= current.expires:
+            current = self._renew(remote, current)
+        response = self._request(current, headers)
+        if response.status in _EXPIRED:
+            response.close()
             current = self._renew(remote, current)
             response = self._request(current, headers)
         try:
             if response.status not in (200, 206):
                 if response.status in (404, 410):
                     raise SlipwayError(Reason.LFS_OBJECT_MISSING, f"{remote.what} is not on the server ({response.status}).")
-                raise SlipwayError(Reason.SOURCE_PROTOCOL, f"{remote.what}: unexpected status {response.status}.")
+                raise self._http.failure(response, remote.what, current.headers)
+            length = response.header("Content-Length")
+            if response.status == 200 and length != str(remote.size) and is_web_page(response, b""):
+                raise SlipwayError(
+                    Reason.SOURCE_PROTOCOL,
+                    f"{remote.what}: {host_of(response.address)} answered with {WEB_PAGE}.",
+                    hint=_WEB_PAGE_HINT,
+                )
+            self._came_from = host_of(response.address) + (f" by {response.proxy}" if response.proxy else "")
             self._responses.add(response)  # before the look at _stop: who sets it cuts what is in the set
             if self._stop.is_set():
                 raise _Stopped
@@ -214,7 +265,8 @@ class Transfer:
             remote.url,
             what=remote.what,
             headers={"Accept-Encoding": "identity", **headers},
-            authorization=remote.authorization,
+            bound=remote.headers,
+            judged=_EXPIRED,
         )
 
     def _cut_connections(self) -> None:
@@ -240,7 +292,7 @@ class Transfer:
                 return
 
     def _retries(self) -> Retries:
-        return HTTP_RETRIES.start(clock=self._clock, notify=retry_messages(self._note), stopped=self._stop)
+        return SERVER_RETRIES.start(clock=self._clock, notify=retry_messages(self._note), stopped=self._stop)
 
 
 @contextlib.contextmanager

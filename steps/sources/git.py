@@ -23,7 +23,8 @@ from steps.core.errors import Reason, SlipwayError
 from steps.net.urls import Url
 from steps.sources.choose import MAX_FILES, SourceFile, printable, too_many_files
 from steps.sources.client import SourceClient
-from steps.sources.git_command import GitRedirectedError, git_output, run_git
+from steps.sources.git_command import git_output, run_git
+from steps.sources.git_failures import GitRedirectedError
 from steps.sources.lfs_api import MAX_POINTER
 
 COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
@@ -77,7 +78,7 @@ class GitRemote:
         Files of ``MAX_POINTER`` bytes and more stay on the server, where that can filter, until ``fetch_files`` asks for them.
         """
         self._fetch_commit(folder, commit, [f"--filter=blob:limit={MAX_POINTER}"])
-        return GitTree(str(self._url), folder, commit)
+        return GitTree(self._url, folder, commit)
 
     def fetch_files(self, tree: GitTree, files: Sequence[SourceFile]) -> None:
         """Fetch those of the files that stayed on the server. Raises ``TooLarge`` beyond what Git may write."""
@@ -101,7 +102,7 @@ class GitRemote:
     def _fetch_commit(self, folder: Path, commit: str, options: list[str]) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         form = "sha256" if len(commit) == 64 else "sha1"
-        run_git(folder, ["init", "--quiet", "--bare", "--template=", f"--object-format={form}", "."], address=str(self._url))
+        run_git(folder, ["init", "--quiet", "--bare", "--template=", f"--object-format={form}", "."], url=self._url)
         self._ask(folder, [*_FETCH, *options], commit, read=_nothing)
 
     def _refs(self, output: Iterator[bytes], names: set[str]) -> tuple[dict[str, str], list[str]]:
@@ -135,23 +136,31 @@ class GitRemote:
         try:
             return self._run(folder, [*arguments, "--", str(self._url), *refs], stdin, read)
         except GitRedirectedError:
-            asked = replace(self._url, path=self._url.path + _FIRST, query=_QUERY)
-            landed = self._http.final_address(asked, headers={"User-Agent": "git/2"}, what=str(self._url))
+            landed = self._first_request()
             if not landed.path.endswith(_FIRST):
                 raise
             self._url = replace(landed, path=landed.path.removesuffix(_FIRST), query="")
             return self._run(folder, [*arguments, "--", str(self._url), *refs], stdin, read)
+        except SlipwayError as error:
+            if error.reason is Reason.UNTRUSTED_CERTIFICATE:
+                self._first_request()  # Git does not say what is wrong with a certificate, and Python does
+            raise
+
+    def _first_request(self) -> Url:
+        """Send Git's first request, and return the address where redirects from it end."""
+        asked = replace(self._url, path=self._url.path + _FIRST, query=_QUERY)
+        return self._http.final_address(asked, headers={"User-Agent": "git/2"}, what=str(self._url))
 
     def _run(self, folder: Path, arguments: Sequence[str], stdin: str, read: Callable[[Iterator[bytes]], T]) -> T:
-        with contextlib.closing(git_output(folder, arguments, address=str(self._url), stdin=stdin.encode())) as output:
+        with contextlib.closing(git_output(folder, arguments, url=self._url, stdin=stdin.encode())) as output:
             return read(output)
 
 
 class GitTree:
     """The files of one fetched commit."""
 
-    def __init__(self, address: str, folder: Path, commit: str) -> None:
-        self._address = address
+    def __init__(self, url: Url, folder: Path, commit: str) -> None:
+        self._url, self._address = url, str(url)
         self.folder, self.commit = folder, commit
 
     def files(self) -> list[SourceFile]:
@@ -161,7 +170,7 @@ class GitTree:
         """
         command = ["ls-tree", "-r", "-z", "--full-tree", self.commit]
         files: list[SourceFile] = []
-        with contextlib.closing(git_output(self.folder, command, address=self._address)) as output:
+        with contextlib.closing(git_output(self.folder, command, url=self._url)) as output:
             for entry in _split(output, b"\0", self._address):
                 files.append(_entry(entry))
                 if len(files) > MAX_FILES:
@@ -174,7 +183,7 @@ class GitTree:
         sizes: dict[str, int] = {}
         # It lists what is here. A question about one object would have Git fetch that from the server.
         command = ["cat-file", "--batch-all-objects", "--unordered", "--batch-check=%(objectname) %(objectsize)"]
-        with contextlib.closing(git_output(self.folder, command, address=self._address)) as output:
+        with contextlib.closing(git_output(self.folder, command, url=self._url)) as output:
             for line in _split(output, b"\n", self._address):
                 name, _, size = line.decode().partition(" ")
                 if name in wanted:
@@ -192,7 +201,7 @@ class GitTree:
         if not files:
             return
         feed = "".join(f"{file.ref}\n" for file in files).encode()
-        with contextlib.closing(git_output(self.folder, ["cat-file", "--batch"], address=self._address, stdin=feed)) as output:
+        with contextlib.closing(git_output(self.folder, ["cat-file", "--batch"], url=self._url, stdin=feed)) as output:
             stream = chunk_stream(output)
             for file in files:
                 head = stream.readline(200).split()

@@ -7,10 +7,10 @@ a user acts, no credential is asked for, no redirect is followed. It ends with t
 
 from __future__ import annotations
 
-import re
 import shutil
 import subprocess
 from collections.abc import Generator, Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO
 
@@ -18,10 +18,10 @@ from steps.core.environment import for_git
 from steps.core.errors import Reason, SlipwayError
 from steps.core.process import read_output
 from steps.net.least_rate import LeastRate
-from steps.net.proxy import proxy_environment
-from steps.net.retry import TransientError
-from steps.net.tls import certificate_environment
-from steps.sources.choose import printable
+from steps.net.proxy import Proxy, proxy_for
+from steps.net.tls import bundle
+from steps.net.urls import Url
+from steps.sources.git_failures import MAX_TRACE, git_failure, read_trace
 
 CONFIG = {
     "protocol.version": "2",
@@ -45,28 +45,8 @@ MAX_MEMORY = 512 << 20  # bytes of Git's own memory
 # ulimit counts a file in blocks of 512 bytes, and memory in KiB; a system that has no such limit goes without.
 _LIMITED = f'ulimit -f {MAX_PACK // 512} 2>/dev/null; ulimit -d {MAX_MEMORY >> 10} 2>/dev/null; exec "$@"'
 
-# Git reports errors as text only (LC_ALL=C keeps them English): the first match gives the reason.
-_FAILURES: tuple[tuple[str, Reason], ...] = (
-    (r"[Oo]ut of memory|File too large|died of signal 25|malloc failed|too deep|exceeded maximum allowed tree depth",
-     Reason.TOO_LARGE),
-    (r"Could not resolve host|Failed to connect|Connection refused|Connection timed out|Network is unreachable"
-     r"|Connection reset|early EOF|hung up|transfer closed|Operation too slow|Empty reply|gnutls_handshake|SSL_connect",
-     Reason.NETWORK_UNREACHABLE),
-    (r"error: (429|408|5\d\d)\b|HTTP (429|408|5\d\d)\b", Reason.SOURCE_BUSY),
-    (r"could not read Username|could not read Password|Authentication failed|error: 40[13]\b|terminal prompts disabled",
-     Reason.ACCESS_DENIED),
-    (r"not found|error: 404\b|not valid: is this a git repository|error: 410\b|does not appear to be a git repository",
-     Reason.SOURCE_NOT_FOUND),
-    (r"No space left on device|Disk quota exceeded|unable to write|write error", Reason.DISK_FULL),
-    (r"certificate|SSL", Reason.SOURCE_PROTOCOL),
-)  # fmt: skip
 
-
-class GitRedirectedError(SlipwayError):
-    """The server redirected Git."""
-
-
-def git_output(folder: Path, arguments: Sequence[str], *, address: str, stdin: bytes = b"") -> Generator[bytes]:
+def git_output(folder: Path, arguments: Sequence[str], *, url: Url, stdin: bytes = b"") -> Generator[bytes]:
     """Run ``git`` with ``arguments`` in ``folder``, which is its home, too, and yield its standard output as it comes.
 
     Whoever takes no more of it closes the generator, which stops Git.
@@ -74,32 +54,37 @@ def git_output(folder: Path, arguments: Sequence[str], *, address: str, stdin: b
     Args:
         folder: Where Git runs.
         arguments: The command and its arguments; values from outside come after ``--``.
-        address: The repository's address, for messages.
+        url: The repository's address: it decides which proxy Git uses, and is in messages.
         stdin: The standard input.
 
     Raises:
-        TransientError: ``NetworkUnreachable`` or ``SourceBusy``.
+        TransientError: ``NetworkUnreachable`` or ``SourceBusy``, with the server's ``Retry-After``.
         GitRedirectedError: Where the server redirects.
         SlipwayError: ``RevisionNotFound``, ``AccessDenied``, ``SourceNotFound``, ``TooLarge``, ``DiskFull``,
-            ``SourceProtocol``, or ``MissingDependency`` without the program git.
+            ``UntrustedCertificate``, ``ProxyRefused``, ``SourceProtocol``; ``InvalidInput`` where the variables for proxies or
+            certificates cannot be used; ``MissingDependency`` without the program git.
     """
     if shutil.which("git") is None:  # GitPython cannot even be imported then
         raise SlipwayError(Reason.MISSING_DEPENDENCY, "The program git is not installed.", hint="Install git.")
     command = ["/bin/sh", "-c", _LIMITED, "sh", "git"]
     for name, value in (CONFIG | _least_rate()).items():
         command += ["-c", f"{name}={value}"]
-    environment = for_git(folder) | proxy_environment() | certificate_environment()
+    proxy = proxy_for(str(url))
+    trace = folder / "http-trace"
+    trace.unlink(missing_ok=True)
+    environment = for_git(folder) | _network(folder, proxy, url.scheme, trace)
 
     def at_end(code: int, errors: bytes) -> None:
         if code != 0:
-            raise _failure(errors.decode(errors="replace"), arguments[0], address)
+            answer = read_trace(_end_of(trace), datetime.now(UTC))
+            raise git_failure(errors.decode(errors="replace"), arguments[0], url, proxy, answer)
 
     yield from read_output([*command, *arguments], environment, at_end, folder=folder, stdin=stdin, launch=_launch)
 
 
-def run_git(folder: Path, arguments: Sequence[str], *, address: str, stdin: bytes = b"") -> None:
+def run_git(folder: Path, arguments: Sequence[str], *, url: Url, stdin: bytes = b"") -> None:
     """Run a command of Git that has nothing to say. The arguments and what it raises are those of ``git_output``."""
-    for _ in git_output(folder, arguments, address=address, stdin=stdin):
+    for _ in git_output(folder, arguments, url=url, stdin=stdin):
         pass
 
 
@@ -131,16 +116,27 @@ def _launch(
     return process
 
 
-def _failure(stderr: str, command: str, address: str) -> SlipwayError:
-    lines = [line for line in stderr.splitlines() if line.startswith(("fatal:", "error:", "remote:"))]
-    message_text = re.sub(r"^(fatal|error|remote): *", "", (lines or stderr.splitlines() or ["nothing"])[0]).rstrip(".")
-    message_text = printable(message_text.encode())  # a server's message may hold a terminal's control sequences
-    if re.search(r"error: 30[12378]\b", stderr):
-        return GitRedirectedError(Reason.SOURCE_NOT_FOUND, f"{address} redirects to a page that is not a repository.")
-    if re.search(r"not our ref|couldn't find remote ref|unadvertised object", stderr):
-        return SlipwayError(Reason.REVISION_NOT_FOUND, f"{address} has no such commit: {message_text}.")
-    for pattern, reason in _FAILURES:
-        if re.search(pattern, stderr):
-            text = f"{address}: {message_text}."
-            return TransientError(reason, text) if reason.retryable else SlipwayError(reason, text)
-    return SlipwayError(Reason.SOURCE_PROTOCOL, f"git {command} failed for {address}: {message_text}.")
+def _network(home: Path, proxy: Proxy | None, scheme: str, trace: Path) -> dict[str, str]:
+    """How Git reaches the one host that it asks: its proxy, the authorities that are trusted, and where it writes its trace."""
+    variables = {"GIT_TRACE_CURL": str(trace), "GIT_TRACE_CURL_NO_DATA": "1", "GIT_TRACE_REDACT": "1"}
+    if proxy and proxy.username:  # not in the environment, which is among the arguments of `env` and so for all to see
+        configuration = home / "proxy.gitconfig"
+        configuration.touch(mode=0o600)
+        configuration.write_text(f'[http]\n\tproxy = "{proxy.url}"\n')
+        variables["GIT_CONFIG_GLOBAL"] = str(configuration)
+    elif proxy:
+        variables[f"{scheme}_proxy"] = proxy.url
+    if authorities := bundle("GIT_SSL_CAINFO"):
+        path = home / "authorities.pem"
+        path.write_bytes(authorities)
+        variables["GIT_SSL_CAINFO"] = variables["GIT_PROXY_SSL_CAINFO"] = str(path)
+    return variables
+
+
+def _end_of(trace: Path) -> str:
+    try:
+        with trace.open("rb") as file:
+            file.seek(max(0, trace.stat().st_size - MAX_TRACE))
+            return file.read().decode(errors="replace")
+    except FileNotFoundError:  # a command that asks no server
+        return ""

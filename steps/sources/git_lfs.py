@@ -19,8 +19,7 @@ from steps.core.errors import Reason, SlipwayError, from_os_error
 from steps.core.lock import LockedFile, blob_key
 from steps.core.progress import Meter
 from steps.gate.admit import admit
-from steps.net.http import HTTP_RETRIES
-from steps.net.retry import retry_messages
+from steps.net.retry import SERVER_RETRIES, retry_messages
 from steps.net.urls import REPOSITORY_PATTERN, REPOSITORY_RULE, check_source
 from steps.sources.base import MAX_TEXT, MAX_TEXTS, ModelSource, SourceRequest
 from steps.sources.choose import Choice, SourceFile
@@ -206,7 +205,7 @@ class GitLfsSource(ModelSource):
             raise
 
     def _retrying(self, work: Callable[[], T]) -> T:
-        return HTTP_RETRIES.call(work, clock=self.context.clock, notify=retry_messages(self.context.progress.note))
+        return SERVER_RETRIES.call(work, clock=self.context.clock, notify=retry_messages(self.context.progress.note))
 
 
 def _pointed(file: SourceFile, content: bytes) -> SourceFile | None:

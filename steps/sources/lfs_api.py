@@ -7,22 +7,29 @@ point anywhere, is not read.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+import urllib.parse
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
 
 from steps.core.clock import Clock
 from steps.core.errors import Reason, SlipwayError
-from steps.net.credentials import Authorization
-from steps.net.http import HTTP_RETRIES
-from steps.net.retry import retry_messages
-from steps.net.urls import Url, check_hop
+from steps.core.json_reader import read_object
+from steps.core.text import display_text
+from steps.net.answers import MAX_SENTENCE, WEB_PAGE, answered, is_web_page
+from steps.net.credentials import BoundHeaders
+from steps.net.retry import SERVER_RETRIES, TransientError, is_transient, retry_messages
+from steps.net.urls import Url, check_hop, host_of
 from steps.sources.client import SourceClient
 from steps.sources.download import RemoteObject
+from steps.sources.lfs_actions import action_expiry, action_headers
 
 MAX_POINTER = 1024  # bytes; a pointer is shorter by the specification
 MEDIA_TYPE = "application/vnd.git-lfs+json"
+WHAT = "The Git LFS batch request"
 BATCH = 100  # objects in one request; the usual servers' limit
 MAX_ANSWER = 16 << 20
 _POINTER = re.compile(
@@ -74,76 +81,113 @@ class LfsClient:
     def locate(self, wanted: Mapping[str, Pointer]) -> dict[str, RemoteObject]:
         """Addresses of objects; ``wanted`` maps paths to pointers, the result has the same paths.
 
-        Raises ``LfsUnavailable`` where the server has no LFS, ``LfsObjectMissing`` naming every file whose object is gone.
+        Raises:
+            SlipwayError: ``LfsUnavailable`` where the server has no LFS; ``LfsObjectMissing``, naming every file whose object
+                is gone; ``AccessDenied``, ``SourceBusy``, ``SourceProtocol`` or ``NetworkUnreachable``, with the server's
+                sentence.
         """
         found: dict[str, RemoteObject] = {}
         paths = sorted(wanted)
         for begin in range(0, len(paths), BATCH):
-            part = {path: wanted[path] for path in paths[begin : begin + BATCH]}
-            found.update(self._locate(part))
+            found.update(self._locate({path: wanted[path] for path in paths[begin : begin + BATCH]}))
         return found
 
     def _locate(self, wanted: Mapping[str, Pointer]) -> dict[str, RemoteObject]:
-        answer = HTTP_RETRIES.call(
-            lambda: self._batch(set(wanted.values())), clock=self._clock, notify=retry_messages(self._note)
+        try:
+            return SERVER_RETRIES.call(lambda: self._batch(wanted), clock=self._clock, notify=retry_messages(self._note))
+        except _BatchTooLarge as error:
+            if len(wanted) == 1:
+                raise SlipwayError(Reason.SOURCE_PROTOCOL, error.message) from None
+        paths = sorted(wanted)
+        halves = paths[: len(paths) // 2], paths[len(paths) // 2 :]
+        return {path: remote for half in halves for path, remote in self._locate({path: wanted[path] for path in half}).items()}
+
+    def _batch(self, wanted: Mapping[str, Pointer]) -> dict[str, RemoteObject]:
+        pointers = sorted(set(wanted.values()), key=lambda pointer: pointer.oid)
+        body = {
+            "operation": "download",
+            "transfers": ["basic"],
+            "hash_algo": "sha256",
+            "objects": [{"oid": pointer.oid, "size": pointer.size} for pointer in pointers],
+        }
+        asked = self._clock.now()
+        response = self._http.request(
+            "POST",
+            replace(self._endpoint, path=f"{self._endpoint.path}/objects/batch"),
+            headers={"Accept": MEDIA_TYPE, "Content-Type": MEDIA_TYPE},
+            body=json.dumps(body).encode(),
+            what=WHAT,
         )
-        objects = {str(entry.get("oid")): entry for entry in _entries(answer)}
-        missing = [path for path, pointer in wanted.items() if _error_code(objects.get(pointer.oid)) in (404, 410)]
+        with response:
+            if response.status in (404, 405, 410, 501):
+                said = answered(response, host_of(response.address))
+                raise SlipwayError(Reason.LFS_UNAVAILABLE, f"There is no Git LFS server at {self._endpoint}: {said}.")
+            if response.status == 413:
+                raise _BatchTooLarge(Reason.TOO_LARGE, f"{WHAT}: {answered(response, host_of(response.address))}.")
+            if response.status != 200:
+                raise self._http.failure(response, WHAT)
+            text = response.read(MAX_ANSWER)
+            wait = response.retry_after(asked)
+        try:
+            answer = read_object(text)
+        except ValueError:
+            page = is_web_page(response, text)
+            raise self._broken(f"its answer is {WEB_PAGE}" if page else "its answer is not a JSON object") from None
+        listed = answer.get("objects")
+        if not isinstance(listed, list):
+            raise self._broken("its answer has no list of objects")
+        for name, only in (("transfer", "basic"), ("hash_algo", "sha256")):
+            if answer.get(name) not in (None, "", only):
+                raise self._broken(f"it answers with {name} {display_text(answer[name], 40)!r} where {only} was requested")
+        objects = {str(entry.get("oid")): entry for entry in listed if isinstance(entry, dict)}
+        self._refuse_errors({path: objects.get(pointer.oid) for path, pointer in wanted.items()}, wait)
+        return {
+            path: self._remote(path, pointer, objects.get(pointer.oid), response.address, asked)
+            for path, pointer in wanted.items()
+        }
+
+    def _refuse_errors(self, entries: Mapping[str, dict[str, object] | None], wait: float | None) -> None:
+        """Raise the failure for the errors of single objects (docs/api/batch.md, "Object errors"), those that last first."""
+        errors = {path: error for path, entry in entries.items() if (error := _error_of(entry)) is not None}
+        missing = [path for path, (code, _) in errors.items() if code in (404, 410)]
         if missing:
             raise SlipwayError(
                 Reason.LFS_OBJECT_MISSING,
                 f"The LFS server has no object for {', '.join(missing)}, although the repository points to it.",
             )
-        return {path: self._remote(path, pointer, objects.get(pointer.oid)) for path, pointer in wanted.items()}
+        for path, (code, message) in sorted(errors.items(), key=lambda each: is_transient(each[1][0])):
+            text = f"{path}: the Git LFS server at {self._endpoint} answers {code}{f' ({message})' if message else ''}."
+            if is_transient(code):
+                raise TransientError(Reason.SOURCE_BUSY, text, wait)
+            if code in (401, 403):
+                raise SlipwayError(Reason.ACCESS_DENIED, text)
+            raise SlipwayError(Reason.SOURCE_PROTOCOL, text)
 
-    def _remote(self, path: str, pointer: Pointer, entry: Mapping[str, object] | None) -> RemoteObject:
+    def _remote(
+        self, path: str, pointer: Pointer, entry: Mapping[str, object] | None, address: str, asked: datetime
+    ) -> RemoteObject:
         if entry is None or entry.get("size") != pointer.size:
             raise self._broken(f"its answer does not hold {path} with {pointer.size} bytes")
-        if (code := _error_code(entry)) is not None:
-            raise self._broken(f"it answers {code} for {path}")
         actions = entry.get("actions")
         download = actions.get("download") if isinstance(actions, dict) else None
         href = download.get("href") if isinstance(download, dict) else None
-        if not isinstance(download, dict) or not isinstance(href, str):
+        if not isinstance(download, dict) or not isinstance(href, str) or not href:
             raise self._broken(f"its answer has no download address for {path}")
+        with contextlib.suppress(ValueError):  # a broken address is for check_hop to refuse
+            href = urllib.parse.urljoin(address, href)
         url = check_hop(href, self._repository)
-        header = download.get("header") or {}
-        if not isinstance(header, dict):
+        headers = action_headers(download.get("header"))
+        if headers is None:
             raise self._broken(f"its answer has malformed headers for {path}")
-        credential = header.get("Authorization") or header.get("authorization")
-        # Credentials go to the origin that gave them, and nowhere else.
-        authorization = Authorization(self._endpoint.origin, credential) if isinstance(credential, str) and credential else None
         return RemoteObject(
             sha256=pointer.oid,
             size=pointer.size,
             url=url,
-            authorization=authorization,
+            headers=BoundHeaders(url.origin, headers) if headers else None,
             what=path,
             refresh=lambda: self._locate({path: pointer})[path],
+            expires=action_expiry(download, asked),
         )
-
-    def _batch(self, pointers: Iterable[Pointer]) -> object:
-        body = {
-            "operation": "download",
-            "transfers": ["basic"],
-            "hash_algo": "sha256",
-            "objects": [{"oid": pointer.oid, "size": pointer.size} for pointer in sorted(pointers, key=lambda p: p.oid)],
-        }
-        response = self._http.request(
-            "POST",
-            Url(self._endpoint.scheme, self._endpoint.host, self._endpoint.port, f"{self._endpoint.path}/objects/batch"),
-            headers={"Accept": MEDIA_TYPE, "Content-Type": MEDIA_TYPE},
-            body=json.dumps(body).encode(),
-            what="The Git LFS batch request",
-        )
-        with response:
-            if response.status in (404, 405, 410, 501):
-                raise SlipwayError(Reason.LFS_UNAVAILABLE, f"There is no Git LFS server at {self._endpoint}.")
-            text = response.read(MAX_ANSWER)
-        try:
-            return json.loads(text)
-        except (ValueError, RecursionError):
-            raise self._broken("its answer is not JSON") from None
 
     def _broken(self, why: str) -> SlipwayError:
         return SlipwayError(
@@ -151,12 +195,18 @@ class LfsClient:
         )
 
 
-def _entries(answer: object) -> list[dict[str, object]]:
-    objects = answer.get("objects") if isinstance(answer, dict) else None
-    return [entry for entry in objects if isinstance(entry, dict)] if isinstance(objects, list) else []
+class _BatchTooLarge(SlipwayError):
+    """The server takes fewer objects in one request."""
 
 
-def _error_code(entry: Mapping[str, object] | None) -> int | None:
+def _error_of(entry: Mapping[str, object] | None) -> tuple[int, str] | None:
+    """Code and message of an object's error; None for an object without one. A code that is no number counts as 500."""
     error = entry.get("error") if entry else None
-    code = error.get("code") if isinstance(error, dict) else None
-    return code if isinstance(code, int) else None
+    if not isinstance(error, dict):
+        return None
+    code = error.get("code")
+    if isinstance(code, str) and re.fullmatch("[0-9]{3}", code):
+        code = int(code)
+    message = error.get("message")
+    sentence = display_text(" ".join(message.split()), MAX_SENTENCE).rstrip(".") if isinstance(message, str) else ""
+    return code if isinstance(code, int) and not isinstance(code, bool) else 500, sentence

@@ -20,9 +20,9 @@ from typing import ClassVar, Generic, Self, TypeVar
 from steps.core.digest import read_chunks
 from steps.core.errors import Reason, SlipwayError, from_os_error
 from steps.core.store import KEY, check_key, object_not_found
-from steps.net.retry import RetryPolicy
+from steps.net.retry import SERVER_RETRIES, RetryPolicy
 from steps.store.base import StoreBackend
-from steps.store.request_retry import ONE_TRY, STORE_POLICY, RequestRetry
+from steps.store.request_retry import ONE_TRY, RequestRetry
 
 CHECKED_NAME = "slipway-doctor"  # the object that a check looks for, and never leaves
 
@@ -65,7 +65,7 @@ class BucketPrefix(ABC):
     scheme: ClassVar[str]
     bucket_names: ClassVar[str]
 
-    def __init__(self, bucket: str, prefix: str = "", *, policy: RetryPolicy = STORE_POLICY) -> None:
+    def __init__(self, bucket: str, prefix: str = "", *, policy: RetryPolicy = SERVER_RETRIES) -> None:
         """Take the names as they are; ``from_uri`` checks them."""
         self.bucket = bucket
         self.prefix = f"{prefix}/" if prefix else ""

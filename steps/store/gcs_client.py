@@ -13,7 +13,8 @@ from typing import Protocol, cast
 
 from steps.core.errors import Reason, SlipwayError, missing_extra
 from steps.core.store import object_not_found
-from steps.net.retry import TRANSIENT_STATUSES, retry_after
+from steps.net.libraries import describe_connection, equip_session, library_failure
+from steps.net.retry import is_transient, retry_after
 
 LOGIN = "gcloud auth application-default login"
 
@@ -93,7 +94,12 @@ def connect(uri: str) -> Client:
 
     try:
         # Objects belong to buckets; a project is needed only to make those.
-        return cast(Client, storage.Client(project=None))
+        client = storage.Client(project=None)
+        session = client._http
+        equip_session(session)
+        if (for_tokens := getattr(session, "_auth_request_session", None)) is not None:
+            equip_session(for_tokens)
+        return cast(Client, client)
     except DefaultCredentialsError as error:
         raise SlipwayError(
             Reason.ACCESS_DENIED,
@@ -109,8 +115,11 @@ def transient(error: Exception) -> float | None:
     from requests import exceptions as requests
 
     response = getattr(error, "response", None)  # two of the library's packages raise errors of their own about it
-    if (getattr(response, "status_code", None) or getattr(error, "code", None)) in TRANSIENT_STATUSES:
+    status = getattr(response, "status_code", None) or getattr(error, "code", None)
+    if isinstance(status, int) and is_transient(status):
         return retry_after(getattr(response, "headers", {}).get("Retry-After"), datetime.now(UTC)) or 0.0
+    if library_failure(error, "") is not None:
+        return None
     broken = (requests.ConnectionError, requests.ChunkedEncodingError, requests.Timeout, ConnectionError)
     return 0.0 if isinstance(error, (*broken, urllib3.exceptions.HTTPError, TransportError)) else None
 
@@ -130,7 +139,12 @@ def slipway_errors(bucket: str, where: str, *, exists: bool) -> Iterator[None]:
     from google.cloud.storage.exceptions import DataCorruption
 
     try:
-        yield
+        try:
+            yield
+        except Exception as error:
+            if (lasting := library_failure(error, where)) is not None:
+                raise lasting from error
+            raise
     except DataCorruption as error:
         raise SlipwayError(Reason.DIGEST_MISMATCH, f"{where} was damaged during the transfer.") from error
     except api.NotFound as error:
@@ -149,11 +163,11 @@ def slipway_errors(bucket: str, where: str, *, exists: bool) -> Iterator[None]:
         ) from error
     except (api.GoogleAPIError, auth.GoogleAuthError) as error:
         code = getattr(error, "code", None)
-        if isinstance(error, auth.TransportError | api.ServerError) or code in TRANSIENT_STATUSES:
+        if isinstance(error, auth.TransportError | api.ServerError) or (isinstance(code, int) and is_transient(code)):
             raise SlipwayError(Reason.STORE_BUSY, f"{where} is out of reach: {_message(error)}") from error
         raise SlipwayError(Reason.STORE_UNREADABLE, f"The request for {where} was refused: {_message(error)}") from error
     except (OSError, urllib3.exceptions.HTTPError) as error:  # those of requests are OSErrors
-        raise SlipwayError(Reason.STORE_BUSY, f"{where} is out of reach: {_message(error)}") from error
+        raise SlipwayError(Reason.STORE_BUSY, f"{describe_connection(error, where)}.") from error
 
 
 def is_about_bucket(error: Exception) -> bool:

@@ -14,6 +14,7 @@ import re
 from typing import TypedDict
 
 from steps.core.errors import Reason, SlipwayError
+from steps.net.libraries import equip_session
 from steps.store.request_retry import TIMEOUT, RequestRetry
 
 PART = 8 << 20  # bytes of one request; a multiple of 256 KiB, as the protocol demands
@@ -48,6 +49,7 @@ class ResumableUpload:
         self.where = where
         self.size = 0
         self._http = AuthorizedSession(AnonymousCredentials())  # a session's address is its own credential
+        equip_session(self._http)
         self._retry = retry
         self._buffer = bytearray()  # the bytes from offset ``_stored`` on
         self._stored = 0  # bytes that the server has

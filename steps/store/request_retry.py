@@ -9,9 +9,6 @@ from typing import ParamSpec, TypeVar
 
 from steps.net.retry import RetryPolicy
 
-# A request is tried again for two minutes, which outlasts the minute or so that a bucket needs to scale to a new load:
-# https://cloud.google.com/storage/docs/request-rate
-STORE_POLICY = RetryPolicy(budget=120.0, first=0.25, longest=30.0)
 ONE_TRY = RetryPolicy(attempts=1)
 TIMEOUT = 60.0  # seconds without an answer
 

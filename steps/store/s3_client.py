@@ -1,7 +1,8 @@
 """botocore's S3 client, as the stores use it: how it is configured, and its errors with a reason.
 
 Credentials (environment, profile, web identity of a Kubernetes service account, instance), region, endpoint
-(``AWS_ENDPOINT_URL``, ``AWS_ENDPOINT_URL_S3``) and CA file are botocore's own to find. With an endpoint of one's own the
+(``AWS_ENDPOINT_URL``, ``AWS_ENDPOINT_URL_S3``) are botocore's own to find; its proxy and its certificate authorities are those
+of ``steps.net``, with the file of ``AWS_CA_BUNDLE`` among these. With an endpoint of one's own the
 bucket stands in the path. The library publishes no types, so what is used of it is written down here as protocols.
 """
 
@@ -15,10 +16,14 @@ from typing import NotRequired, Protocol, TypedDict, cast
 
 from steps.core.errors import Reason, SlipwayError, missing_extra
 from steps.core.store import object_not_found
-from steps.net.retry import TRANSIENT_STATUSES, retry_after
+from steps.net.libraries import describe_connection, library_failure
+from steps.net.proxy import proxy_for
+from steps.net.retry import is_transient, retry_after
+from steps.net.tls import bundle_file
 from steps.store.ranged import WINDOW
 from steps.store.request_retry import TIMEOUT
 
+AUTHORITIES = "AWS_CA_BUNDLE"  # botocore's own variable
 # https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html#ErrorCodeList
 _TRANSIENT = {"SlowDown", "RequestTimeout", "OperationAborted"}
 _DAMAGED = {"BadDigest", "InvalidDigest", "XAmzContentSHA256Mismatch", "XAmzContentChecksumMismatch"}
@@ -94,6 +99,7 @@ class GetObject(TypedDict):
 
 class _Meta(Protocol):
     region_name: str
+    endpoint_url: str
 
 
 class S3Client(Protocol):
@@ -176,7 +182,16 @@ def connect(uri: str) -> S3Client:
         session = botocore.session.get_session()
         # The one variable of the other SDKs, which Kubernetes' web identities set too, that botocore does not read.
         region = session.get_config_variable("region") or os.environ.get("AWS_REGION")
-        return cast(S3Client, session.create_client("s3", region_name=region, config=config))
+        if os.environ.get(AUTHORITIES) or not session.get_config_variable("ca_bundle"):  # that of a profile stands alone
+            session.set_config_variable("ca_bundle", bundle_file(AUTHORITIES))
+
+        def create(proxies: dict[str, str]) -> S3Client:
+            merged = config.merge(Config(proxies=proxies))
+            return cast(S3Client, session.create_client("s3", region_name=region, config=merged))
+
+        client = create({})
+        proxy = proxy_for(client.meta.endpoint_url)
+        return create({"http": proxy.url, "https": proxy.url}) if proxy else client
     except (BotoCoreError, ValueError) as error:  # a profile or an endpoint that does not exist
         raise SlipwayError(Reason.STORE_UNREADABLE, f"{uri} cannot be used: {error}", hint=_LOGIN) from error
 
@@ -199,12 +214,14 @@ def transient(error: Exception) -> float | None:
         refusal = cast(ClientError, error)
         # A single request may be tried again; a multipart upload is over, and looks at who has published.
         conflict = code_of(refusal) == "ConditionalRequestConflict" and refusal.operation_name == "PutObject"
-        if status_of(refusal) in TRANSIENT_STATUSES or code_of(refusal) in _TRANSIENT or conflict:
+        if is_transient(status_of(refusal)) or code_of(refusal) in _TRANSIENT or conflict:
             headers = refusal.response["ResponseMetadata"]["HTTPHeaders"]
             return retry_after(headers.get("retry-after"), datetime.now(UTC)) or 0.0
         return None
+    if library_failure(error, "") is not None:
+        return None
     broken = (boto.HTTPClientError, boto.ConnectionError, boto.IncompleteReadError, ConnectionError)
-    return 0.0 if isinstance(error, broken) and not isinstance(error, boto.SSLError) else None
+    return 0.0 if isinstance(error, broken) else None
 
 
 @contextlib.contextmanager
@@ -232,8 +249,10 @@ def slipway_errors(bucket: str, uri: str, where: str, *, exists: bool) -> Iterat
     ) as error:
         raise SlipwayError(Reason.ACCESS_DENIED, f"There are no credentials for {uri}: {error}", hint=_LOGIN) from error
     except boto.BotoCoreError as error:
+        if (lasting := library_failure(error, where)) is not None:
+            raise lasting from error
         if transient(error) is not None:
-            raise SlipwayError(Reason.STORE_BUSY, f"{where} is out of reach: {type(error).__name__}") from error
+            raise SlipwayError(Reason.STORE_BUSY, f"{describe_connection(error, where)}.") from error
         raise SlipwayError(Reason.STORE_UNREADABLE, f"The request for {where} was refused: {error}") from error
     except OSError as error:
         raise SlipwayError(Reason.STORE_BUSY, f"{where} is out of reach: {error}") from error

@@ -97,6 +97,10 @@ class OciRegistry:
         self.tokens: dict[str, set[str]] = {}  # token: the rights that it has
         self.refresh_tokens: dict[str, str] = {}  # identity token: user
         self.token_seconds = 300
+        self.location = "/v2/{repository}/blobs/uploads/session?_state={secret}"  # of an upload
+        self.moved = False  # whether uploads begin at another address, by 307
+        self.manifest_type = ""  # with which manifests are served, whatever they are
+        self.challenge = 'Bearer realm="{realm}",service="tests",scope="{scope}"'
         self.requests: list[tuple[str, str]] = []
         self.received = 0  # bytes of bodies
         self.faults: list[Fault] = []
@@ -211,7 +215,7 @@ class OciRegistry:
         kind, data = self.manifests.get(repository, {}).get(identifier, ("", b""))
         if not data or kind not in headers.get("accept", ""):
             raise Refused(404, "MANIFEST_UNKNOWN")
-        return Answer(200, data, {"Content-Type": kind, "Docker-Content-Digest": digest_of(data)})
+        return Answer(200, data, {"Content-Type": self.manifest_type or kind, "Docker-Content-Digest": digest_of(data)})
 
     def _put_manifest(self, repository: str, tag: str, headers: dict[str, str], body: bytes) -> Answer:
         try:
@@ -252,9 +256,11 @@ class OciRegistry:
             if data is not None and self.mounts:
                 self.blobs.setdefault(repository, {})[query["mount"]] = data
                 return Answer(201, headers={"Location": f"/v2/{repository}/blobs/{query['mount']}"})
+        if self.moved and "moved" not in query:
+            return Answer(307, headers={"Location": f"/v2/{repository}/blobs/uploads/?moved=1"})
         secret = f"{STATE}-{secrets.token_hex(8)}"
         self.uploads[secret] = repository
-        return Answer(202, headers={"Location": f"/v2/{repository}/blobs/uploads/session?_state={secret}"})
+        return Answer(202, headers={"Location": self.location.format(repository=repository, secret=secret, port=self.port)})
 
     def _finish(self, repository: str, last: str, query: dict[str, str], headers: dict[str, str], body: bytes) -> Answer:
         if last != "session" or self.uploads.pop(query.get("_state", ""), None) != repository:
@@ -277,7 +283,7 @@ class OciRegistry:
             has = self.tokens.get(given.removeprefix("Bearer "), set())
             needed = {f"{repository}:{right}" for right in rights.split(",")} if repository else set()
             if not given.startswith("Bearer ") or not needed <= has:
-                challenge = f'Bearer realm="{self.realm}",service="tests",scope="repository:{repository}:{rights}"'
+                challenge = self.challenge.format(realm=self.realm, scope=f"repository:{repository}:{rights}")
                 message = f"the token {given} has no such right"  # as a careless registry would say it
                 raise Refused(401, "UNAUTHORIZED", {"WWW-Authenticate": challenge}, message)
 

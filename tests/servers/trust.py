@@ -20,7 +20,8 @@ class Trust:
     public_key: bytes
 
     @classmethod
-    def make(cls, folder: Path, project: str, *hosts: str) -> Trust:
+    def make(cls, folder: Path, project: str, *hosts: str, days: int = 30) -> Trust:
+        """Make all of it in ``folder``; the certificate is for ``hosts``, until so many days from now."""
         from cryptography import x509
         from cryptography.hazmat.primitives import hashes, serialization
         from cryptography.hazmat.primitives.asymmetric import rsa
@@ -40,8 +41,8 @@ class Trust:
             .issuer_name(name)
             .public_key(served.public_key())
             .serial_number(x509.random_serial_number())
-            .not_valid_before(now - timedelta(days=1))
-            .not_valid_after(now + timedelta(days=30))
+            .not_valid_before(now - timedelta(days=2))
+            .not_valid_after(now + timedelta(days=days))
             .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
             .add_extension(x509.SubjectAlternativeName([_alternative(host) for host in hosts]), critical=False)
         )

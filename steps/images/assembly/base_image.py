@@ -62,7 +62,7 @@ def read_base(reference: Reference, repository: Repository) -> BaseImage:
     """
     kind, data = repository.manifest(reference.identifier)
     try:
-        if (kind or _manifest(data).get("mediaType")) == INDEX:
+        if kind == INDEX:
             data = repository.manifest(_choose(cast(Index, _manifest(data)), reference))[1]
         manifest = _manifest(data)
         config = cast(ImageConfig, read_object(repository.read(_descriptor(manifest["config"]))))

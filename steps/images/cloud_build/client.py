@@ -1,15 +1,17 @@
 """Cloud Build's API through google-cloud-build: create, list, get and cancel, each error with its ``Reason``.
 
-The endpoint is a setting; certificate authorities and credentials are what the libraries find by themselves
-(``GRPC_DEFAULT_SSL_ROOTS_FILE_PATH``, ``GOOGLE_APPLICATION_CREDENTIALS``). Without a setting the library's own endpoint is
-used, which serves all regions; Google also has regional ones (``cloudbuild.REGION.rep.googleapis.com``), not for every
-region, for those who must keep requests inside of one: https://cloud.google.com/build/docs/locations.
+The endpoint is a setting; credentials are what the library finds by itself (``GOOGLE_APPLICATION_CREDENTIALS``); the proxy
+and the certificate authorities are those of ``steps.net``, with the file of ``GRPC_DEFAULT_SSL_ROOTS_FILE_PATH`` among these.
+Without a setting the library's own endpoint is used, which serves all regions; Google also has regional ones
+(``cloudbuild.REGION.rep.googleapis.com``), not for every region, for those who must keep requests inside of one:
+https://cloud.google.com/build/docs/locations.
 """
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -19,14 +21,14 @@ from steps.core.clock import Clock
 from steps.core.errors import Reason, SlipwayError, missing_extra
 from steps.core.settings import Settings
 from steps.images.cloud_build.request import CloudBuildRequest, archive_tag, location
-from steps.net.retry import RetryPolicy
+from steps.net.libraries import equip_session, grpc_credentials, grpc_failure, grpc_options
+from steps.net.retry import SERVER_RETRIES
 
 if TYPE_CHECKING:
+    import grpc
     from google.cloud.devtools import cloudbuild_v1
 
 TIMEOUT = 30.0  # seconds for one call
-# Of a call that may be repeated. It is short: the step that calls is repeated as a whole by the workflow.
-CALLS = RetryPolicy(attempts=4, first=1.0, longest=4.0)
 PAGE = 100  # builds in one page of a list
 MAX_MESSAGE = 500  # characters of an error of the service that are shown
 T = TypeVar("T")
@@ -95,7 +97,7 @@ class CloudBuildClient:
     def __init__(self, settings: Settings, clock: Clock) -> None:
         self._settings, self._clock = settings, clock
         self._location = location(settings)
-        self._client, self._project = _connect(settings)
+        self._client, self._project, self._target = _connect(settings)
 
     def __enter__(self) -> CloudBuildClient:
         return self
@@ -119,11 +121,13 @@ class CloudBuildClient:
 
         build = request.build(self._settings, self._project)
         message = {"parent": self.parent, "project_id": self._project, "build": build}
-        with _errors(f"Cloud Build in {self.parent}"):
+        with _errors(f"Cloud Build in {self.parent}", self._target):
             try:
                 # Cloud Build has no idempotency key, so a second call would be a second build: no retry here.
                 operation = self._client.create_build(message, retry=None, timeout=TIMEOUT)
             except (api.ServerError, api.Aborted, api.Cancelled, api.RetryError) as error:
+                if grpc_failure(str(error), "", self._target) is not None:  # it has not been sent
+                    raise
                 raise LostResponse(_message(error)) from error
         return _read(operation.metadata.build)
 
@@ -168,18 +172,21 @@ class CloudBuildClient:
         from google.api_core import exceptions as api
 
         def transient(error: Exception) -> float | None:
-            return 0.0 if isinstance(error, (api.ServerError, api.Aborted)) else None
+            if grpc_failure(str(error), "", self._target) is not None or isinstance(error, api.MethodNotImplemented):
+                return None
+            return 0.0 if isinstance(error, (api.ServerError, api.Aborted, api.TooManyRequests)) else None
 
-        with _errors(f"Cloud Build in {self.parent}"):
-            return CALLS.call(work, transient=transient, clock=self._clock)
+        with _errors(f"Cloud Build in {self.parent}", self._target):
+            return SERVER_RETRIES.call(work, transient=transient, clock=self._clock)
 
 
-def _connect(settings: Settings) -> tuple[cloudbuild_v1.CloudBuildClient, str]:
-    """Google's client, and the project's id."""
+def _connect(settings: Settings) -> tuple[cloudbuild_v1.CloudBuildClient, str, str]:
+    """Google's client, the project's id, and HOST:PORT of the service."""
     try:
         import google.auth
         from google.auth.exceptions import DefaultCredentialsError
         from google.cloud.devtools import cloudbuild_v1
+        from google.cloud.devtools.cloudbuild_v1.services.cloud_build.transports import CloudBuildGrpcTransport
     except ImportError as error:
         raise missing_extra("gcp", package=str(error.name), needed_by="The builder cloudbuild") from None
     try:
@@ -197,8 +204,25 @@ def _connect(settings: Settings) -> tuple[cloudbuild_v1.CloudBuildClient, str]:
             "The credentials belong to no project, and the settings name none.",
             hint="Set `project` to the Google Cloud project that builds.",
         )
-    options = {"api_endpoint": settings.build_endpoint} if settings.build_endpoint else None
-    return cloudbuild_v1.CloudBuildClient(credentials=credentials, client_options=options), project
+    target = settings.build_endpoint or cloudbuild_v1.CloudBuildClient.DEFAULT_ENDPOINT
+    target = target if re.search(r":[0-9]+$", target) else f"{target}:443"
+    transport = CloudBuildGrpcTransport(host=target, credentials=credentials, channel=_open_channel, always_use_jwt_access=True)
+    return cloudbuild_v1.CloudBuildClient(transport=transport), project, target
+
+
+def _open_channel(target: str, *, credentials: object, options: Sequence[tuple[str, str | int]], **_: object) -> grpc.Channel:
+    """A channel by the proxy and with the authorities that ``steps.net`` names, for tokens of the credentials, too."""
+    import grpc
+    import requests
+    from google.auth.transport.grpc import AuthMetadataPlugin
+    from google.auth.transport.requests import Request
+    from google.cloud.devtools.cloudbuild_v1 import CloudBuildClient as GoogleClient
+
+    for_tokens = requests.Session()
+    equip_session(for_tokens)
+    plugin = AuthMetadataPlugin(credentials, Request(for_tokens), default_host=GoogleClient.DEFAULT_ENDPOINT)
+    secured = grpc.composite_channel_credentials(grpc_credentials(), grpc.metadata_call_credentials(plugin))
+    return grpc.secure_channel(target, secured, options=[*options, *grpc_options(target)])
 
 
 def _read(build: cloudbuild_v1.Build) -> Build:
@@ -224,8 +248,8 @@ def _read(build: cloudbuild_v1.Build) -> Build:
 
 
 @contextlib.contextmanager
-def _errors(where: str) -> Iterator[None]:
-    """Raise what the library raises as a ``SlipwayError``."""
+def _errors(where: str, target: str) -> Iterator[None]:
+    """Raise what the library raises as a ``SlipwayError``; ``target`` is HOST:PORT of the service."""
     from google.api_core import exceptions as api
     from google.auth import exceptions as auth
 
@@ -259,6 +283,8 @@ def _errors(where: str) -> Iterator[None]:
     except api.TooManyRequests as error:
         raise SlipwayError(Reason.BUILDER_BUSY, f"{where} is out of quota: {_message(error)}") from error
     except (api.ServerError, api.Aborted, api.Cancelled, api.RetryError, auth.TransportError) as error:
+        if (lasting := grpc_failure(str(error), where, target)) is not None:
+            raise lasting from error
         raise SlipwayError(Reason.BUILDER_BUSY, f"{where} is out of reach: {_message(error)}") from error
     except (api.GoogleAPIError, auth.GoogleAuthError) as error:
         raise SlipwayError(

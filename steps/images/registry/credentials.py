@@ -1,8 +1,10 @@
-"""Credentials for registries, from Docker's configuration file, which every tool that pushes images reads.
+"""Credentials for registries, from the files that ``docker login`` and ``podman login`` write.
 
-The file is ``$REGISTRY_AUTH_FILE``, else ``$DOCKER_CONFIG/config.json``, else ``~/.docker/config.json``. In a cluster it is
-a Secret of the type ``kubernetes.io/dockerconfigjson``, mounted as a file. Entries may be for a host or for a part of its
-repositories (containers-auth.json(5)); the longest that fits is taken. A credential helper is run as
+A file that ``REGISTRY_AUTH_FILE`` names is the only one. Else the first that has an entry for the repository counts:
+``$DOCKER_CONFIG/config.json``, ``$XDG_RUNTIME_DIR/containers/auth.json``, ``~/.config/containers/auth.json``,
+``~/.docker/config.json`` (containers-auth.json(5); what a variable names comes before what is found). In a cluster it is a
+Secret of the type ``kubernetes.io/dockerconfigjson``, mounted as a file. Entries may be for a host or for a part of its
+repositories; the longest that fits is taken. A credential helper is run as
 ``docker-credential-NAME get`` (https://github.com/docker/docker-credential-helpers).
 """
 
@@ -14,7 +16,7 @@ import os
 import re
 import subprocess
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypedDict, cast
 
@@ -55,11 +57,12 @@ class DockerConfig(TypedDict, total=False):
 
 @dataclass(frozen=True)
 class Credentials:
-    """A user name with a password, or an identity token (an OAuth 2.0 refresh token)."""
+    """A user name with a password, or an identity token (an OAuth 2.0 refresh token); ``file`` is where they were found."""
 
     username: str = ""
     password: str = field(default="", repr=False)
     identity_token: str = field(default="", repr=False)
+    file: str = field(default="", compare=False)
 
     @property
     def basic(self) -> str:
@@ -79,9 +82,31 @@ def find_credentials(host: str, repository: str) -> Credentials | None:
         SlipwayError: ``InvalidInput`` for a configuration that cannot be read, ``MissingDependency`` for a credential helper
             that is not installed, ``AccessDenied`` for one that fails.
     """
-    path = config_file()
+    for path in config_files():
+        if (found := _find_in(path, host, repository)) is not None:
+            return replace(found, file=str(path))
+    return None
+
+
+def config_files() -> list[Path]:
+    """The files that may have credentials, in their order; they need not exist."""
+    if named := os.environ.get("REGISTRY_AUTH_FILE"):
+        return [Path(named)]
+    home = Path(os.path.expanduser("~"))
+    docker, runtime = os.environ.get("DOCKER_CONFIG"), os.environ.get("XDG_RUNTIME_DIR")
+    configuration = os.environ.get("XDG_CONFIG_HOME")
+    return [
+        *([Path(docker, "config.json")] if docker else []),
+        (Path(runtime) if runtime else Path("/run/containers", str(os.getuid())))
+        / ("containers/auth.json" if runtime else "auth.json"),
+        (Path(configuration) if configuration else home / ".config") / "containers/auth.json",
+        *([] if docker else [home / ".docker/config.json"]),
+    ]
+
+
+def _find_in(path: Path, host: str, repository: str) -> Credentials | None:
     try:
-        return _find(cast(DockerConfig, read_object(path.read_bytes())), host, repository)
+        return _find(cast(DockerConfig, read_object(path.read_bytes())), host, repository, path)
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
@@ -90,29 +115,21 @@ def find_credentials(host: str, repository: str) -> Credentials | None:
         kind = type(error).__name__  # its text may show a part of the file
         raise SlipwayError(
             Reason.INVALID_INPUT,
-            f"{path} is not a valid configuration of Docker ({kind}).",
+            f"{path} is not a valid file of credentials for registries ({kind}).",
             hint="Write it again with `docker login` or `podman login`.",
         ) from None
 
 
-def config_file() -> Path:
-    """The path of Docker's configuration file, which need not exist."""
-    if named := os.environ.get("REGISTRY_AUTH_FILE"):
-        return Path(named)
-    folder = os.environ.get("DOCKER_CONFIG")
-    return (Path(folder) if folder else Path(os.path.expanduser("~"), ".docker")) / "config.json"
-
-
-def _find(config: DockerConfig, host: str, repository: str) -> Credentials | None:
+def _find(config: DockerConfig, host: str, repository: str, path: Path) -> Credentials | None:
     for server in _names(host, repository):
         for key, helper in (config.get("credHelpers") or {}).items():
             if _host_of(key) == server:
-                return _from_helper(helper, key)
+                return _from_helper(helper, key, path)
         for key, entry in (config.get("auths") or {}).items():
             if _host_of(key) == server and (found := _from_entry(entry)):
                 return found
     if store := config.get("credsStore"):
-        return _from_helper(store, "https://index.docker.io/v1/" if host == DOCKER_HUB else host)
+        return _from_helper(store, "https://index.docker.io/v1/" if host == DOCKER_HUB else host, path)
     return None
 
 
@@ -142,14 +159,14 @@ def _from_entry(entry: AuthEntry) -> Credentials | None:
     return found if found.identity_token or found.username else None
 
 
-def _from_helper(name: str, server: str) -> Credentials | None:
+def _from_helper(name: str, server: str, path: Path) -> Credentials | None:
     if not _HELPER.fullmatch(name):
         raise ValueError
     program = f"docker-credential-{name}"
     try:
         done = capture([program, "get"], for_credential_helper(), stdin=server.encode(), timeout=HELPER_SECONDS)
     except FileNotFoundError:
-        raise SlipwayError(Reason.MISSING_DEPENDENCY, f"{config_file()} names {program}, which is not installed.") from None
+        raise SlipwayError(Reason.MISSING_DEPENDENCY, f"{path} names {program}, which is not installed.") from None
     except subprocess.TimeoutExpired:
         raise SlipwayError(Reason.ACCESS_DENIED, f"{program} did not answer for {server}.", hint="Call it by hand.") from None
     if done.exit_code != 0:
@@ -160,7 +177,15 @@ def _from_helper(name: str, server: str) -> Credentials | None:
             f"{program} failed for {server} ({done.exit_code}).",
             hint=f"Call it by hand: echo {server} | {program} get",
         )
-    answer = cast(HelperAnswer, read_object(done.stdout))
-    if answer["Username"] == TOKEN_USER:
-        return Credentials(identity_token=answer["Secret"])
-    return Credentials(answer["Username"], answer["Secret"])
+    try:
+        answer = cast(HelperAnswer, read_object(done.stdout))
+        username, secret = answer["Username"], answer["Secret"]
+    except (ValueError, LookupError):
+        username = secret = None  # type: ignore[assignment]
+    if not isinstance(username, str) or not isinstance(secret, str):
+        raise SlipwayError(
+            Reason.ACCESS_DENIED,
+            f"{program} printed no credentials for {server}.",
+            hint=f"Call it by hand: echo {server} | {program} get",
+        )
+    return Credentials(identity_token=secret) if username == TOKEN_USER else Credentials(username, secret)

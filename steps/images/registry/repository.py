@@ -20,6 +20,8 @@ from typing import TypeVar
 from steps.core.clock import Clock
 from steps.core.digest import verified_chunks
 from steps.core.errors import Reason, SlipwayError
+from steps.core.json_reader import read_object
+from steps.core.text import display_text
 from steps.images.registry.reference import Reference
 from steps.images.registry.session import Session
 from steps.net.http import Body
@@ -58,6 +60,36 @@ class Descriptor:
 def digest_of(data: bytes) -> str:
     """The digest, ``sha256:…``, of some bytes."""
     return f"sha256:{hashlib.sha256(data).hexdigest()}"
+
+
+def _media_type(header: str, data: bytes, what: str) -> str:
+    """The OCI media type of a manifest or index: as the header names it, else as the document itself does.
+
+    Servers of plain files and some mirrors name ``application/json`` or ``text/plain`` for each. A document without a
+    ``mediaType`` is told by its fields (https://github.com/opencontainers/image-spec/blob/main/manifest.md).
+    """
+    kind = header.partition(";")[0].strip().lower()
+    kind = DOCKER_TYPES.get(kind, kind)
+    if kind in (INDEX, MANIFEST):
+        return kind
+    try:
+        document = read_object(data)
+    except ValueError:
+        document = {}
+    if document:
+        named = document.get("mediaType")
+        kind = DOCKER_TYPES.get(named, named) if isinstance(named, str) else ""
+        if kind in (INDEX, MANIFEST):
+            return kind
+        if not kind and isinstance(document.get("manifests"), list):
+            return INDEX
+        if not kind and isinstance(document.get("config"), dict) and isinstance(document.get("layers"), list):
+            return MANIFEST
+    raise SlipwayError(
+        Reason.SOURCE_PROTOCOL,
+        f"{what} is neither an image's manifest nor an index, but {display_text(kind or header or 'of no media type', 100)}.",
+        hint="Check the image's name; a proxy's or a login's page may stand in its place.",
+    )
 
 
 class Repository(AbstractContextManager["Repository"]):
@@ -104,8 +136,7 @@ class Repository(AbstractContextManager["Repository"]):
                 for digest in (identifier, response.header("Docker-Content-Digest")):
                     if digest.startswith("sha256:") and digest != digest_of(data):
                         raise TransientError(Reason.DIGEST_MISMATCH, f"{what} arrived as {digest_of(data)}, not {digest}.")
-                kind = response.header("Content-Type").partition(";")[0].strip()
-                return DOCKER_TYPES.get(kind, kind), data
+                return _media_type(response.header("Content-Type"), data, what), data
 
         return self._session.retry(get)
 
@@ -174,6 +205,9 @@ class Repository(AbstractContextManager["Repository"]):
                 if response.status == 201:
                     return 0
                 location = response.header("Location")
+                if not location:
+                    raise SlipwayError(Reason.SOURCE_PROTOCOL, f"{text}: the registry names no address for the upload.")
+                location = self._session.resolve(location, response.address, text)
             location += ("&" if "?" in location else "?") + urllib.parse.urlencode({"digest": blob.digest})
             body = Body(blob.size, lambda: verified_chunks(chunks(), sha256=blob.digest[7:], size=blob.size, what=what))
             with self._session.exchange(

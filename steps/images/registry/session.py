@@ -21,12 +21,14 @@ from typing import TypedDict, TypeVar, cast
 from steps.core.clock import Clock
 from steps.core.errors import Reason, SlipwayError
 from steps.core.json_reader import read_object
+from steps.images.registry.challenge import read_challenges
 from steps.images.registry.credentials import Credentials, find_credentials
 from steps.images.registry.reference import uses_plain_http
-from steps.net.credentials import Authorization
-from steps.net.http import HTTP_RETRIES, Body, HttpClient, Response, Timeout
-from steps.net.retry import TRANSIENT_STATUSES, TransientError, retry_messages
-from steps.net.urls import origin_of
+from steps.net.answers import answered
+from steps.net.credentials import BoundHeaders
+from steps.net.http import Body, HttpClient, Response, Timeout
+from steps.net.retry import SERVER_RETRIES, TransientError, is_transient, retry_messages
+from steps.net.urls import host_of, origin_of
 
 TIMEOUT = Timeout(connect=10, read=300)  # a registry may move gigabytes before it answers the last request
 MAX_ANSWER = 1 << 20  # bytes of a token server's or a refusal's answer
@@ -36,9 +38,9 @@ DENIED_HINT = (
     "Log in with `docker login` or `podman login`, or mount a Secret with the registry's credentials and name its folder in "
     "DOCKER_CONFIG; the account must be allowed to {verb} {repository}."
 )
-_CHALLENGE = re.compile(r'\b(Basic|Bearer)\s+((?:[A-Za-z_]+="[^"]*"(?:\s*,\s*)?)*)', re.IGNORECASE)
-_PARAMETER = re.compile(r'([A-Za-z_]+)="([^"]*)"')
-_QUERY = re.compile(r"\?[^\s\"']*")
+_TOKEN = re.compile(r"[\x21-\x7e]+")  # RFC 6750, and what registries make of it
+MAX_TOKEN = 64 << 10  # characters
+LONGEST_TOKEN = 86400.0  # seconds that a token is used at most
 T = TypeVar("T")
 
 
@@ -46,7 +48,7 @@ T = TypeVar("T")
 class Token:
     """What authorizes a request, and the time on the monotonic clock, in seconds, until which it is used."""
 
-    authorization: Authorization
+    headers: BoundHeaders
     until: float
 
 
@@ -56,19 +58,6 @@ class TokenAnswer(TypedDict, total=False):
     token: str
     access_token: str
     expires_in: float
-
-
-class ErrorDetail(TypedDict):
-    """One error of an answer in the specification's format."""
-
-    code: str
-    message: str
-
-
-class ErrorAnswer(TypedDict):
-    """A registry's refusal."""
-
-    errors: list[ErrorDetail]
 
 
 class Session:
@@ -92,7 +81,7 @@ class Session:
 
     def retry(self, work: Callable[[], T]) -> T:
         """Call ``work`` until it does not raise ``TransientError``, a few times, waiting as the registry asks."""
-        return HTTP_RETRIES.call(work, clock=self._clock, notify=retry_messages(self._note))
+        return SERVER_RETRIES.call(work, clock=self._clock, notify=retry_messages(self._note))
 
     @contextlib.contextmanager
     def exchange(
@@ -109,8 +98,8 @@ class Session:
         """Send one request, and yield its answer if the status is among ``expect``; the answer's body is not read yet.
 
         Args:
-            method: The HTTP method. Redirects of GET and HEAD are followed.
-            path: A path of the registry, or an address that it gave.
+            method: The HTTP method. Redirects are followed.
+            path: A path of the registry, or an address that it gave: see ``resolve``.
             what: Names the thing that is requested, in messages.
             scopes: The scopes of the token, such as ``repository:NAME:pull,push``.
             expect: The statuses that the caller handles.
@@ -121,9 +110,7 @@ class Session:
             TransientError: ``StoreBusy`` or ``NetworkUnreachable``, for what may pass.
             SlipwayError: ``AccessDenied``, ``SourceNotFound``, ``TooLarge`` or ``SourceProtocol``, by the status.
         """
-        address = urllib.parse.urljoin(self.origin + "/", path)
-        if not address.startswith(("https://", self.origin + "/")):
-            raise SlipwayError(Reason.SOURCE_PROTOCOL, f"{what}: {self.host} names an address that is not https.")
+        address = self.resolve(path, self.origin + "/", what)
         response = self._send(method, address, scopes, headers, body, what)
         try:
             if response.status == 401 and origin_of(response.address) == origin_of(self.origin):
@@ -137,6 +124,26 @@ class Session:
         finally:
             response.close()
 
+    def resolve(self, location: str, answered_at: str, what: str) -> str:
+        """The address that a ``Location`` means in the answer to a request for ``answered_at`` (RFC 9110, section 10.2.2).
+
+        Raises ``SourceProtocol`` where it is none, or not https, unless the registry itself is spoken to by plain HTTP.
+        """
+        try:
+            address = urllib.parse.urljoin(answered_at, location.strip())
+            readable = bool(urllib.parse.urlsplit(address).hostname)
+        except ValueError:
+            readable = False
+        if not readable:
+            raise SlipwayError(Reason.SOURCE_PROTOCOL, f"{what}: {self.host} names an address that cannot be read.")
+        if not address.startswith(("https://", self.origin + "/")) and not self.origin.startswith("http://"):
+            raise SlipwayError(
+                Reason.SOURCE_PROTOCOL,
+                f"{what}: {self.host} names an address that is not https.",
+                hint="A registry behind a proxy must know its own address: the proxy has to send X-Forwarded-Proto, and Host.",
+            )
+        return address
+
     def _send(
         self,
         method: str,
@@ -146,29 +153,20 @@ class Session:
         body: Body | None,
         what: str,
     ) -> Response:
-        def redirect(target: str) -> str:
-            if not target.startswith("https://") and not self.origin.startswith("http://"):
-                raise SlipwayError(Reason.SOURCE_PROTOCOL, f"{what}: {self.host} redirects to an address that is not https.")
-            return target
-
         token = self._tokens.get(scopes)
         return self._http.request(
             method,
             address,
             what=what,
             headers=headers,
-            authorization=token.authorization if token and token.until > self._clock.monotonic() else None,
+            bound=token.headers if token and token.until > self._clock.monotonic() else None,
             body=body,
-            redirect=redirect if method in ("GET", "HEAD") else None,
+            redirect=lambda target: self.resolve(target, address, what),
         )
 
     def _authorize(self, response: Response, scopes: tuple[str, ...], what: str) -> None:
         """Get what the challenge asks for. Raises ``AccessDenied`` where there are no credentials for it."""
-        challenges = {
-            scheme.lower(): dict(_PARAMETER.findall(parameters))
-            for header in response.header_lines("WWW-Authenticate")
-            for scheme, parameters in _CHALLENGE.findall(header)
-        }
+        challenges = read_challenges(response.header_lines("WWW-Authenticate"))
         if not self._searched_credentials:
             self._credentials, self._searched_credentials = find_credentials(self.host, self.repository), True
         if "bearer" in challenges:
@@ -179,43 +177,48 @@ class Session:
             raise self.failure(response, what, scopes)
 
     def _token(self, value: str, until: float) -> Token:
-        return Token(Authorization(origin_of(self.origin), value), until)
+        return Token(BoundHeaders.authorization(origin_of(self.origin), value), until)
 
     def _fetch_token(self, challenge: Mapping[str, str], scopes: tuple[str, ...], what: str) -> Token:
         realm = challenge.get("realm", "")
         parts = urllib.parse.urlsplit(realm)
         if parts.scheme != "https" and not (parts.scheme == "http" and uses_plain_http(parts.netloc, self._plain)):
             raise SlipwayError(Reason.SOURCE_PROTOCOL, f"{what}: {self.host} names a token server that is not https.")
-        query = [("service", challenge.get("service", "")), *(("scope", scope) for scope in scopes)]
+        # What the registry asks for may have another name for the repository than the path has.
+        wanted = dict.fromkeys((*scopes, *challenge.get("scope", "").split()))
+        query = [("service", challenge.get("service", "")), *(("scope", scope) for scope in wanted)]
         known = self._credentials
         requested = self._clock.monotonic()
         if known and known.identity_token:
             form = [("grant_type", "refresh_token"), ("refresh_token", known.identity_token), ("client_id", "slipway")]
-            data = urllib.parse.urlencode([*form, query[0], ("scope", " ".join(scopes))]).encode()
+            data = urllib.parse.urlencode([*form, query[0], ("scope", " ".join(wanted))]).encode()
             headers = {"Content-Type": "application/x-www-form-urlencoded"}
             response = self._http.request("POST", realm, what=what, headers=headers, body=data)
         else:
-            authorization = Authorization(origin_of(realm), known.basic) if known else None
+            bound = BoundHeaders.authorization(origin_of(realm), known.basic) if known else None
             address = parts._replace(query=parts.query + ("&" if parts.query else "") + urllib.parse.urlencode(query))
-            response = self._http.request("GET", urllib.parse.urlunsplit(address), what=what, authorization=authorization)
+            response = self._http.request("GET", urllib.parse.urlunsplit(address), what=what, bound=bound)
         try:
             if response.status != 200:
                 raise self.failure(response, what, scopes)
             answer = cast(TokenAnswer, read_object(response.read(MAX_ANSWER)))
-            value = str(answer.get("token") or answer["access_token"])
+            value = answer.get("token") or answer["access_token"]
             seconds = float(answer.get("expires_in") or 60)  # the specification's default
+            if not isinstance(value, str) or len(value) > MAX_TOKEN or not _TOKEN.fullmatch(value):
+                raise ValueError
         except (ValueError, TypeError, LookupError, AttributeError):
             raise SlipwayError(Reason.SOURCE_PROTOCOL, f"{what}: {parts.hostname} did not answer with a token.") from None
         finally:
             response.close()
+        seconds = min(LONGEST_TOKEN, seconds) if seconds > 0 else 0.0  # also for NaN
         return self._token(f"Bearer {value}", requested + max(seconds - MARGIN, seconds / 2))
 
     def failure(self, response: Response, what: str, scopes: tuple[str, ...]) -> SlipwayError:
         """The error for an answer's status, with the registry's own sentence; a ``TransientError`` where it may pass."""
-        status = response.status
-        message = self._message(response)
-        text = f"{what}: {self.host} answered {status}{f' ({message})' if message else ''}."
-        if status in TRANSIENT_STATUSES:
+        status, at = response.status, host_of(response.address)
+        host = self.host if origin_of(response.address) == origin_of(self.origin) else f"{at}, for {self.host},"
+        text = f"{what}: {answered(response, host, self._secrets())}."
+        if is_transient(status):
             return self.busy(text, response.retry_after(self._clock.now()))
         if status in (401, 403):
             verb = "push to" if any("push" in scope for scope in scopes) else "pull from"
@@ -235,16 +238,7 @@ class Session:
         """The error for a registry that may succeed at another try; ``wait`` is its ``Retry-After`` in seconds."""
         return TransientError(Reason.STORE_BUSY, text, wait, hint=BUSY_HINT)
 
-    def _message(self, response: Response) -> str:
-        """The first error of an answer in the specification's format, without secrets; empty where there is none."""
-        try:
-            error = cast(ErrorAnswer, read_object(response.read(MAX_ANSWER)))["errors"][0]
-            text = f"{error['code']}: {error['message']}"
-        except (SlipwayError, ValueError, LookupError, TypeError):
-            return ""
-        for secret in (
-            *(self._credentials.secrets if self._credentials else ()),
-            *(token.authorization.value.partition(" ")[2] for token in self._tokens.values()),
-        ):
-            text = text.replace(secret, "…")
-        return _QUERY.sub("?…", text)[:300]
+    def _secrets(self) -> list[str]:
+        """The texts that no message may show."""
+        tokens = [token.headers.values["Authorization"].partition(" ")[2] for token in self._tokens.values()]
+        return [*(self._credentials.secrets if self._credentials else ()), *tokens]

@@ -13,9 +13,10 @@ from socket import SHUT_RDWR
 import pytest
 
 from steps.core.errors import Reason, SlipwayError
-from steps.net.credentials import Authorization
+from steps.net.credentials import BoundHeaders
 from steps.net.http import MAX_HOPS, Body, HttpClient
 from steps.net.retry import TransientError
+from tests.servers.http_proxy import HttpProxy
 from tests.servers.trust import Trust
 
 CREDENTIAL = "Basic c2VjcmV0"
@@ -32,7 +33,7 @@ class Handler(BaseHTTPRequestHandler):
         requests.append((self.path, self.headers.get("Authorization"), body))
         target = self.path.partition("to=")[2]
         if target:
-            self._answer(302, b"", {"Location": target})
+            self._answer(303 if "303" in self.path else 302, b"", {"Location": target})
         elif self.path == "/cut":
             self.send_response(200)
             self.send_header("Content-Length", "1000")
@@ -147,10 +148,10 @@ def test_redirects_without_end_are_given_up(server: Server, client: HttpClient) 
 
 
 def test_a_credential_stays_with_its_origin(server: Server, client: HttpClient) -> None:
-    authorization = Authorization(server.url, CREDENTIAL)
+    authorization = BoundHeaders.authorization(server.url, CREDENTIAL)
     with serving() as other:
         target = f"{server.url}/?to={other.url}/?to={server.url}/end"
-        with client.request("GET", target, what="A thing", authorization=authorization, redirect=follow) as response:
+        with client.request("GET", target, what="A thing", bound=authorization, redirect=follow) as response:
             assert response.status == 200
         assert [credential for _, credential, _ in other.requests] == [None]
     assert [credential for _, credential, _ in server.requests] == [CREDENTIAL, CREDENTIAL]
@@ -159,8 +160,8 @@ def test_a_credential_stays_with_its_origin(server: Server, client: HttpClient) 
 
 @pytest.mark.parametrize("address", ["", "https://[", "nothing", "http://127.0.0.1@evil.invalid/", "http://127.0.0.1:1/"])
 def test_a_credential_belongs_to_no_other_address(address: str) -> None:
-    assert not Authorization("http://127.0.0.1", CREDENTIAL).belongs_to(address)
-    assert not Authorization("", CREDENTIAL).belongs_to(address)
+    assert not BoundHeaders.authorization("http://127.0.0.1", CREDENTIAL).belongs_to(address)
+    assert not BoundHeaders.authorization("", CREDENTIAL).belongs_to(address)
 
 
 def test_a_body_is_sent_again_after_a_redirect(server: Server, client: HttpClient) -> None:
@@ -219,7 +220,7 @@ def test_an_unknown_certificate_is_permanent(
     with serving(tls) as server:
         with pytest.raises(SlipwayError, match="shows no certificate that is trusted here") as caught:
             client.request("GET", f"{server.url}/", what="A thing")
-        assert (caught.value.reason, caught.value.reason.retryable) == (Reason.SOURCE_PROTOCOL, False)
+        assert (caught.value.reason, caught.value.reason.retryable) == (Reason.UNTRUSTED_CERTIFICATE, False)
         assert "SSL_CERT_FILE" in caught.value.hint
         monkeypatch.setenv("SSL_CERT_FILE", str(trusted.certificate))
         with HttpClient().request("GET", f"{server.url}/", what="A thing") as response:
@@ -242,6 +243,65 @@ def test_each_address_has_its_own_proxy(server: Server, client: HttpClient, monk
             assert response.read(100) == b"0123456789"
         assert [target for target, _, _ in proxy.requests] == ["http://behind.invalid/end"]
     assert len(server.requests) == 1
+
+
+@pytest.mark.fault("accepted")
+@pytest.mark.parametrize("by_tls", [False, True], ids=["http", "https"])
+def test_a_proxy_gets_its_user_and_password(
+    client: HttpClient, monkeypatch: pytest.MonkeyPatch, tls: ssl.SSLContext, trusted: Trust, by_tls: bool
+) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", str(trusted.certificate))
+    with serving(tls) as server, HttpProxy(user="ada", password="p@ss", tls=tls if by_tls else None) as proxy:
+        proxy.hosts["behind.invalid:443"] = ("127.0.0.1", int(server.server_address[1]))
+        monkeypatch.setenv("https_proxy", f"{'https' if by_tls else 'http'}://ada:p%40ss@{proxy.host}")
+        with client.request("GET", "https://behind.invalid/", what="A thing") as response:
+            assert response.read(100) == b"0123456789"
+        assert proxy.requests == [("CONNECT", "behind.invalid:443")]
+        client.close()
+
+
+@pytest.mark.fault("refused")
+def test_a_proxy_without_tls_is_told(client: HttpClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    with HttpProxy() as proxy:
+        monkeypatch.setenv("https_proxy", f"https://{proxy.host}")
+        with pytest.raises(SlipwayError, match="does not speak TLS") as caught:
+            client.request("GET", "https://behind.invalid/", what="A thing")
+        assert caught.value.reason is Reason.PROXY_REFUSED
+        assert "Write http:// and not https:// in https_proxy" in caught.value.hint
+
+
+@pytest.mark.fault("refused")
+def test_a_plain_407_is_the_proxys(server: Server, client: HttpClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    with HttpProxy(user="ada", password="p@ss") as proxy:
+        monkeypatch.setenv("http_proxy", f"ada:wr%40ng@{proxy.host}")
+        with pytest.raises(SlipwayError, match="does not accept the user and password") as caught:
+            client.request("GET", "http://behind.invalid/x?signature=hush", what="A thing")
+        assert caught.value.reason is Reason.PROXY_REFUSED
+        assert "http_proxy" in caught.value.hint
+        assert "wr@ng" not in str(caught.value)
+
+
+@pytest.mark.fault("survived")
+def test_an_unknown_name_is_given_up_early(client: HttpClient) -> None:
+    with pytest.raises(TransientError, match=r"there is no host of the name no-such-host\.invalid") as caught:
+        client.request("GET", "https://no-such-host.invalid/x", what="A thing")
+    assert caught.value.reason is Reason.NETWORK_UNREACHABLE
+    assert "no-such-host.invalid" in caught.value.hint
+
+
+@pytest.mark.fault("refused")
+@pytest.mark.parametrize("value", ["a\nX: b", "snow\u2603", "a\rb"])
+def test_a_header_that_http_cannot_carry(server: Server, client: HttpClient, value: str) -> None:
+    with pytest.raises(SlipwayError, match="a header that HTTP cannot carry") as caught:
+        client.request("GET", f"{server.url}/", what="A thing", headers={"X-Odd": value})
+    assert caught.value.reason is Reason.SOURCE_PROTOCOL
+    assert server.requests == []
+
+
+def test_a_303_asks_for_a_get(server: Server, client: HttpClient) -> None:
+    with client.request("POST", f"{server.url}/303?to=/end", what="A thing", body=b"abc", redirect=follow) as response:
+        assert response.status == 200
+    assert [sent for _, _, sent in server.requests] == [b"abc", b""]
 
 
 def test_connections_are_shared_among_threads(server: Server, client: HttpClient) -> None:

@@ -11,7 +11,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from steps.core.errors import Reason, SlipwayError
-from steps.net.retry import RetryPolicy, TransientError, requested_wait, retry_after, retry_messages
+from steps.net.retry import (
+    SERVER_RETRIES,
+    RetryPolicy,
+    TransientError,
+    is_transient,
+    requested_wait,
+    retry_after,
+    retry_messages,
+)
 from tests.conftest import FakeClock
 
 NOW = datetime(2026, 11, 23, 20, 0, 0, tzinfo=UTC)
@@ -92,10 +100,71 @@ def test_a_server_that_requests_hours_ends_the_tries(clock: FakeClock) -> None:
 
 
 def test_the_last_try_begins_within_the_budget(clock: FakeClock) -> None:
-    work, calls = failing(None, wait=40)
+    work, calls = failing(None)
     with pytest.raises(TransientError):
         RetryPolicy(budget=120).call(work, clock=clock)
-    assert (len(calls), clock.slept) == (4, [40] * 3)
+    assert 60 < sum(clock.slept) <= 120
+    assert len(calls) == len(clock.slept) + 1
+
+
+@pytest.mark.fault("survived")
+@pytest.mark.parametrize("outage", [1, 30, 90, 120])
+def test_a_restart_of_two_minutes_is_outlasted(clock: FakeClock, outage: float) -> None:
+    def work() -> str:
+        if clock.monotonic() < outage:
+            raise TransientError(Reason.NETWORK_UNREACHABLE, "Connection refused.")
+        return "done"
+
+    assert SERVER_RETRIES.call(work, clock=clock) == "done"
+    assert clock.monotonic() < outage + 20
+
+
+def test_requested_waits_are_not_the_budgets(clock: FakeClock) -> None:
+    work, _ = failing(10, wait=60)
+    assert RetryPolicy(budget=30).call(work, clock=clock) == 11
+    assert clock.slept == [60] * 10
+
+
+@pytest.mark.fault("refused")
+def test_requested_waits_have_a_sum(clock: FakeClock) -> None:
+    work, calls = failing(None, wait=60)
+    with pytest.raises(TransientError):
+        RetryPolicy(budget=30, longest_retry_after=180).call(work, clock=clock)
+    assert (len(calls), clock.slept) == (4, [60] * 3)
+
+
+@pytest.mark.fault("survived")
+def test_long_tries_are_repeated_all_the_same(clock: FakeClock) -> None:
+    calls: list[int] = []
+
+    def work() -> None:
+        calls.append(1)
+        clock.sleep(3600)
+        raise TransientError(Reason.NETWORK_UNREACHABLE, "Connection reset.")
+
+    with pytest.raises(TransientError):
+        SERVER_RETRIES.call(work, clock=clock)
+    assert len(calls) == SERVER_RETRIES.least
+
+
+def test_a_failure_may_have_a_shorter_budget(clock: FakeClock) -> None:
+    def work() -> None:
+        raise TransientError(Reason.NETWORK_UNREACHABLE, "No such host.", budget=20)
+
+    with pytest.raises(TransientError):
+        SERVER_RETRIES.call(work, clock=clock)
+    assert 5 < clock.monotonic() <= 25
+
+
+@pytest.mark.parametrize(
+    ("status", "transient"),
+    [
+        *((status, True) for status in (408, 425, 429, 500, 502, 503, 504, 507, 509, 520, 522, 599)),
+        *((status, False) for status in (200, 400, 401, 403, 404, 405, 410, 413, 422, 501, 505, 511)),
+    ],
+)
+def test_statuses_that_may_pass(status: int, transient: bool) -> None:
+    assert is_transient(status) == transient
 
 
 def test_a_permanent_failure_is_not_tried_again(clock: FakeClock) -> None:

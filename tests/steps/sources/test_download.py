@@ -119,7 +119,7 @@ def test_endless_cuts_end_as_unreachable(context: Context, serving: Callable[...
         failure = refused(context, forge)
         assert failure.reason is Reason.NETWORK_UNREACHABLE
         assert "model.safetensors" in failure.message
-        assert len(object_requests(forge)) == 5
+        assert 10 < len(object_requests(forge)) < 25
 
 
 def test_a_truncated_download_resumes(context: Context, serving: Callable[..., Any], weights: Callable[[], bytes]) -> None:
@@ -175,7 +175,7 @@ def test_wrong_bytes_are_fetched_twice_then_refused(
     with serving(WrongBytes.having(at=500)) as forge:
         failure = refused(context, forge)
         assert failure.reason is Reason.DIGEST_MISMATCH
-        assert failure.message.startswith("model.safetensors ")
+        assert failure.message.startswith("model.safetensors, from 127.0.0.1:")
         assert sha256_bytes(weights()) in failure.message
         assert len(object_requests(forge)) == 2
     assert not [name for name in left_in(local(context).root) if "partial" in name]

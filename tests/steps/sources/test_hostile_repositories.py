@@ -87,9 +87,11 @@ def test_git_runs_in_isolation(tmp_path: Path, forge: Forge, tree: Path, logged_
                 "GIT_ALLOW_PROTOCOL",
                 "GIT_CEILING_DIRECTORIES",
                 "GIT_NO_LAZY_FETCH",
+                "GIT_TRACE_CURL",
+                "GIT_TRACE_CURL_NO_DATA",
+                "GIT_TRACE_REDACT",
             ),
-            *(f"{scheme}_proxy" for scheme in ("http", "https", "no")),
-            *("SSL_CERT_FILE", "SSL_CERT_DIR", "GIT_SSL_CAINFO"),
+            *("http_proxy", "https_proxy", "GIT_SSL_CAINFO", "GIT_PROXY_SSL_CAINFO"),
         }
         assert "GIT_ALLOW_PROTOCOL=http:https" in environment
         assert "GIT_CONFIG_GLOBAL=/dev/null" in environment

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
-from steps.net.retry import RetryPolicy
-from steps.store.request_retry import ONE_TRY, STORE_POLICY, RequestRetry
+from steps.net.retry import SERVER_RETRIES, RetryPolicy
+from steps.store.request_retry import ONE_TRY, RequestRetry
 
 QUICK = RetryPolicy(attempts=3, first=0.001)
 
@@ -48,6 +50,6 @@ def test_one_try_is_one_try() -> None:
 
 
 def test_a_limit_shortens_the_budget_only() -> None:
-    retry = RequestRetry(STORE_POLICY, transient)
-    assert retry.limited(10).policy == RetryPolicy(budget=10, first=STORE_POLICY.first, longest=STORE_POLICY.longest)
-    assert retry.limited(1000).policy == STORE_POLICY
+    retry = RequestRetry(SERVER_RETRIES, transient)
+    assert retry.limited(10).policy == replace(SERVER_RETRIES, budget=10)
+    assert retry.limited(1000).policy == SERVER_RETRIES

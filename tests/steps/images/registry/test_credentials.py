@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -76,8 +77,73 @@ def test_a_broken_file_is_not_quoted(offline_pip: None, tmp_path: Path, monkeypa
     path = tmp_path / "auth.json"
     path.write_text(text)
     monkeypatch.setenv("REGISTRY_AUTH_FILE", str(path))
-    with pytest.raises(SlipwayError, match="not a valid configuration of Docker") as caught:
+    with pytest.raises(SlipwayError, match="not a valid file of credentials") as caught:
         find_credentials("r.example", "a")
     assert caught.value.reason is Reason.INVALID_INPUT
     assert str(path) in caught.value.message
+    assert "hush" not in caught.value.message
+
+
+@pytest.fixture
+def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Path]:
+    """The folders where files of credentials are looked for, each for itself."""
+    folders = {
+        "runtime": tmp_path / "run",
+        "config": tmp_path / "home/.config",
+        "home": tmp_path / "home",
+        "docker": tmp_path / "d",
+    }
+    monkeypatch.setenv("HOME", str(folders["home"]))
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(folders["runtime"]))
+    return folders
+
+
+def login(path: Path, user: str, host: str = "r.example") -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps({"auths": {host: auth(user, PASSWORD)}}))
+
+
+@pytest.mark.fault("accepted")
+def test_podmans_files_are_read_before_dockers(places: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    assert find_credentials("r.example", "a") is None
+    for user, path in (
+        ("docker", places["home"] / ".docker/config.json"),
+        ("config", places["config"] / "containers/auth.json"),
+        ("runtime", places["runtime"] / "containers/auth.json"),
+        ("named", places["docker"] / "config.json"),
+    ):
+        login(path, user)
+        if user == "named":
+            monkeypatch.setenv("DOCKER_CONFIG", str(places["docker"]))
+        found = find_credentials("r.example", "a")
+        assert found is not None
+        assert (found.username, found.file) == (user, str(path))
+    login(places["home"] / "own.json", "own", host="other.example")
+    monkeypatch.setenv("REGISTRY_AUTH_FILE", str(places["home"] / "own.json"))
+    assert find_credentials("r.example", "a") is None
+
+
+@pytest.mark.fault("accepted")
+def test_a_file_without_the_host_is_passed_over(places: dict[str, Path]) -> None:
+    login(places["runtime"] / "containers/auth.json", "other", host="other.example")
+    login(places["home"] / ".docker/config.json", "ada")
+    found = find_credentials("r.example", "a")
+    assert found is not None
+    assert found.username == "ada"
+
+
+@pytest.mark.fault("refused")
+@pytest.mark.parametrize("printed", ["", "[]", '{"Username": "ada"}', '{"Username": 1, "Secret": "hush"}', "no login"])
+def test_a_helper_that_prints_nonsense_is_named(
+    offline_pip: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, printed: str
+) -> None:
+    program = tmp_path / "bin/docker-credential-odd"
+    program.parent.mkdir()
+    program.write_text(f"#!/bin/sh\ncat <<'END'\n{printed}\nEND\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}:/usr/bin:/bin")
+    docker_config(tmp_path / "docker", credHelpers={"r.example": "odd"})
+    with pytest.raises(SlipwayError, match=r"docker-credential-odd printed no credentials for r\.example") as caught:
+        find_credentials("r.example", "a")
+    assert caught.value.reason is Reason.ACCESS_DENIED
     assert "hush" not in caught.value.message

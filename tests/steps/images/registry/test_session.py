@@ -90,7 +90,7 @@ def test_only_named_registries_use_plain_http(oci_build: OciBuild, monkeypatch: 
 
     with pytest.raises(SlipwayError) as caught:
         read()
-    assert caught.value.reason is Reason.NETWORK_UNREACHABLE
+    assert caught.value.reason is Reason.PROXY_REFUSED  # the registry is none for tunnels
     monkeypatch.setenv("SLIPWAY_PLAIN_HTTP", "other.example,plain.example")
     assert digest_of(read()) == oci_build.registry.image(BASE)[0]
     assert ("GET", f"http://plain.example/v2/{BASE.replace(':', '/manifests/')}") in oci_build.registry.requests
@@ -137,7 +137,7 @@ def test_a_named_certificate_authority_is_trusted(
 
     with pytest.raises(SlipwayError, match="shows no certificate that is trusted here") as caught:
         read()
-    assert caught.value.reason is Reason.SOURCE_PROTOCOL
+    assert caught.value.reason is Reason.UNTRUSTED_CERTIFICATE
     assert "SSL_CERT_FILE" in caught.value.hint
     monkeypatch.setenv("SSL_CERT_FILE", str(trust.certificate))
     assert digest_of(read()) == oci_build.registry.image(BASE)[0]
