@@ -50,12 +50,13 @@ def read(variables: Mapping[str, str], folder: Path | None = None) -> tuple[Sett
 
 def check_here(variables: Mapping[str, str], folder: Path | None = None) -> tuple[Settings, list[SlipwayError]]:
     """Return the settings of this machine, and everything that is wrong with them."""
-
-    def write(name: str, value: str) -> str:
-        return f'Write `{name} = "{value}"` into {FILE}, or set {variable(name)}.'
-
     settings, wrong = read(variables, folder)
-    return settings, [*wrong, *_misfits(settings, write)]
+    return settings, [*wrong, *misfits(settings, write_setting)]
+
+
+def write_setting(name: str, value: str) -> str:
+    """Say how a setting is given a value on this machine."""
+    return f'Write `{name} = "{value}"` into {FILE}, or set {variable(name)}.'
 
 
 def check_cluster(data: Mapping[str, str], namespace: str) -> tuple[Settings, list[SlipwayError]]:
@@ -69,7 +70,7 @@ def check_cluster(data: Mapping[str, str], namespace: str) -> tuple[Settings, li
 
     given = {name: value for name, value in data.items() if value}
     settings, wrong = read(given, NOWHERE)
-    wrong += _misfits(settings, install)
+    wrong += misfits(settings, install)
     if not is_shared(settings.store):
         text = f"SLIPWAY_STORE is {settings.store}, but each step runs in a pod of its own: only a bucket is shared by all."
         wrong.append(SlipwayError(Reason.UNSUPPORTED_STORE, text, hint=install("store", bucket_addresses())))
@@ -85,7 +86,7 @@ def check_cluster(data: Mapping[str, str], namespace: str) -> tuple[Settings, li
     return settings, wrong
 
 
-def _misfits(settings: Settings, fix: Callable[[str, str], str]) -> Iterator[SlipwayError]:
+def misfits(settings: Settings, fix: Callable[[str, str], str]) -> Iterator[SlipwayError]:
     """Return where a setting requires another one. ``fix`` says how to set one to a value."""
     builder = configured_builder(settings).builder
     if builder.needs_registry and not settings.registry:
@@ -93,7 +94,7 @@ def _misfits(settings: Settings, fix: Callable[[str, str], str]) -> Iterator[Sli
         yield SlipwayError(Reason.INVALID_INPUT, text, hint=fix("registry", "HOST/PATH"))
     if builder.store_schemes and not settings.store.startswith(builder.store_schemes):
         schemes = " or ".join(builder.store_schemes)
-        text = f"SLIPWAY_STORE is {settings.store}, and the builder {builder.name} takes its source from {schemes} alone."
+        text = f"The store is {settings.store}, and the builder {builder.name} takes its source from {schemes} alone."
         others = ", ".join(kind for kind in IN_CLUSTER if not kind.builder.store_schemes)
         hint = f"{fix('store', f'{builder.store_schemes[0]}BUCKET/PREFIX')} Any store works with the builders {others}."
         yield SlipwayError(Reason.UNSUPPORTED_STORE, text, hint=hint)

@@ -15,6 +15,8 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from crd.types import Model
+from pipelines.disk_space import disks, require_space
+from pipelines.preflight import check_run, done_nodes, require, scratch_of
 from pipelines.step_failure import KEPT_LINES, step_failure
 from pipelines.step_table import STEPS
 from steps.command.context import open_context
@@ -30,7 +32,7 @@ from steps.core.progress import Progress, event_from_json
 from steps.core.receipts import Receipt, execute, find_result, read_records
 from steps.core.settings import read_settings
 from steps.images.builders.supported import BuilderKind, configured_builder
-from steps.store.supported import is_shared, store_variables
+from steps.store.supported import is_shared, open_store, store_variables
 from steps.tasks.table import AUTO
 
 NodeState = Literal["running", "done", "skipped", "failed"]
@@ -107,15 +109,15 @@ def run_model(model: Model, store: str, observer: Observer) -> Outcome:
     A service that fails does not stop the others, and the report is made in any case.
 
     Raises:
-        SlipwayError: ``Interrupted`` or ``Terminated`` when the run is stopped, and what opening the store or reading the
-            settings raises. Other failures are in the outcome.
+        SlipwayError: ``Interrupted`` or ``Terminated`` when the run is stopped; before it begins, what opening the store or
+            reading the settings raises, and whatever ``pipelines.preflight`` finds. Other failures are in the outcome.
     """
     return _Run(model, store, observer).all()
 
 
 class _Run:
     def __init__(self, model: Model, store: str, observer: Observer) -> None:
-        self.store, self.observer = store, observer
+        self.model, self.store, self.observer = model, store, observer
         self.values = parameters(model)
         self.builder = model.spec.builder or configured_builder(read_settings())
         self.outcome = Outcome(run_name(model), nodes(model.spec.services, self.builder))
@@ -125,6 +127,7 @@ class _Run:
         context.remove_leftovers()
         before = read_records(context, self.outcome.run)
         known = next((receipt.outputs.get("services") for receipt in before if receipt.node == FETCH.name), None)
+        require(check_run(self.model, self.store, done=done_nodes(before, context), services=known or (), retry=True))
         self.observer.begin(self.outcome.run, nodes(known, self.builder) if known else self.outcome.nodes, before)
         if self.chain(MODEL_NODES, ""):
             services = self.outcome.receipts[FETCH.name].outputs["services"]
@@ -143,6 +146,7 @@ class _Run:
     def node(self, node: Node, service: str) -> bool:
         name = f"{service}/{node.name}" if service else node.name
         context = open_context(self.store, "", self.observer.progress(name))
+        context.check_space = self.check_space
         self.observer.changed(name, "running")
         try:
             inputs = self.bind(node, service)
@@ -163,6 +167,12 @@ class _Run:
         self.outcome.receipts[name] = done.receipt
         self.observer.changed(name, "skipped" if name in self.outcome.skipped else "done")
         return True
+
+    def check_space(self, files: Sequence[tuple[str, int]]) -> None:
+        """Raise ``DiskFull`` where the whole run would not fit on the disks of this machine."""
+        store = open_store(self.store)
+        services = len(self.model.spec.services)  # `auto` counts as one: more of them need more
+        require_space(disks(files, store, scratch_of(store), services, self.builder.builder))
 
     def is_new(self, node: Node, inputs: Inputs, context: Context) -> bool:
         """Whether the step is still to be done. Where that is not known, ``execute`` raises why, and records it."""

@@ -9,7 +9,7 @@ from pydantic import Field
 from steps.command.main import main
 from steps.core.contract import Context, Inputs, Outputs, Step
 from steps.core.errors import Reason, SlipwayError
-from steps.core.lock import DIGEST_PATTERN
+from steps.core.lock import DIGEST_PATTERN, blob_key
 from steps.core.names import ModelName
 from steps.core.settings import read_settings
 from steps.core.text import format_bytes
@@ -17,6 +17,7 @@ from steps.frameworks.supported import DEFAULT_FRAMEWORK, Framework
 from steps.gate.json_files import architectures, check_config
 from steps.images.builders.supported import BuilderKind, configured_builder
 from steps.sources.base import ModelSource, SourceRequest, Survey
+from steps.sources.choose import Choice
 from steps.sources.supported import SourceKind, open_source
 from steps.tasks.base import Task
 from steps.tasks.table import AUTO, check_task, resolve, tasks_for_auto
@@ -85,6 +86,7 @@ def run(inputs: FetchInputs, context: Context) -> FetchOutputs:
 
         def check(found: Survey) -> None:
             check_survey(found, inputs.services)
+            context.check_space(keys_and_sizes(found.choice))
 
         lock, survey = source.fetch(check)
     if inputs.expected_set_digest and lock.set_digest != inputs.expected_set_digest:
@@ -103,6 +105,11 @@ def run(inputs: FetchInputs, context: Context) -> FetchOutputs:
         left_files=len(survey.choice.left),
         left_bytes=survey.choice.left_size,
     )
+
+
+def keys_and_sizes(choice: Choice) -> list[tuple[str, int]]:
+    """For each file its key in the store, as far as that is known before it is fetched, and its size in bytes."""
+    return [(blob_key(file.ref) if file.stored == "lfs" else "", file.size) for file in choice.files]
 
 
 def source_of(inputs: FetchInputs, context: Context) -> ModelSource:

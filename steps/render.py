@@ -20,7 +20,7 @@ from steps.core.digest import canonical_json, sha256_bytes
 from steps.core.documents import ModelFacts, RenderedPackage
 from steps.core.errors import Reason, SlipwayError
 from steps.core.lock import Lock
-from steps.core.names import ModelName
+from steps.core.names import ModelName, service_name
 from steps.core.settings import BASE_IMAGE
 from steps.core.store import StoreKey
 from steps.images import description as image
@@ -76,7 +76,7 @@ def render(name: str, task: Task, lock: Lock, facts: ModelFacts) -> RenderedPack
     """Write all files of a package except the weights; the Bento's version is a digest over them and the set digest."""
     locked = read_requirements(task.family)
     common: dict[str, Any] = {"task": task, "set_digest": lock.set_digest, "base_image": BASE_IMAGE}
-    bento_name = f"{name}-{task.name}"
+    bento_name = service_name(name, task.name)
     described = about(name, task, lock, facts)
     files = {
         "src/service.py": fill("service.py.j2", task=task),

@@ -75,7 +75,7 @@ def destinations(settings: Settings) -> Iterator[Finding]:
     if settings.registry:
         # A Model may name another builder, and the program that the builder `local` runs has credentials of its own.
         yield check(
-            MACHINE, f"registry {settings.registry}", lambda: _registry(settings, builder), required=builder.pushes_itself
+            MACHINE, f"registry {settings.registry}", lambda: check_registry(settings, builder), required=builder.pushes_itself
         )
     if builder.needs_google_cloud or _uses_google_cloud(settings.store):
         yield check(MACHINE, "Google Cloud credentials", lambda: identity()[0], LOGIN, required=False)
@@ -98,7 +98,7 @@ def _files(environment: Mapping[str, str]) -> Iterator[Finding]:
             yield Finding(MACHINE, name, False, f"{path} is not a file", f"name the right one, or unset {name}")
 
 
-def _registry(settings: Settings, builder: type[Builder]) -> str:
+def check_registry(settings: Settings, builder: type[Builder]) -> str:
     """Begin the upload of a blob and cancel it (https://github.com/opencontainers/distribution-spec/blob/main/spec.md#push)."""
     if builder.service:
         return f"{builder.service} pushes there, as its own account: its rights cannot be checked from here"

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Generic, TypeVar
@@ -57,6 +57,9 @@ class Document(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+SpaceCheck = Callable[[Sequence[tuple[str, int]]], None]
+"""Takes each file of a model: its key in the store, empty where that is not known, and its size. Raises ``DiskFull``."""
+
 InputsT = TypeVar("InputsT", bound=Inputs)
 OutputsT = TypeVar("OutputsT", bound=Outputs)
 ModelT = TypeVar("ModelT", bound=BaseModel)
@@ -74,6 +77,8 @@ class Context:
         published: The keys of all objects that the step published, or found there already, with their SHA-256. The receipt
             lists them, and a later equal run checks them before it counts the step as done.
         pins: What a moving name of the inputs meant when it was pinned, and the name: a commit, and a branch.
+        check_space: What the step fetch calls before it transfers weights: whoever runs the later steps as well knows what
+            they will need, and whether there is room for it.
     """
 
     store: Store
@@ -82,6 +87,7 @@ class Context:
     progress: Progress = field(default_factory=Progress)
     published: dict[str, str] = field(default_factory=dict)
     pins: dict[str, str] = field(default_factory=dict)
+    check_space: SpaceCheck = lambda files: None
 
     @contextlib.contextmanager
     def private_folder(self) -> Iterator[Path]:

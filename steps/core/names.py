@@ -6,6 +6,7 @@ valid in all of them. Used by the steps' inputs and by ``crd.types``.
 
 from __future__ import annotations
 
+import hashlib
 from typing import Annotated
 
 from pydantic import StringConstraints
@@ -26,3 +27,17 @@ RunName = Annotated[
         max_length=200,
     ),
 ]
+
+MAX_LABEL = 63  # characters of a DNS label, and of the name in a Bento's tag
+
+
+def service_name(model: str, task: str) -> str:
+    """The name of a model's service where at most ``MAX_LABEL`` characters are allowed: the model's and the task's.
+
+    What is too long keeps its beginning, and the end becomes a digest of the whole.
+    """
+    name = f"{model}-{task}"
+    if len(name) <= MAX_LABEL:
+        return name
+    digest = hashlib.sha256(name.encode()).hexdigest()[:8]
+    return f"{name[: MAX_LABEL - len(digest) - 1].rstrip('-')}-{digest}"

@@ -45,10 +45,15 @@ SECRET_IN_ADDRESS = rf"(?i){_USERINFO_IN_ADDRESS}|{_USERINFO_WITHOUT_SCHEME}|{_Q
 SECRET_IN_TEXT = rf"(?i){_USERINFO_IN_ADDRESS}|{_KEY_WITH_VALUE}"
 
 SECRET_RULE = "write no user name, password, query or fragment into an address: secrets stand there, and many read an address"
+BUCKET_CREDENTIALS = (
+    "Credentials of a bucket are those that its library finds (AWS_PROFILE, GOOGLE_APPLICATION_CREDENTIALS and others)."
+)
+SOURCE_CREDENTIALS = (
+    "Clone a private repository with Git LFS, and name the clone's folder as the source, with `sourceKind: upload`. "
+    + BUCKET_CREDENTIALS
+)
 WHERE_SECRETS_GO = (
-    "Credentials of a bucket are those that its library finds (AWS_PROFILE, GOOGLE_APPLICATION_CREDENTIALS …), those of a "
-    "registry are made by `docker login`, those of a package index stand in PIP_INDEX_URL. Clone a private repository with "
-    "Git LFS, and name the clone's folder as the source, with `sourceKind: upload`."
+    f"{BUCKET_CREDENTIALS} Those of a registry are made by `docker login`, those of a package index stand in PIP_INDEX_URL."
 )
 SECRET_NAME = re.compile(r"(SECRET|TOKEN|PASSWORD|PASSWD|CREDENTIALS?|API_?KEY)(_|$)|_KEY$", re.IGNORECASE)
 

@@ -86,6 +86,10 @@ def check_key(key: str) -> str:
     return key
 
 
-def object_not_found(where: str) -> SlipwayError:
+class ObjectNotFoundError(SlipwayError):
+    """There is no such object, or not this version of it."""
+
+
+def object_not_found(where: str) -> ObjectNotFoundError:
     """Return the error for an object that is not there; ``where`` is what ``Store.locate`` says of it."""
-    return SlipwayError(Reason.STORE_UNREADABLE, f"There is no object at {where}.", hint="Run the step that makes it.")
+    return ObjectNotFoundError(Reason.STORE_UNREADABLE, f"There is no object at {where}.", hint="Run the step that makes it.")

@@ -14,7 +14,7 @@ import urllib.parse
 from dataclasses import dataclass
 
 from steps.core.errors import Reason, SlipwayError
-from steps.core.redaction import WHERE_SECRETS_GO, find_secret, redact_address
+from steps.core.redaction import SOURCE_CREDENTIALS, find_secret, redact_address
 
 MAX_URL = 8192  # characters; signed addresses of object stores have thousands
 _LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
@@ -39,7 +39,7 @@ REPOSITORY_RULE = (
     "write the address of a repository as https://HOST/PATH, with no user name, password, query, white space or brace"
 )
 HTTP_HOSTS = "SLIPWAY_HTTP_HOSTS"
-_SOURCE_HINT = f"Write https://HOST/PATH and no more. {WHERE_SECRETS_GO}"
+_SOURCE_HINT = f"Write https://HOST/PATH and no more. {SOURCE_CREDENTIALS}"
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 

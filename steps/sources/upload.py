@@ -15,7 +15,8 @@ from steps.core.digest import canonical_json, sha256_bytes
 from steps.core.errors import Reason, SlipwayError, from_os_error
 from steps.core.lock import LockedFile
 from steps.core.progress import Meter
-from steps.core.redaction import WHERE_SECRETS_GO, find_secret, redact_address
+from steps.core.redaction import SOURCE_CREDENTIALS, find_secret, redact_address
+from steps.core.store import ObjectNotFoundError
 from steps.sources.base import MAX_TEXT, MAX_TEXTS, ModelSource, SourceRequest
 from steps.sources.choose import MAX_FILES, SourceFile, printable, too_many_files
 from steps.sources.folder import Folder, changed, folder_path
@@ -45,7 +46,7 @@ class UploadSource(ModelSource):
         """Raise ``InvalidSource`` for what is neither the path of a folder nor the address of a bucket and a prefix."""
         if what := find_secret(address):
             text = f"The address {redact_address(address)} has {what}."
-            raise SlipwayError(Reason.INVALID_SOURCE, text, hint=WHERE_SECRETS_GO)
+            raise SlipwayError(Reason.INVALID_SOURCE, text, hint=SOURCE_CREDENTIALS)
         if is_bucket(address):
             open_prefix(address)
         elif address:
@@ -137,10 +138,8 @@ class Bucket:
         """The bytes of the version that was listed. Raises ``DigestMismatch`` where it is gone."""
         try:
             yield from self._prefix.read(self._objects[file.path])
-        except SlipwayError as error:
-            if error.reason is Reason.STORE_UNREADABLE:  # the version that was listed is gone
-                raise changed(file.path) from error
-            raise
+        except ObjectNotFoundError as error:  # the version that was listed is gone
+            raise changed(file.path) from error
 
     def is_unchanged(self, file: SourceFile) -> bool:
         """Whether the object is as it was listed."""

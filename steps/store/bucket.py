@@ -25,6 +25,8 @@ from steps.store.base import StoreBackend
 from steps.store.request_retry import ONE_TRY, RequestRetry
 
 CHECKED_NAME = "slipway-doctor"  # the object that a check looks for, and never leaves
+CONDITIONS_HINT = "Use a server with conditional writes, such as a recent MinIO or Ceph, the service itself, or a folder."
+FIRST_WRITER = "slipway-first-writer"  # an empty object, see ``BucketStore.require_conditions``
 
 
 @dataclass(frozen=True)
@@ -115,6 +117,19 @@ class BucketPrefix(ABC):
         """
 
     @abstractmethod
+    def create(self, name: str, data: bytes) -> bool:
+        """Create a small object if there is none, by a conditional request; whether the server did it."""
+
+    @abstractmethod
+    def delete(self, name: str) -> None:
+        """Delete an object that ``create`` has made."""
+
+    @property
+    @abstractmethod
+    def is_providers_own(self) -> bool:
+        """Whether the bucket is in the service itself, and not in a server that speaks its protocol."""
+
+    @abstractmethod
     def check(self) -> str:
         """As ``StoreBackend.check``: a phrase on what may be done here."""
 
@@ -130,6 +145,7 @@ class BucketStore(StoreBackend, Generic[PrefixT]):
     def __init__(self, prefix: PrefixT) -> None:
         """Keep the objects under ``prefix``."""
         self._prefix = prefix
+        self._conditions_hold = False
 
     @classmethod
     @abstractmethod
@@ -149,8 +165,43 @@ class BucketStore(StoreBackend, Generic[PrefixT]):
         return self._prefix.uri
 
     def check(self) -> str:
-        """Ask the bucket once, without retries."""
-        return self._prefix.with_one_try().check()
+        """Ask the bucket once, without retries, and find out whether the first of two writers wins."""
+        once = self._prefix.with_one_try()
+        found = once.check()
+        if not once.is_providers_own:
+            created = once.create(FIRST_WRITER, b"")
+            try:
+                self._require_refusal(created and once.create(FIRST_WRITER, b""))
+            finally:
+                if created:
+                    with contextlib.suppress(SlipwayError):  # without the right to delete, it stays for the first run
+                        once.delete(FIRST_WRITER)
+        return found
+
+    def require_conditions(self) -> None:
+        """Make sure, at the first use of a bucket, that of two writers of one key the first wins.
+
+        Some servers ignore ``If-None-Match`` and ``ifGenerationMatch``: there two runs at once would overwrite each other's
+        objects. A small object is created twice, of which the second time must be refused; it stays, so that later uses need
+        one request. The services themselves keep the condition and are not asked.
+
+        Raises:
+            SlipwayError: ``UnsupportedStore`` where the server ignores the condition.
+        """
+        if self._conditions_hold:
+            return
+        create = self._prefix.create
+        self._require_refusal(not self._prefix.is_providers_own and create(FIRST_WRITER, b"") and create(FIRST_WRITER, b""))
+        self._conditions_hold = True
+
+    def _require_refusal(self, created_again: bool) -> None:
+        if created_again:
+            raise SlipwayError(
+                Reason.UNSUPPORTED_STORE,
+                f"The server of {self.uri} ignores the condition that an object must not exist yet, so that two runs at once "
+                "would overwrite each other's objects.",
+                hint=CONDITIONS_HINT,
+            )
 
     def size(self, key: str) -> int | None:
         """Return the object's size in bytes, or None where there is none."""
@@ -199,7 +250,7 @@ class BucketStore(StoreBackend, Generic[PrefixT]):
 
     def list(self, prefix: str) -> Iterator[str]:
         """Yield the keys that begin with ``prefix``, sorted."""
-        yield from (found.name for found in self._prefix.objects(prefix))
+        yield from (found.name for found in self._prefix.objects(prefix) if found.name != FIRST_WRITER)
 
     def locate(self, key: str) -> str:
         """Return the object's address."""

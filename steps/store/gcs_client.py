@@ -51,8 +51,17 @@ class Blob(Protocol):
     ) -> str:
         """Begin an upload and return the address of its session."""
 
-    def upload_from_string(self, data: bytes, *, content_type: str, checksum: str, timeout: float, retry: object) -> None:
-        """Create or replace the object."""
+    def upload_from_string(
+        self,
+        data: bytes,
+        *,
+        content_type: str,
+        checksum: str,
+        timeout: float,
+        retry: object,
+        if_generation_match: int | None = None,
+    ) -> None:
+        """Create or replace the object; with ``if_generation_match`` 0 only create it."""
 
 
 class _Pages(Protocol):
@@ -156,16 +165,15 @@ def slipway_errors(bucket: str, where: str, *, exists: bool) -> Iterator[None]:
             hint=f"Check the name, or make it: gcloud storage buckets create gs://{bucket}",
         ) from error
     except (api.Unauthorized, api.Forbidden, auth.RefreshError, auth.InvalidOperation) as error:
-        raise SlipwayError(
-            Reason.ACCESS_DENIED,
-            f"Access to {where} is denied: {_message(error)}",
-            hint=f"Grant roles/storage.objectUser on the bucket {bucket} to the account that runs this.",
-        ) from error
+        grant = f"Grant roles/storage.objectUser on the bucket {bucket} to the account that runs this."
+        hint = _hint(error, bucket) or grant
+        raise SlipwayError(Reason.ACCESS_DENIED, f"Access to {where} is denied: {_message(error)}", hint=hint) from error
     except (api.GoogleAPIError, auth.GoogleAuthError) as error:
         code = getattr(error, "code", None)
         if isinstance(error, auth.TransportError | api.ServerError) or (isinstance(code, int) and is_transient(code)):
             raise SlipwayError(Reason.STORE_BUSY, f"{where} is out of reach: {_message(error)}") from error
-        raise SlipwayError(Reason.STORE_UNREADABLE, f"The request for {where} was refused: {_message(error)}") from error
+        text, hint = f"The request for {where} was refused: {_message(error)}", _hint(error, bucket)
+        raise SlipwayError(Reason.STORE_UNREADABLE, text, hint=hint or None) from error
     except (OSError, urllib3.exceptions.HTTPError) as error:  # those of requests are OSErrors
         raise SlipwayError(Reason.STORE_BUSY, f"{describe_connection(error, where)}.") from error
 
@@ -194,6 +202,26 @@ def identity() -> tuple[str, str]:
     if email := getattr(credentials, "service_account_email", ""):
         return f"service account {email}, {of_project}", f"serviceAccount:{email}"
     return f"{type(credentials).__module__.rpartition('.')[2]}, {of_project}", "user:YOUR-ADDRESS"
+
+
+def _hint(error: Exception, bucket: str) -> str:
+    """What helps against a refusal that its status does not explain; empty for others.
+
+    https://cloud.google.com/storage/docs/json_api/v1/status-codes
+    """
+    text = str(error).lower()
+    if "requester pays" in text or "user project" in text:
+        return "Slipway does not pay for requests to the bucket of somebody else: copy what you need to a bucket of your own."
+    if "kms" in text:
+        return (
+            f"The key that encrypts the bucket {bucket} must be enabled, and Cloud Storage's service agent needs "
+            "roles/cloudkms.cryptoKeyEncrypterDecrypter on it."
+        )
+    if "retention" in text or "object hold" in text or "event-based hold" in text:
+        return "Slipway replaces its records (receipts/, runs/): use a bucket without a retention policy, and without holds."
+    if "billing" in text:
+        return f"Enable billing in the project that the bucket {bucket} belongs to."
+    return ""
 
 
 def _message(error: Exception) -> str:

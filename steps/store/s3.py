@@ -10,11 +10,12 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterable, Iterator
 from functools import cached_property
+from typing import cast
 
 from steps.core.errors import Reason, SlipwayError
 from steps.core.store import check_key
 from steps.store import s3_client
-from steps.store.bucket import CHECKED_NAME, BucketObject, BucketPrefix, BucketStore, without_folders
+from steps.store.bucket import CHECKED_NAME, CONDITIONS_HINT, BucketObject, BucketPrefix, BucketStore, without_folders
 from steps.store.ranged import read_ranges
 from steps.store.s3_checksum import UNKNOWN, algorithm, checksum_text, full_object_checksum
 from steps.store.s3_client import S3Client
@@ -56,7 +57,7 @@ class S3Prefix(BucketPrefix):
                 head = self.retry(self.client.head_object)(**self.target(name), ChecksumMode="ENABLED")
             except ClientError as error:
                 if s3_client.status_of(error) != 404:
-                    raise
+                    raise self._with_cause(name, error) from None
                 self._require_bucket()  # a 404 without a body may mean the object or the bucket
                 return None
             return BucketObject(name, head["ContentLength"], head["ETag"], *full_object_checksum(head))
@@ -118,6 +119,52 @@ class S3Prefix(BucketPrefix):
         with s3_client.slipway_errors(self.bucket, self.uri, where, exists=exists):
             yield
 
+    def create(self, name: str, data: bytes) -> bool:
+        """Create a small object if there is none, by a conditional request; whether the server did it."""
+        with self.slipway_errors(self.locate(name)):
+            from awscrt import checksums
+            from botocore.exceptions import ClientError
+
+            try:
+                self.retry(self.client.put_object)(
+                    **self.target(name),
+                    Body=data,
+                    IfNoneMatch="*",
+                    ChecksumAlgorithm="CRC32C",
+                    ChecksumCRC32C=checksum_text(checksums.crc32c(data)),
+                )
+            except ClientError as error:
+                if s3_client.status_of(error) == 501:  # "a header that implies functionality that is not implemented"
+                    text = f"The server of {self.uri} does not know conditional writes: {error}."
+                    raise SlipwayError(Reason.UNSUPPORTED_STORE, text, hint=CONDITIONS_HINT) from error
+                if s3_client.status_of(error) != 412:
+                    raise
+                return False
+            return True
+
+    def delete(self, name: str) -> None:
+        """Delete an object."""
+        with self.slipway_errors(self.locate(name)):
+            self.retry(self.client.delete_object)(**self.target(name))
+
+    @property
+    def is_providers_own(self) -> bool:
+        """Whether the bucket is Amazon's."""
+        return s3_client.is_amazon(self.client)
+
+    def _with_cause(self, name: str, refusal: Exception) -> Exception:
+        """A refusal of HEAD, which has no body, or that of a GET whose body says more: a clock, expired credentials, a key."""
+        from botocore.exceptions import ClientError
+
+        try:
+            self.client.get_object(**self.target(name), Range="bytes=0-0")["Body"].close()
+        except ClientError as error:
+            if s3_client.code_of(error) not in ("AccessDenied", "NoSuchKey", "InvalidRange"):
+                return cast(Exception, error)
+        except Exception:  # the first refusal is the one to report
+            return refusal
+        return refusal
+
     def _require_bucket(self) -> None:
         """Raise ``StoreUnreadable`` where the bucket does not exist; without the right to ask, it is taken to exist."""
         if not self._bucket_exists:
@@ -151,6 +198,7 @@ class S3Store(BucketStore[S3Prefix]):
         """Create the object from a stream, if absent, by one multipart upload, or one request where a part holds it all."""
         if self.size(key) is not None:
             return False
+        self.require_conditions()
         prefix, where = self._prefix, self.locate(key)
         upload = MultipartUpload(prefix.client, prefix.retry, prefix.target(key), where)
         try:

@@ -13,6 +13,7 @@ import os
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import NotRequired, Protocol, TypedDict, cast
+from urllib.parse import urlsplit
 
 from steps.core.errors import Reason, SlipwayError, missing_extra
 from steps.core.store import object_not_found
@@ -22,13 +23,12 @@ from steps.net.retry import is_transient, retry_after
 from steps.net.tls import bundle_file
 from steps.store.ranged import WINDOW
 from steps.store.request_retry import TIMEOUT
+from steps.store.s3_refusals import LOGIN, explained_refusal
 
 AUTHORITIES = "AWS_CA_BUNDLE"  # botocore's own variable
 # https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html#ErrorCodeList
 _TRANSIENT = {"SlowDown", "RequestTimeout", "OperationAborted"}
 _DAMAGED = {"BadDigest", "InvalidDigest", "XAmzContentSHA256Mismatch", "XAmzContentChecksumMismatch"}
-_BAD_CREDENTIALS = {"ExpiredToken", "InvalidToken", "InvalidAccessKeyId", "SignatureDoesNotMatch", "RequestTimeTooSkewed"}
-_LOGIN = "Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY or AWS_PROFILE, or run under a role that may use the bucket."
 # What each request needs; without s3:ListBucket, the answer for a missing object is a 403.
 _PERMISSIONS = {
     "HeadObject": "s3:GetObject and s3:ListBucket",
@@ -116,6 +116,9 @@ class S3Client(Protocol):
     def create_multipart_upload(self, **parameters: object) -> CreateMultipartUpload:
         """Begin an upload."""
 
+    def delete_object(self, **parameters: object) -> object:
+        """Delete an object."""
+
     def get_object(self, **parameters: object) -> GetObject:
         """Get an object or a range of it."""
 
@@ -193,7 +196,7 @@ def connect(uri: str) -> S3Client:
         proxy = proxy_for(client.meta.endpoint_url)
         return create({"http": proxy.url, "https": proxy.url}) if proxy else client
     except (BotoCoreError, ValueError) as error:  # a profile or an endpoint that does not exist
-        raise SlipwayError(Reason.STORE_UNREADABLE, f"{uri} cannot be used: {error}", hint=_LOGIN) from error
+        raise SlipwayError(Reason.STORE_UNREADABLE, f"{uri} cannot be used: {error}", hint=LOGIN) from error
 
 
 def status_of(error: ClientError) -> int:
@@ -247,7 +250,7 @@ def slipway_errors(bucket: str, uri: str, where: str, *, exists: bool) -> Iterat
         boto.TokenRetrievalError,
         boto.NoAuthTokenError,
     ) as error:
-        raise SlipwayError(Reason.ACCESS_DENIED, f"There are no credentials for {uri}: {error}", hint=_LOGIN) from error
+        raise SlipwayError(Reason.ACCESS_DENIED, f"There are no credentials for {uri}: {error}", hint=LOGIN) from error
     except boto.BotoCoreError as error:
         if (lasting := library_failure(error, where)) is not None:
             raise lasting from error
@@ -267,6 +270,12 @@ def no_bucket(bucket: str) -> SlipwayError:
     )
 
 
+def is_amazon(client: S3Client) -> bool:
+    """Whether the client talks to Amazon's own service, which keeps what its documentation promises."""
+    host = urlsplit(client.meta.endpoint_url).hostname or ""
+    return host.endswith((".amazonaws.com", ".amazonaws.com.cn"))
+
+
 def credentials_source() -> str:
     """Return the name of the place where botocore finds credentials, and nothing of what is in them."""
     import botocore.session
@@ -283,9 +292,11 @@ def _refusal(error: ClientError, bucket: str, where: str, exists: bool) -> Slipw
         return object_not_found(where)  # this version of it, at least
     if status == 404:
         return no_bucket(bucket)
-    if code in _BAD_CREDENTIALS:
-        return SlipwayError(Reason.ACCESS_DENIED, f"Access to {where} is denied: {message}", hint=_LOGIN)
-    if status in (401, 403) and code != "InvalidObjectState":  # that one lies in an archive of the provider's
+    headers = error.response["ResponseMetadata"]["HTTPHeaders"]
+    fields = cast(Mapping[str, str], error.response["Error"])
+    if explained := explained_refusal(code, status, fields, headers, bucket, where):
+        return explained
+    if status in (401, 403):
         needed = _PERMISSIONS.get(error.operation_name, "s3:PutObject")
         return SlipwayError(
             Reason.ACCESS_DENIED,

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from steps.core.errors import Reason, SlipwayError
-from steps.core.redaction import WHERE_SECRETS_GO, find_secret, redact_address
+from steps.core.redaction import BUCKET_CREDENTIALS, find_secret, redact_address
 from steps.store.base import StoreBackend
 from steps.store.bucket import BucketPrefix, BucketStore
 from steps.store.gcs import GcsStore
@@ -92,7 +92,7 @@ def store_variables(uri: str) -> tuple[str, ...]:
 def _require_no_secret(uri: str) -> None:
     if what := find_secret(uri):
         text = f"The store's address {redact_address(uri)} has {what}."
-        raise SlipwayError(Reason.UNSUPPORTED_STORE, text, hint=f"Use {addresses()}. {WHERE_SECRETS_GO}")
+        raise SlipwayError(Reason.UNSUPPORTED_STORE, text, hint=f"Use {addresses()}. {BUCKET_CREDENTIALS}")
 
 
 def _alternatives(texts: Sequence[str]) -> str:

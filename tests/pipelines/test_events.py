@@ -75,7 +75,7 @@ def test_the_sensor_needs_no_more_than_its_right() -> None:
 @pytest.mark.skipif(not shutil.which("jq"), reason="there is no jq")
 @pytest.mark.parametrize(("builder", "wanted"), [(None, True), *((each.value, each in IN_CLUSTER) for each in BuilderKind)])
 def test_local_builders_start_nothing(builder: str | None, wanted: bool) -> None:
-    spec = {"services": ["ner"], "sourceKind": "upload"} | ({"builder": builder} if builder else {})
+    spec = {"services": ["ner"], "sourceKind": "upload", "source": "s3://models/x"} | ({"builder": builder} if builder else {})
     event = {"body": {"metadata": {"name": "a", "uid": "u", "generation": 1}, "spec": spec}, "oldBody": None}
     done = subprocess.run(["jq", read_event()], input=json.dumps(event), capture_output=True, text=True, check=True)
     assert json.loads(done.stdout)["wanted"] is wanted

@@ -73,8 +73,9 @@ class Refused(Exception):
 class GcsServer(FaultyServer):
     """The server and, for tests to look at, its state: ``buckets`` and unfinished ``sessions``."""
 
-    def __init__(self, *buckets: str, page_size: int = 3) -> None:
+    def __init__(self, *buckets: str, page_size: int = 3, conditions: bool = True) -> None:
         super().__init__()
+        self.conditions = conditions  # whether it heeds ifGenerationMatch, as not every emulator does
         self.buckets: dict[str, dict[str, Stored]] = {name: {} for name in buckets}
         self.sessions: dict[str, Session] = {}
         self.page_size = page_size
@@ -146,7 +147,9 @@ class GcsServer(FaultyServer):
 
     def _check(self, bucket: str, name: str, query: dict[str, str]) -> None:
         found = self._objects(bucket).get(name)
-        if query.get("ifGenerationMatch", str(found.generation if found else 0)) != str(found.generation if found else 0):
+        if self.conditions and query.get("ifGenerationMatch", str(found.generation if found else 0)) != str(
+            found.generation if found else 0
+        ):
             raise Refused(412, "At least one of the pre-conditions you specified did not hold.", "conditionNotMet")
 
     def _resource(self, bucket: str, name: str) -> dict[str, str]:

@@ -69,8 +69,9 @@ class Refused(Exception):
 class S3Server(FaultyServer):
     """The server and, for tests to look at, its state: ``buckets`` and ``uploads`` that are not completed."""
 
-    def __init__(self, *buckets: str, full_objects: bool = True) -> None:
+    def __init__(self, *buckets: str, full_objects: bool = True, conditions: bool = True) -> None:
         super().__init__()
+        self.conditions = conditions  # whether it heeds If-None-Match, as not every server does
         self.buckets: dict[str, dict[str, Stored]] = {name: {} for name in buckets}
         self.uploads: dict[str, Multipart] = {}
         self.full_objects = full_objects  # whether it knows checksums over all parts
@@ -108,6 +109,9 @@ class S3Server(FaultyServer):
                     return self._part(query, headers, body)
                 case ("POST", True, "uploadId"):
                     return self._complete(bucket, key, query, headers, body, effect)
+                case ("DELETE", True):
+                    self.buckets[bucket].pop(key, None)
+                    return Answer(204)
                 case ("DELETE", True, "uploadId"):
                     del self.uploads[self._known(query)]
                     return Answer(204)
@@ -221,7 +225,7 @@ class S3Server(FaultyServer):
     def _condition(self, bucket: str, key: str, headers: Any) -> None:
         if headers.get("If-None-Match", "*") != "*":
             raise Refused(501, "NotImplemented", "If-None-Match takes only *.")
-        if "If-None-Match" in headers and key in self.buckets[bucket]:
+        if self.conditions and "If-None-Match" in headers and key in self.buckets[bucket]:
             raise Refused(412, "PreconditionFailed", "At least one of the pre-conditions you specified did not hold")
 
     def _list(self, bucket: str, query: dict[str, str]) -> Answer:

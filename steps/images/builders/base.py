@@ -76,6 +76,11 @@ class Builder(ABC):
         return cls()
 
     @classmethod
+    def image_storage(cls) -> Path | None:
+        """The folder where a program of this machine keeps images; None where none does, or where it is not known."""
+        return None
+
+    @classmethod
     @abstractmethod
     def check(cls, settings: Settings, clock: Clock) -> str:
         """Say for ``slipway doctor`` whether it could build here with these settings; nothing is built.

@@ -60,6 +60,16 @@ class LocalBuilder(Builder):
         """Say which program there is. Raises ``BuilderMissing`` where there is none."""
         return f"{cls.open().program} is here"
 
+    @classmethod
+    def image_storage(cls) -> Path | None:
+        """Where the program keeps layers by default; another place, in its own configuration, is not known here."""
+        found = next((program for program in Program if shutil.which(program)), None)
+        if found is Program.DOCKER:
+            folder = Path("/var/lib/docker")
+        else:
+            folder = Path("/var/lib/containers" if os.geteuid() == 0 else os.path.expanduser("~/.local/share/containers"))
+        return folder if found and folder.is_dir() else None
+
     def command(self, request: BuildRequest) -> list[str]:
         """The arguments of the program that was found."""
         return build_command(self.program, request)

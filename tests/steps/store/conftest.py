@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from steps.core.store import Store
+from steps.store.bucket import BucketStore
 from steps.store.gcs import GcsPrefix
 from steps.store.request_retry import TIMEOUT
 from steps.store.supported import open_store
@@ -132,6 +133,12 @@ def remote_in(kind: str, request: pytest.FixtureRequest) -> Remote:
     prefix = "some/prefix"
     server = request.getfixturevalue(kind)
 
+    def opened(uri: str) -> Store:
+        store = open_store(uri)
+        assert isinstance(store, BucketStore)
+        store.require_conditions()  # the first use is over: each fault is for what a test does
+        return store
+
     def stored(key: str) -> bytes | None:
         found = server.buckets["models"].get(f"{prefix}/{key}")
         return found.data if found else None
@@ -141,7 +148,7 @@ def remote_in(kind: str, request: pytest.FixtureRequest) -> Remote:
         send = ("PUT", "upload_id=")
         return Remote(
             uri,
-            open_store(uri),
+            opened(uri),
             lambda: list(server.unfinished),
             server,
             stored,
@@ -155,7 +162,7 @@ def remote_in(kind: str, request: pytest.FixtureRequest) -> Remote:
     uri = f"s3://models/{prefix}"
     return Remote(
         uri,
-        open_store(uri),
+        opened(uri),
         lambda: list(server.uploads.values()),
         server,
         stored,
