@@ -78,7 +78,7 @@ _CUTS: tuple[tuple[re.Pattern[str], str], ...] = (
     (_compiled(rf"(?P<lead>(?:^|(?<=[\s'\"=(])){_SLASH}{{2}})[^\s/\\?#]*{_COLON}[^\s/\\?#]*{_AT}"), rf"\g<lead>{ELLIPSIS}@"),
     (
         _compiled(
-            rf"(?<![\w@/.:%+…-])(?!(?-i:serviceAccount|mailto|group):)[^\s:/\\@'\"=,(\[{{…]+?{_COLON}(?![/\\])[^\s@/\\]+?{_AT}(?!sha256:)(?=[\w.-])"
+            rf"(?<![\w@/.:%+…-])(?!(?-i:serviceAccount|mailto|group):)[^\s:/\\@'\"=,(\[{{…]+?{_COLON}(?![/\\])[^\s@/\\…]+?{_AT}(?!sha256:)(?=[\w.-])"
         ),
         f"{ELLIPSIS}@",
     ),

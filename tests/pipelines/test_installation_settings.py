@@ -56,7 +56,7 @@ REFUSED: dict[str, tuple[dict[str, str], list[str]]] = {
     ),
     "cloudbuild with another's store": (
         {"SLIPWAY_BUILDER": "cloudbuild", "SLIPWAY_REGISTRY": "r.example", "SLIPWAY_STORE": "s3://b"},
-        ["SLIPWAY_STORE is s3://b", "--set SLIPWAY_STORE=gs://BUCKET/PREFIX"],
+        ["The store is s3://b", "--set SLIPWAY_STORE=gs://BUCKET/PREFIX"],
     ),
     "no pool": ({"SLIPWAY_BUILD_POOL": "mine"}, ["The setting build_pool is 'mine'"]),
     "no registry": ({"SLIPWAY_REGISTRY": "a//b"}, ["a//b"]),

@@ -170,5 +170,5 @@ def fetch_of(model: Any, store: Path) -> Any:
     values = parameters(model)
     given = {name: values[source.name] for name, source in FETCH.inputs.items() if isinstance(source, Param)}
     assert given.keys() == FETCH.inputs.keys()
-    inputs = STEPS["fetch"].inputs.model_validate(given)
+    inputs = STEPS["fetch"].inputs.model_validate({name: value for name, value in given.items() if value is not None})
     return execute(STEPS["fetch"], inputs, Context(store=LocalStore(store), scratch=store / "tmp")).receipt

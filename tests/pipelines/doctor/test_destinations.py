@@ -111,7 +111,7 @@ def test_one_wrong_setting_hides_no_other(tmp_path: Path, monkeypatch: pytest.Mo
         "Did you mean 'registry'?",
         "SLIPWAY_BUILD_TIMEOUT: ",
         'Write `registry = "HOST/PATH"` into slipway.toml, or set SLIPWAY_REGISTRY.',
-        "SLIPWAY_STORE is .slipway, and the builder cloudbuild takes its source from gs:// alone.",
+        "The store is .slipway, and the builder cloudbuild takes its source from gs:// alone.",
         "The setting build_pool is 'mine'",
         f"SSL_CERT_FILE {tmp_path / 'missing.pem'} is not a file",
     ):
