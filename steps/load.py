@@ -18,7 +18,10 @@ from steps.core.settings import Settings, read_settings, variable
 from steps.core.store import StoreKey
 from steps.core.text import format_bytes
 from steps.frameworks.supported import DEFAULT_FRAMEWORK, Framework, open_loader
+from steps.gate.admit import admit_together
+from steps.gate.named_files import is_settings
 from steps.gate.weights import Header, read_header
+from steps.serving.walls.raised import open_model_behind_walls
 from steps.tasks.table import resolve
 
 # What opening a model may take at most, generously: the libraries and a forward pass, and copies of the weights in 32 bits,
@@ -65,9 +68,15 @@ def run(inputs: LoadInputs, context: Context) -> LoadOutputs:
     lock = context.read_document(inputs.lock, Lock)
     with context.private_folder() as scratch:
         folder = copy_model(lock, scratch / "model", context)
+        settings = [file.path for file in lock.files if is_settings(file.path)]
+        admit_together([file.path for file in lock.files], {path: (folder / path).read_bytes() for path in settings})
         headers = [read_header(folder / file.path, file.path) for file in lock.weights]
+        loader = open_loader(inputs.framework)
         with within(budget(headers, len(tasks), read_settings(), free_memory())):
-            facts = open_loader(inputs.framework).prepare_bento_model(lock, folder, tasks, context.progress)
+            facts, walls = open_model_behind_walls(
+                lambda: loader.prepare_bento_model(lock, folder, tasks, context.progress), folder, scratch / "tmp"
+            )
+        facts = facts.model_copy(update={"walls": walls.names()})
     return LoadOutputs(
         facts=context.publish_document("facts", facts), architecture=facts.architecture, parameters=facts.parameters
     )

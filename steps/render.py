@@ -139,7 +139,7 @@ def check_python(path: str, text: str) -> None:
 def modules(task: Task) -> list[str]:
     """Return the modules of ``steps.serving`` that a task's package needs, as paths below it (``tasks/fill_mask.py``)."""
     found: set[str] = set()
-    queue = ["server.py", "about.py", "queue.py", "metrics.py", "http.py", f"tasks/{task.module}.py"]
+    queue = ["server.py", "about.py", "queue.py", "metrics.py", "http.py", "walls/raised.py", f"tasks/{task.module}.py"]
     while queue:
         path = queue.pop()
         if path not in found:

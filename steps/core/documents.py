@@ -47,6 +47,7 @@ class ModelFacts(Document):
     versions: dict[str, str] = Field(description="of the libraries that loaded it")
     load_seconds: float
     peak_rss_bytes: int = Field(description="highest resident memory of the loading process")
+    walls: list[str] = Field(default_factory=list, description="what kept the library from opening other files")
     expected: dict[str, GoldenAnswer] = Field(description="by task")
 
 

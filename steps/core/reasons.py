@@ -238,7 +238,7 @@ REASONS: dict[Reason, ReasonInfo] = {
     ),
     Reason.UNSAFE_PATH: ReasonInfo(
         ExitCode.REFUSED,
-        "A file's path could be unsafe, or it is not a regular file.",
+        "A path could be unsafe: of a file, or one that a configuration names; or it is not a regular file.",
         "Rename or remove the file, or leave it out with `exclude`.",
     ),
     Reason.FORBIDDEN_FORMAT: ReasonInfo(

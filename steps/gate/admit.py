@@ -8,6 +8,7 @@ from pathlib import Path
 from steps.core.errors import Reason, SlipwayError
 from steps.gate.formats import FileFormat, check_content, classify
 from steps.gate.json_files import MAX_JSON, check_json
+from steps.gate.named_files import check_named_files, is_settings
 from steps.gate.weights import check_index, read_header
 
 INDEX_SUFFIX = ".safetensors.index.json"
@@ -33,18 +34,26 @@ def admit(name: str, path: Path) -> None:
         check_json(name, path.read_bytes())
 
 
+def names_files(name: str) -> bool:
+    """Whether a file can name other files, which ``admit_together`` checks: a shard index, or settings."""
+    return name.endswith(INDEX_SUFFIX) or is_settings(name)
+
+
 def admit_together(names: Iterable[str], texts: Mapping[str, bytes]) -> None:
-    """Check what needs all files at once: each shard index names the shards that belong to it, and nothing else.
+    """Check what needs all files at once: what names other files names those of the model, and nothing else.
 
     Args:
         names: The paths of all files of the model.
-        texts: The contents of texts by path; the indexes among them are checked.
+        texts: The contents of texts by path; those for which ``names_files`` is true are checked.
 
     Raises:
-        SlipwayError: ``InvalidWeights``.
+        SlipwayError: ``InvalidWeights`` for a shard index; for settings ``UnsafePath``, and what ``check_json`` raises.
     """
-    weights = {name for name in names if name.endswith(".safetensors")}
+    files = frozenset(names)
+    weights = {name for name in files if name.endswith(".safetensors")}
     for name, text in texts.items():
+        if is_settings(name):
+            check_named_files(name, check_json(name, text), files)
         if name.endswith(INDEX_SUFFIX):
             folder = name[: name.rfind("/") + 1]
             beginning = name.removesuffix(INDEX_SUFFIX) + "-"

@@ -21,7 +21,7 @@ from steps.core.errors import Reason, SlipwayError
 from steps.core.lock import Lock, LockedFile, blob_key
 from steps.core.progress import Meter
 from steps.core.text import format_bytes
-from steps.gate.admit import INDEX_SUFFIX, admit, admit_together
+from steps.gate.admit import admit, admit_together, names_files
 from steps.sources.choose import Choice, SourceFile, choose
 
 MAX_TEXT = 16 << 20  # bytes of a text that is read before the weights are fetched; a larger one is checked when it is copied
@@ -136,7 +136,7 @@ class ModelSource(AbstractContextManager["ModelSource"], ABC):
         )
         meter = self.context.progress.meter("fetching", choice.size)
         files = self.download(choice.files, meter)
-        late = [file for file in files if file.path.endswith(INDEX_SUFFIX) and file.path not in survey.texts]
+        late = [file for file in files if names_files(file.path) and file.path not in survey.texts]
         admit_together(names, {file.path: b"".join(self.context.store.read(file.key)) for file in late})
         lock = Lock.from_files(files, source_kind=self.name, source=self.request.source, revision=survey.revision)
         return lock, survey

@@ -25,6 +25,7 @@ INDEX = "model.safetensors.index.json"
 SHARD = re.compile(r"model-[0-9]{5}-of-[0-9]{5}\.safetensors")
 WEIGHTS_FORMAT = "safetensors"
 EXCLUDED = "excluded"
+ADAPTER, ADAPTER_WEIGHTS = "adapter_config.json", "adapter_model.safetensors"  # https://huggingface.co/docs/peft
 MAX_FILES = 100_000  # of a source
 MAX_TAKEN = 10_000
 # What is there for people: a model does not need it.
@@ -209,7 +210,15 @@ def _check(taken: list[tuple[SourceFile, str]], left: list[tuple[SourceFile, str
     for file, why in [*taken, *left]:
         if file.stored == "submodule" and why != EXCLUDED:
             raise SlipwayError(Reason.UNSAFE_PATH, f"{file.path} is a submodule; the files must be in the repository itself.")
-    if not any(file.path.endswith(".safetensors") for file, _ in taken):
+    weights = {file.path for file, _ in taken if file.path.endswith(".safetensors")}
+    if ADAPTER in {file.path for file, _ in taken} and weights <= {ADAPTER_WEIGHTS}:
+        raise SlipwayError(
+            Reason.NO_SAFETENSORS,
+            f"{ADAPTER}: these are the weights of an adapter alone; those of the model that it changes are in another place.",
+            hint="Merge the adapter into its model once: `AutoPeftModelFor….from_pretrained(folder).merge_and_unload()"
+            ".save_pretrained(merged)`, then save the tokenizer there too, and name that folder.",
+        )
+    if not weights:
         found = [
             f"{file.path} ({classify(file.path)[1]})" for file, _ in left if classify(file.path)[0] is not FileFormat.OTHER
         ]
