@@ -85,6 +85,7 @@ def run(inputs: SmokeInputs, context: Context) -> SmokeOutputs:
                 golden=expected.golden,
                 answer=answers[0][0],
                 largest_difference=max(difference(expected.answer, answer) for answer, _ in answers),
+                walls=text_list(served.get_object("/info").get("walls")),
                 openapi=served.get_object("/docs.json"),
             )
     warm = sorted(smoke.latency_seconds[1:])
@@ -155,6 +156,11 @@ def samples(media_type: str, data: bytes) -> Any:
         case _:
             return None
     return values.astype("float64") / numpy.iinfo(values.dtype).max if values.dtype.kind in "iu" else values.astype("float64")
+
+
+def text_list(value: object) -> list[str]:
+    """Return the texts of a list; none where it is no list, as an older package has none."""
+    return [text for text in value if isinstance(text, str)] if isinstance(value, list) else []
 
 
 def is_number(value: object) -> TypeGuard[int | float]:

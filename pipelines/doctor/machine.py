@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pipelines.cluster.argo import INSTALL_HINT, PROGRAM
 from pipelines.doctor.finding import MACHINE, Finding
 from steps.core.errors import missing_extra
+from steps.serving.walls.landlock import landlock_abi
 
 PACKAGES = {"torch": "ml", "transformers": "ml", "bentoml": "ml", "hera": "pipelines", "kubernetes": "operator"}
 
@@ -24,6 +25,15 @@ def machine() -> Iterator[Finding]:
     yield Finding(MACHINE, "git", git is not None, git or "", "apt install git, brew install git, …")
     argo = shutil.which(PROGRAM)
     yield Finding(MACHINE, f"{PROGRAM}, for slipway retry", argo is not None, argo or "", INSTALL_HINT, required=False)
+    abi = landlock_abi()
+    yield Finding(
+        MACHINE,
+        "walls around models",
+        abi > 0,
+        f"Landlock (ABI {abi}), audit hook" if abi else "audit hook alone: Python's own opens, not those of compiled libraries",
+        "Landlock is in Linux 5.13 and newer, where the list in /sys/kernel/security/lsm has it",
+        required=False,
+    )
 
 
 def _package(package: str, extra: str) -> Finding:

@@ -95,4 +95,5 @@ class SmokeResult(Document):
     largest_difference: float = Field(
         description="largest absolute difference between a number here and in the loader's answer"
     )
+    walls: list[str] = Field(default_factory=list, description="what kept the service from opening other files")
     openapi: JsonObject = Field(description="the OpenAPI document of the service, from /docs.json")

@@ -172,6 +172,11 @@ def _key_figures(fetched: Outputs, lock: Lock | None, loaded: Outputs, facts: Mo
                 [format_duration(facts.load_seconds)],
                 f"{format_bytes(facts.peak_rss_bytes)} of memory at the peak",
             ),
+            KeyFigure(
+                "Walls",
+                [display_text(name, 60) for name in facts.walls] or ["none"],
+                "kept the library from other files while it loaded",
+            ),
         ]
     elif loaded:
         figures = [KeyFigure(name, unknown) for name in ("Parameters", "Precision", "Architecture", "Licence")]

@@ -238,6 +238,7 @@ def _measurements(smoke: SmokeResult) -> list[NamedValue]:
     elif smoke.latency_seconds:
         result.append(NamedValue("Latency", format_latency(cold), "one request, cold"))
     result.append(NamedValue("Memory", format_bytes(smoke.rss_bytes), "resident, after the requests"))
+    result.append(NamedValue("Walls", display_text(", ".join(smoke.walls), 120) or "none", "around the running service"))
     result.append(NamedValue("Start-up", format_duration(smoke.boot_seconds), "from start to ready"))
     return result
 

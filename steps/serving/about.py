@@ -12,6 +12,8 @@ from pathlib import Path
 from pydantic import BaseModel, JsonValue
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from .walls.raised import standing
+
 PICKLE = b"application/vnd.bentoml+pickle"
 
 
@@ -24,24 +26,26 @@ class InfoMiddleware:
     def __init__(
         self, app: ASGIApp, folder: Path, request: type[BaseModel], answer: type[BaseModel], example: Mapping[str, JsonValue]
     ) -> None:
-        """Read and encode both pages once.
+        """Read what both pages tell.
 
         Args:
             app: The application behind this middleware.
-            folder: Where the package's ``slipway.json`` is: the text of ``/info``.
+            folder: Where the package's ``slipway.json`` is: what ``/info`` tells, beside the walls that stand.
             request: The task's request; its JSON schema is a part of ``/schema``.
             answer: The task's answer, likewise.
             example: The golden request: its fields, and the paths of its files.
         """
         schema = {"request": request.model_json_schema(), "answer": answer.model_json_schema(), "example": example}
         self._app = app
-        self._pages = {"/info": (folder / "slipway.json").read_bytes(), "/schema": json.dumps(schema).encode()}
+        self._about: dict[str, JsonValue] = json.loads((folder / "slipway.json").read_bytes())
+        self._schema = json.dumps(schema).encode()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one call, see the ASGI specification (https://asgi.readthedocs.io)."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
-        elif (page := self._pages.get(scope["path"])) is not None:
+        elif scope["path"] in ("/info", "/schema"):
+            page = self._schema if scope["path"] == "/schema" else json.dumps({**self._about, "walls": standing()}).encode()
             if scope["method"] in ("GET", "HEAD"):
                 await _respond(send, 200, page, head=scope["method"] == "HEAD")
             else:

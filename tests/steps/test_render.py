@@ -92,6 +92,10 @@ def test_hostile_texts_stay_data(task: Task, source: str, revision: str, licence
     assert json.loads(files["src/lock.json"])["source"] == source
 
 
+# What shuts other files out asks the system where it is.
+WALLS = {"atexit", "ctypes", "errno", "os", "pathlib", "shutil", "site", "stat", "sys", "sysconfig", "tempfile", "threading"}
+
+
 @task_of_each
 def test_the_service_imports_only_allowed_modules(task: Task) -> None:
     files = rendered(task)
@@ -102,7 +106,8 @@ def test_the_service_imports_only_allowed_modules(task: Task) -> None:
             modules = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
             if isinstance(node, ast.ImportFrom) and not node.level:
                 modules = [str(node.module)]
-            assert {module.split(".")[0] for module in modules} <= allowed, path
+            here = allowed | WALLS if path.startswith("src/serving/walls/") else allowed
+            assert {module.split(".")[0] for module in modules} <= here, path
             assert not (isinstance(node, ast.Name) and node.id in ("eval", "exec", "compile", "__import__")), path
     assert ast.get_docstring(service) is not None
     assert [node.name for node in service.body if isinstance(node, ast.ClassDef)] == ["Service"]

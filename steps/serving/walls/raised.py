@@ -70,7 +70,7 @@ def open_model_behind_walls(work: Callable[[], Result], folder: Path, temporary:
         tempfile.tempdir = str(temporary)
         wall_off_process(job.allowed, exempt=threading.get_ident())
         thread.start()
-        _wait(thread)
+        _wait(thread, job.ended)
     finally:
         open_process()
         tempfile.tempdir = before
@@ -86,6 +86,7 @@ class _Job(Generic[Result]):
     def __init__(self, work: Callable[[], Result], allowed: Allowed) -> None:
         self._work, self.allowed = work, allowed
         self.landlock = 0
+        self.ended = threading.Event()
         self.results: list[Result] = []
         self.error: BaseException | None = None
 
@@ -96,17 +97,21 @@ class _Job(Generic[Result]):
                 self.results.append(self._work())
             except BaseException as error:  # raised by the thread that waits
                 self.error = error
+        self.ended.set()
 
 
-def _wait(thread: threading.Thread) -> None:
-    """Wait for a thread. What is raised here meanwhile is raised there, again and again: libraries swallow it now and then."""
+def _wait(thread: threading.Thread, ended: threading.Event) -> None:
+    """Wait for a thread. What is raised here meanwhile is raised there, again and again: libraries swallow it now and then.
+
+    ``Thread.join`` would not do: interrupted by an exception, it takes the thread for ended (CPython 3.11).
+    """
     try:
-        while thread.is_alive():
-            thread.join(60)
+        while not ended.wait(60):
+            pass
     except BaseException as error:
-        while thread.is_alive():
+        while not ended.is_set():
             ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread.ident or 0), ctypes.py_object(type(error)))
-            thread.join(2)
+            ended.wait(2)
         raise
 
 

@@ -25,12 +25,12 @@ def told(tmp_path: Path) -> TestClient:
 
 
 def test_info_and_schema_describe_the_service(told: TestClient) -> None:
-    assert told.get("/info").json() == {"task": "echo"}
+    assert told.get("/info").json() == {"task": "echo", "walls": []}
     schema = told.get("/schema").json()
     assert schema["request"] == TextRequest.model_json_schema()
     assert schema["answer"] == Answer.model_json_schema()
     assert schema["example"] == {"text": "hello"}
-    assert told.get("/info?x=1").json() == {"task": "echo"}
+    assert told.get("/info?x=1").json() == {"task": "echo", "walls": []}
     assert ask({"text": "a"}, client=told).status_code == 200
 
 
@@ -58,7 +58,7 @@ def test_other_paths_are_the_services_own(path: str, told: TestClient) -> None:
 
 def test_the_pages_are_read_once(told: TestClient, tmp_path: Path) -> None:
     (tmp_path / "slipway.json").write_text(json.dumps({"task": "other"}))
-    assert told.get("/info").json() == {"task": "echo"}
+    assert told.get("/info").json() == {"task": "echo", "walls": []}
 
 
 @pytest.mark.parametrize("kind", ["application/vnd.bentoml+pickle", " application/vnd.bentoml+pickle ;a=b"])
