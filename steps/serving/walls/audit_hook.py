@@ -1,8 +1,8 @@
 """An audit hook: Python itself refuses what its code may not open, on every system (PEP 578).
 
 It does not see what compiled libraries open by themselves; where there is Landlock, the kernel does. A hook stays for as long
-as the process lives, so there is one, which asks which wall stands: one for the whole process, but for one thread perhaps, or
-one for a thread alone.
+as the process lives, so there is one, which asks which wall stands: one for the whole process, but for some threads perhaps,
+or one for a thread alone.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import errno
 import os
 import sys
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Set
 from dataclasses import dataclass
 
 from .allowed import Allowed
@@ -60,12 +60,12 @@ class Rules:
 
 _installed = False
 _process: Rules | None = None
-_exempt = 0  # the thread that the process's wall leaves out; 0: none
+_exempt: Set[int] = frozenset()  # the threads that the process's wall leaves out
 _own_wall = threading.local()
 
 
-def wall_off_process(allowed: Allowed, *, exempt: int = 0) -> None:
-    """Put up the wall for the whole process, but for the thread with the identifier ``exempt``."""
+def wall_off_process(allowed: Allowed, *, exempt: Set[int] = frozenset()) -> None:
+    """Put up the wall for the whole process, but for the threads with the identifiers ``exempt``."""
     global _process, _exempt
     _install()
     _process, _exempt = Rules(allowed), exempt
@@ -95,7 +95,7 @@ def _hook(event: str, arguments: tuple[object, ...]) -> None:
     if check is None:
         return
     rules: Rules | None = getattr(_own_wall, "rules", None)
-    if rules is None and _process is not None and threading.get_ident() != _exempt:
+    if rules is None and _process is not None and threading.get_ident() not in _exempt:
         rules = _process
     if rules is not None:
         check(rules, arguments)

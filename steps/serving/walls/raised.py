@@ -62,13 +62,14 @@ def open_model_behind_walls(work: Callable[[], Result], folder: Path, temporary:
         What ``work`` returned, and the walls that stood. Raises what ``work`` raised.
     """
     temporary.mkdir(parents=True, exist_ok=True)
-    # This thread leaves the files alone while it waits, so that the other one may have threads of its own.
+    # The wall is around all threads that begin from now on: the other one may start some. Those of now are Slipway's own.
+    exempt = frozenset(each.ident for each in threading.enumerate() if each.ident)
     job = _Job(work, Allowed(own=(str(folder),), writable=(str(temporary),)))
     before = tempfile.tempdir
     thread = threading.Thread(target=job.run, name="model", daemon=True)
     try:
         tempfile.tempdir = str(temporary)
-        wall_off_process(job.allowed, exempt=threading.get_ident())
+        wall_off_process(job.allowed, exempt=exempt)
         thread.start()
         _wait(thread, job.ended)
     finally:
@@ -121,7 +122,7 @@ def wall_off_service(package: Path) -> None:
     In a thread other than the main one, as in a test, only that thread and what it starts are closed.
 
     Args:
-        package: The folder of ``service.py``.
+        package: The folder of ``service.py``; BentoML also reads what describes it, beside that folder.
     """
     global _standing
     main = threading.current_thread() is threading.main_thread()
@@ -130,7 +131,7 @@ def wall_off_service(package: Path) -> None:
         writable.append(os.path.join(os.path.expanduser("~"), "bentoml"))  # its default
     temporary = _temporary_folder(private=main)
     allowed = Allowed(
-        own=(str(package),),
+        own=(str(package.parent if (package.parent / "bento.yaml").exists() else package),),
         writable=(*temporary, *writable),
         parents=tuple(os.path.dirname(path) for path in temporary),
         connect=any(os.environ.get(name) for name in NETWORK_VARIABLES),

@@ -18,6 +18,7 @@ import urllib3
 from steps.core.documents import ModelFacts
 from steps.package.local_service import serve
 from steps.package.unpack import unpack_archive
+from steps.serving.walls.landlock import landlock_abi
 from steps.smoke import difference
 from tests.steps.packages import Made
 
@@ -57,8 +58,8 @@ class Up:
 @pytest.fixture(scope="module")
 def up(classifier: Made, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
     root = tmp_path_factory.mktemp("served")
-    package, gate = root / "package", root / "gate"
-    gate.mkdir()
+    package, gate = root / "package", root / "home" / "bentoml" / "gate"  # a folder that a service may write to
+    gate.mkdir(parents=True)
     unpack_archive(classifier.context.store.read(classifier.archive), package, sha256=classifier.digest, what="the archive")
     module = package / "src" / "serving" / "tasks" / "text_classification.py"
     module.chmod(0o644)
@@ -89,6 +90,8 @@ def test_health_metrics_and_description_are_served(up: Up) -> None:
     operation = up.get("/docs.json").json()["paths"]["/predict"]["post"]
     assert operation["requestBody"]["content"]["application/json"]["schema"]["properties"].keys() == {"text", "top_k"}
     assert up.get("/info").json()["task"] == "text-classification"
+    abi = landlock_abi()
+    assert up.get("/info").json()["walls"] == [*([f"Landlock (ABI {abi})"] if abi else []), "audit hook"]
 
 
 def test_a_slow_request_blocks_no_other(up: Up) -> None:

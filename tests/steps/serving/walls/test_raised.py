@@ -98,7 +98,14 @@ def test_what_a_library_needs_can_be_opened(model: Path) -> None:
         with tempfile.TemporaryFile() as file:
             file.write(b"x")
         Path("/dev/null").write_text("x")
-        readable = [os.__file__, sys.executable, pytest.__file__, model / "config.json", "/etc/passwd", "/dev/urandom"]
+        readable: list[str | Path] = [
+            os.__file__,
+            sys.executable,
+            pytest.__file__,
+            model / "config.json",
+            "/etc/passwd",
+            "/dev/urandom",
+        ]
         readable += ["/proc/self/status", f"/proc/{os.getpid()}/stat", "/proc/meminfo", "/sys/devices/system/cpu/online"]
         found = [path for path in readable if os.path.exists(path)]
         for path in found:
