@@ -156,7 +156,7 @@ def check_run(name: str) -> None:
 
 def split_list(text: str) -> tuple[str, ...]:
     """Read a list as people write it (``a,b``), or as Argo passes it (``["a", "b"]``)."""
-    with contextlib.suppress(ValueError):
+    with contextlib.suppress(ValueError, RecursionError):
         value = json.loads(text)
         if isinstance(value, list) and all(isinstance(item, str) for item in value):
             return tuple(value)

@@ -122,5 +122,5 @@ def event_from_json(line: str) -> ProgressEvent | None:
     try:
         value: object = json.loads(line)
         return ProgressEvent(**value) if isinstance(value, dict) and value.get("kind") in ("note", "progress") else None
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, RecursionError):
         return None

@@ -175,7 +175,7 @@ def land(kube: ApiClient, namespace: str, models: CustomObjectsApi) -> Land:
         {"name": "org/model"},
         {"services": ["image-classification", "feature-extraction", "ner"]},
         {"include": ["*.json", "[a-z]/x!=+@-_"], "exclude": ["a?b"]},
-        {"source": 'gs://bucket/it\'s "quoted" <b> & $(x) \\ %7B `id`; | x=y # é 模 \u2028 \U0001f600'},
+        {"source": 'gs://bucket/it\'s "quoted" <b> & $(x) \\ %7B `id`; | x=y é 模 \u2028 \U0001f600'},
         {"sourceKind": "git_lfs", "source": "http://host.example/a'(x)%7B;&=,+*!~@:%22.git", "revision": "v1/a@b=c"},
         {"expectedSetDigest": "0" * 64, "framework": "transformers", "builder": "plan"},
     ],
@@ -243,10 +243,11 @@ def test_an_equal_generation_starts_nothing(land: Land) -> None:
 
 
 def test_a_new_generation_starts_one(land: Land) -> None:
-    model = land.new()
+    spec = {"sourceKind": "git_lfs", "source": "https://host.example/a"}
+    model = land.new(spec)
     land.the_workflow(model)
     land.finish(model)
-    changed = land.change(model["metadata"]["name"], {"revision": "v2"})
+    changed = land.change(model["metadata"]["name"], {**spec, "revision": "v2"})
     assert changed["metadata"]["generation"] == 2
     land.settle()
     uid = model["metadata"]["uid"]

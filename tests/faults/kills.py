@@ -67,7 +67,7 @@ class Chain:
         """Kill a run that has everything to do, or one of its processes, and let the next one finish."""
         chance = random.Random(f"{BASE}-{number}-{child}")
         store, how = f"store-{number}-{child}", chance.choice(SIGNALS)
-        moment = chance.uniform(0, 1.1) * self.seconds
+        moment = chance.uniform(0, 1.0) * self.seconds
         before = frozenset(psutil.pids())
         with self.start(store) as process:
             try:
