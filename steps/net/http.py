@@ -24,8 +24,10 @@ from typing import TYPE_CHECKING
 from steps import __version__
 from steps.core.digest import CHUNK
 from steps.core.errors import Reason, SlipwayError
+from steps.net.bounded_response import MAX_HEAD, HeadTooLargeError, pool_classes
 from steps.net.credentials import BoundHeaders
 from steps.net.failures import connection_error
+from steps.net.least_rate import LeastRate, RateMeter
 from steps.net.proxy import Proxy, proxy_for
 from steps.net.retry import retry_after
 from steps.net.tls import client_context
@@ -65,8 +67,10 @@ class Body:
 class Response:
     """The answer to one request; its body is read by ``chunks`` or ``read``. Close it, or use it as a context manager."""
 
-    def __init__(self, raw: urllib3.BaseHTTPResponse, address: str, what: str, proxy: Proxy | None = None) -> None:
-        self._raw, self._what = raw, what
+    def __init__(
+        self, raw: urllib3.BaseHTTPResponse, address: str, what: str, least: LeastRate, proxy: Proxy | None = None
+    ) -> None:
+        self._raw, self._what, self._least = raw, what, least
         self.proxy = proxy
         self.address = address
         self.status = raw.status
@@ -98,17 +102,21 @@ class Response:
         """The seconds that the server requests to wait, None where it requests none."""
         return retry_after(self._raw.headers.get("Retry-After"), now)
 
-    def chunks(self, limit: int, *, too_long: Reason = Reason.SOURCE_PROTOCOL, size: int = CHUNK) -> Iterator[bytes]:
+    def chunks(
+        self, limit: int, *, too_long: Reason = Reason.SOURCE_PROTOCOL, size: int = CHUNK, rate: RateMeter | None = None
+    ) -> Iterator[bytes]:
         """The body's bytes, in chunks of ``size`` at most, as they arrive.
 
         After ``limit`` bytes a further one is a permanent failure with the reason ``too_long``, so that no server fills the
-        memory or the disk. Raises ``TransientError`` with ``NetworkUnreachable`` where the connection breaks.
+        memory or the disk. Raises ``TransientError`` with ``NetworkUnreachable`` where the connection breaks, and where the
+        bytes come below the least rate of the settings, as ``rate`` measures it, which several answers may share.
         """
         import urllib3
 
         left = limit
+        meter = rate or RateMeter(self._least, self._what)
         try:
-            for chunk in self._raw.stream(size):
+            while chunk := self._next(size, meter):
                 if left:
                     yield chunk[:left]
                 if len(chunk) > left:
@@ -116,6 +124,13 @@ class Response:
                 left -= len(chunk)
         except urllib3.exceptions.HTTPError as error:
             raise connection_error(error, self._what, host_of(self.address), self.proxy, began=True) from error
+
+    def _next(self, size: int, meter: RateMeter) -> bytes:
+        """What has arrived, as soon as anything has: waiting for a full chunk would hide how slowly it fills."""
+        with meter.waiting():
+            chunk = self._raw.read1(size, decode_content=False)
+        meter.got(len(chunk))
+        return chunk
 
     def read(self, limit: int) -> bytes:
         """The whole body, ``limit`` bytes at most. Raises as ``chunks`` does."""
@@ -127,6 +142,7 @@ class HttpClient:
 
     def __init__(self, *, timeout: Timeout = TIMEOUT) -> None:
         self._timeout = timeout
+        self._least = LeastRate.configured()
         self._pools: dict[tuple[Proxy | None, ssl.SSLContext], urllib3.PoolManager] = {}
         self._lock = threading.Lock()
 
@@ -211,6 +227,9 @@ class HttpClient:
         except urllib3.exceptions.LocationValueError:
             raise _unreadable(what) from None
         except urllib3.exceptions.HTTPError as error:
+            if any(isinstance(cause, HeadTooLargeError) for cause in error.args):
+                text = f"{what}: {host_of(address)} sent more than {MAX_HEAD} bytes of headers."
+                raise SlipwayError(Reason.SOURCE_PROTOCOL, text) from None
             raise connection_error(error, what, host_of(address), proxy) from error
         except ValueError:  # http.client, before anything is sent; UnicodeError is one of these
             raise SlipwayError(
@@ -220,7 +239,7 @@ class HttpClient:
         if proxy and raw.status == 407:  # of a plain request; a tunnel's is an error of the connection
             raw.close()
             raise proxy.refused(what, host_of(address), raw.status)
-        return Response(raw, address, what, proxy)
+        return Response(raw, address, what, self._least, proxy)
 
     def _pool(self, proxy: Proxy | None) -> urllib3.PoolManager:
         import urllib3
@@ -230,7 +249,7 @@ class HttpClient:
             key = (proxy, context)
             if key not in self._pools:
                 timeout = urllib3.Timeout(connect=self._timeout.connect, read=self._timeout.read)
-                self._pools[key] = (
+                pool = (
                     urllib3.ProxyManager(
                         proxy.address,
                         proxy_headers=proxy.headers,
@@ -243,6 +262,8 @@ class HttpClient:
                     if proxy
                     else urllib3.PoolManager(maxsize=CONNECTIONS, retries=False, timeout=timeout, ssl_context=context)
                 )
+                pool.pool_classes_by_scheme = dict(pool_classes())
+                self._pools[key] = pool
             return self._pools[key]
 
 

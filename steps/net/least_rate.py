@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 
-from steps.core.errors import Reason
+from steps.core.errors import Reason, SlipwayError
 from steps.core.settings import read_settings
 from steps.core.text import format_bytes
 from steps.net.retry import TransientError
+
+SLOW_WINDOWS = 3  # in a row, after which a download is given up: at first another connection is tried
 
 
 class TooSlowError(TransientError):
@@ -31,34 +35,49 @@ class LeastRate:
 
 
 class RateMeter:
-    """Measures one download, which may come by several connections: each tells what it got and how long it had waited."""
+    """Measures one download, which may come by several connections at once.
+
+    Only the time counts in which somebody waits for the server: a slow disk of ours is no slow server.
+    """
 
     def __init__(self, least: LeastRate, what: str) -> None:
         self._least, self._what = least, what
         self._lock = threading.Lock()
-        self._waiting: dict[int, float] = {}  # since when, by the thread that waits
+        self._waiters = 0
         self._last = 0.0
-        self._waited = 0.0  # seconds in which somebody waited for the server, in this window
-        self._bytes = 0
+        self._waited = 0.0  # seconds, in this window
+        self._bytes = 0  # likewise
+        self._slow = 0  # windows in a row
 
-    def wait(self) -> None:
-        """A connection begins to wait for bytes."""
+    @contextlib.contextmanager
+    def waiting(self) -> Iterator[None]:
+        """While a connection waits for bytes."""
         with self._lock:
-            now = self._count()
-            self._waiting[threading.get_ident()] = now
+            self._count(1)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._count(-1)
 
     def got(self, count: int) -> None:
-        """The connection got so many bytes. Raises ``TooSlowError`` where a window has ended below the least rate."""
+        """Add bytes that a connection got.
+
+        Raises:
+            TooSlowError: A window has ended below the least rate: another connection may be faster.
+            SlipwayError: The same, for the third time in a row: ``NetworkUnreachable``.
+        """
         with self._lock:
-            self._count()
-            self._waiting.pop(threading.get_ident(), None)
             self._bytes += count
             if self._waited < self._least.seconds:
                 return
             got, waited = self._bytes, self._waited
             self._bytes, self._waited = 0, 0.0
-        if got < self._least.rate * waited:
-            raise TooSlowError(
+            self._slow = self._slow + 1 if got < self._least.rate * waited else 0
+            slow = self._slow
+        if slow:
+            kind = TooSlowError if slow < SLOW_WINDOWS else SlipwayError
+            raise kind(
                 Reason.NETWORK_UNREACHABLE,
                 f"{self._what}: the server sent {format_bytes(got)} in {waited:.0f} seconds, and at least "
                 f"{format_bytes(self._least.rate)} a second are required.",
@@ -66,10 +85,9 @@ class RateMeter:
                 "what is too slow.",
             )
 
-    def _count(self) -> float:
-        """Add the time since the last call, if anybody waited meanwhile: a slow disk of ours is no slow server."""
+    def _count(self, waiters: int) -> None:
         now = time.monotonic()
-        if self._waiting:
+        if self._waiters:
             self._waited += now - self._last
         self._last = now
-        return now
+        self._waiters += waiters

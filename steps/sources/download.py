@@ -30,6 +30,7 @@ from steps.core.progress import Meter
 from steps.net.answers import WEB_PAGE, is_web_page
 from steps.net.credentials import BoundHeaders
 from steps.net.http import Response
+from steps.net.least_rate import LeastRate, RateMeter, TooSlowError
 from steps.net.retry import SERVER_RETRIES, Retries, TransientError, retry_messages
 from steps.net.urls import Url, host_of
 from steps.sources.client import SourceClient
@@ -83,6 +84,7 @@ class Transfer:
     def __init__(self, http: SourceClient, clock: Clock, meter: Meter, note: Callable[[str], None]) -> None:
         self._http, self._clock, self._meter, self._note = http, clock, meter, note
         self._stop = threading.Event()
+        self._rate: RateMeter | None = None  # of the object that is being downloaded, over all connections
         self._responses: set[Response] = set()
         self._renewing = threading.Lock()
         self._renewed: dict[str, RemoteObject] = {}
@@ -95,6 +97,7 @@ class Transfer:
         ``exclusive``: nobody else may write there.
         """
         digests = []
+        self._rate = RateMeter(LeastRate.configured(), remote.what)
         try:
             with path.open("ab+") as file:
                 for again in (True, False):
@@ -180,7 +183,7 @@ class Transfer:
                 self._read_range(remote, begin, end, got)
             except TransientError as error:
                 # A connection that delivered something is no failed try: the next one goes on where it was cut.
-                if len(got) > before:
+                if len(got) > before and not isinstance(error, TooSlowError):
                     retries.restart()
                 retries.wait_after(error)
         return bytes(got)
@@ -223,7 +226,7 @@ class Transfer:
                 if position < remote.size:
                     raise TransientError(Reason.NETWORK_UNREACHABLE, f"{remote.what}: the connection broke after {seen} bytes.")
             except TransientError as error:
-                if position > before:
+                if position > before and not isinstance(error, TooSlowError):
                     retries.restart()
                 retries.wait_after(error)
 
@@ -283,7 +286,7 @@ class Transfer:
 
     def _stream(self, response: Response, limit: int) -> Iterator[bytes]:
         """The body's first ``limit`` bytes; a server that never stops does not get to fill the disk."""
-        for chunk in response.chunks(limit, size=READ):
+        for chunk in response.chunks(limit, size=READ, rate=self._rate):
             if self._stop.is_set():
                 raise _Stopped
             yield chunk

@@ -267,10 +267,11 @@ def test_a_push_by_force_meanwhile_is_transient(context: Context, forge_root: Pa
 
 
 PEAK = r"""
-import re, runpy, sys
-sys.argv = ["fetch", *sys.argv[1:]]
+import re, sys
+from steps.command.main import main
+from steps.fetch import STEP
 try:
-    runpy.run_module("steps.fetch", run_name="__main__")
+    main(STEP)
 finally:
     peak = re.search(r"VmHWM:\s+(\d+)", open("/proc/self/status").read())
     print(f"peak {int(peak[1]) // 1024}", file=sys.stderr, flush=True)
@@ -290,7 +291,7 @@ LARGE: dict[str, tuple[str, Callable[[], bytes], str]] = {
     "an index": (
         "model.safetensors.index.json",
         lambda: b'{"weight_map":{' + b",".join(b'"t%d":"m"' % n for n in range(2_000_000)) + b"}}",
-        "",
+        "InvalidWeights",
     ),
     "a long text": ("vocab.txt", lambda: b"word\n" * 20_000_000, ""),
     "a long card": ("README.md", lambda: b"# A model\n" * 15_000_000, ""),
@@ -307,6 +308,8 @@ def test_fetch_stays_in_its_memory(tmp_path: Path, forge: Forge, tree: Path, cas
     name, make, reason = LARGE[case]
     if name:
         (tree / name).write_bytes(make())
+        if name.endswith(".index.json"):
+            (tree / "model.safetensors").rename(tree / "model-00001-of-00001.safetensors")
     else:
         for number in range(2000):
             (tree / f"{number}.txt").write_bytes(noise(20_000, number).hex().encode())
