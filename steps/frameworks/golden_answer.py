@@ -19,6 +19,7 @@ from steps.core.documents import GoldenAnswer
 from steps.core.errors import Reason, SlipwayError
 from steps.core.progress import Progress
 from steps.frameworks.loaded_weights import LoadedWeights, check_answer
+from steps.serving.walls.audit_hook import refused_path
 from steps.tasks.base import Task
 
 GOLDEN_FILES = Path(__file__).parent.parent / "tasks"  # what the paths of golden requests are relative to
@@ -77,6 +78,12 @@ def golden_answer(
             raise weights.refusal from error
         if isinstance(error, MemoryError) or _NO_MEMORY.search(str(error)):
             raise SlipwayError(Reason.OUT_OF_MEMORY, f"There is not enough memory to load the model for {task.name}.") from None
+        if path := refused_path(error):
+            raise SlipwayError(
+                Reason.LOAD_FAILED,
+                f"{library} tried to open {path[:MAX_ERROR]!r}, which is no file of this model: it cannot run {task.name}.",
+                hint="Put the file into the model's folder, and remove the path from its configuration.",
+            ) from error
         message = " ".join(str(error).split())[:MAX_ERROR]
         raise SlipwayError(
             Reason.LOAD_FAILED, f"{library} cannot run {task.name} on this model: {type(error).__name__}: {message}"

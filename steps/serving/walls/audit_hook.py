@@ -83,6 +83,16 @@ def wall_off_thread(allowed: Allowed) -> None:
     _own_wall.rules = Rules(allowed)
 
 
+def refused_path(error: BaseException) -> str:
+    """The path that a wall kept closed, if that led to an error: a library may report its own instead. Empty: none did."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, PermissionError) and cause.strerror == WHY:
+            return str(cause.filename)
+        cause = cause.__cause__ or cause.__context__
+    return ""
+
+
 def _install() -> None:
     global _installed
     if not _installed:

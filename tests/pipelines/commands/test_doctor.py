@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -18,6 +19,7 @@ def test_without_a_cluster_this_machine_is_checked(tmp_path: Path) -> None:
     done = slipway_here("doctor", "--store", str(tmp_path / "store"), KUBECONFIG="", HOME=str(tmp_path))
     assert "✓ git" in done.stdout
     assert "✗ API server: No cluster is configured" in done.stdout
+    assert re.search(r"walls around models: (Landlock \(ABI \d+\), audit hook|audit hook alone)", done.stdout)
     assert "(not required)" in done.stdout
     assert not (tmp_path / "store").exists(), "the doctor changes nothing"
     findings = json.loads(slipway_here("doctor", "--json", KUBECONFIG="", HOME=str(tmp_path)).stdout)

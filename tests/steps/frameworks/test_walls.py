@@ -64,11 +64,7 @@ def test_the_walls_stop_it_behind_the_gate(tmp_path: Path, context: Context) -> 
     with pytest.raises(SlipwayError) as caught:
         open_without_gate(folder, context, ["fill-mask"], tmp_path / "tmp")
     assert caught.value.reason is Reason.LOAD_FAILED
-    causes: list[BaseException] = [caught.value]
-    while cause := causes[-1].__cause__ or causes[-1].__context__:
-        causes.append(cause)
-    [stopped] = [cause for cause in causes if isinstance(cause, PermissionError)]
-    assert stopped.filename == OUTSIDE
+    assert f"tried to open {OUTSIDE!r}, which is no file of this model" in caught.value.message
 
 
 @pytest.mark.fault("refused")

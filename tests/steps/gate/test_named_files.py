@@ -113,7 +113,7 @@ def test_other_json_files_may_hold_any_word(name: str) -> None:
 
 
 @pytest.mark.fault("refused")
-def test_a_leftover_that_a_class_would_open_is_refused() -> None:
+def test_a_leftover_that_is_opened_is_refused() -> None:
     settings = {"vocab_file": "/content/model/vocab.json"}
     check("tokenizer_config.json", settings, "vocab.json")
     with pytest.raises(SlipwayError, match=r"tokenizer_config\.json: vocab_file names a file that is not in the model"):

@@ -43,6 +43,22 @@ def test_shards_without_an_index_are_no_weights() -> None:
     assert caught.value.reason is Reason.NO_SAFETENSORS
 
 
+@pytest.mark.fault("refused")
+@pytest.mark.parametrize("include", [(), ("adapter_model.safetensors",)])
+@pytest.mark.parametrize("config", [(), ("config.json",)])
+def test_an_adapter_alone_is_refused(include: tuple[str, ...], config: tuple[str, ...]) -> None:
+    with pytest.raises(SlipwayError, match=r"adapter_config\.json: these are the weights of an adapter alone") as caught:
+        choose(listing("adapter_config.json", "adapter_model.safetensors", *config), include)
+    assert caught.value.reason is Reason.NO_SAFETENSORS
+    assert "merge_and_unload" in caught.value.hint
+
+
+@pytest.mark.fault("accepted")
+def test_an_adapters_settings_beside_a_model_are_taken() -> None:
+    choice = choose(listing("adapter_config.json", "adapter_model.safetensors", *BASE))
+    assert paths(choice) == {"adapter_config.json", *BASE}
+
+
 def test_excluding_the_single_file_lets_the_shards_in() -> None:
     files = listing(*BASE, "model.safetensors.index.json", "model-00001-of-00001.safetensors")
     assert "model-00001-of-00001.safetensors" not in paths(choose(files))
@@ -105,7 +121,7 @@ def test_of_twins_the_usual_spelling_is_taken(names: tuple[str, ...], usual: str
 
 
 @pytest.mark.fault("accepted")
-def test_a_problem_of_a_file_nobody_takes_is_none() -> None:
+def test_a_problem_of_a_left_file_counts_not() -> None:
     broken = SourceFile("docs/a.json", 1, "git", "ref", problem="docs/a.json is broken.")
     assert choose([*listing(*BASE), broken]).left == ((broken, "in a subfolder"),)
     with pytest.raises(SlipwayError, match=r"docs/a\.json is broken") as caught:
