@@ -135,9 +135,17 @@ class _Run:
             for service in services:
                 self.chain(branch(self.builder), service)
         self.node(REPORT, "")
+        self.forget_repeated_failure()
         if REPORT.name in self.outcome.receipts:
             self.outcome.report = context.store.locate(self.outcome.receipts[REPORT.name].outputs["report"])
         return self.outcome
+
+    def forget_repeated_failure(self) -> None:
+        """Leave out the report's failure where it is that of an earlier step again: of a store that is full or gone, say."""
+        failures = self.outcome.failures
+        repeated = failures.get(REPORT.name)
+        if repeated and any(repeated.reason is each.reason for name, each in failures.items() if name != REPORT.name):
+            del failures[REPORT.name]
 
     def chain(self, nodes: tuple[Node, ...], service: str) -> bool:
         """Do nodes one after the other until one fails; whether all were done."""

@@ -23,6 +23,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import IO
 
+from steps.core.claim import NOT_SUPPORTED, claim
 from steps.core.clock import Clock
 from steps.core.digest import CHUNK
 from steps.core.errors import Reason, SlipwayError, from_os_error
@@ -310,6 +311,13 @@ def exclusive(path: Path, wait: Callable[[], None]) -> Iterator[None]:
             except BlockingIOError:
                 wait()
                 fcntl.flock(file, fcntl.LOCK_EX)
+            except OSError as error:
+                if error.errno not in NOT_SUPPORTED:
+                    raise
+                lock.unlink(missing_ok=True)
+                with claim(path.with_name(path.name + ".claim"), wait):
+                    yield
+                return
             if not _is_at(file, lock):
                 continue  # whoever held it has removed it, and others may hold a new one
             try:

@@ -1,7 +1,8 @@
 """The store on this machine: a folder, one file an object.
 
 A file appears under its key by ``link(2)`` from a private name, after ``fsync``: link fails where the key exists, so the
-first writer publishes and no reader ever sees a part. Objects are read-only files, which protects them from accidents.
+first writer publishes and no reader ever sees a part. Objects are read-only files, which protects them from accidents. Where a
+file system has no links, a claim (``steps.core.claim``) and a rename do the same.
 """
 
 from __future__ import annotations
@@ -16,12 +17,14 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Self
 
+from steps.core.claim import NOT_SUPPORTED, claim
 from steps.core.digest import read_chunks
 from steps.core.errors import Reason, SlipwayError, from_os_error
 from steps.core.store import check_key, object_not_found
 from steps.core.text import format_bytes
 from steps.store.base import StoreBackend
 
+NO_LINK = NOT_SUPPORTED | {errno.EXDEV}
 MIN_FREE = 5_000_000_000  # bytes: a small model, its archive and its image's build context
 
 
@@ -108,7 +111,8 @@ class LocalStore(StoreBackend):
                     while rest:
                         rest = rest[file.write(rest) :]
             with self._storing(key):
-                os.fsync(file.fileno())
+                with where_supported():
+                    os.fsync(file.fileno())
                 return self._publish(temporary, self.path(key))
 
     def put_file(self, key: str, path: Path) -> bool:
@@ -116,11 +120,11 @@ class LocalStore(StoreBackend):
         if self.size(key) is not None:
             return False
         try:
-            with path.open("rb") as file:
+            with path.open("rb") as file, where_supported():
                 os.fsync(file.fileno())
-            return self._publish(path, self.path(key))
+            return self._publish(path, self.path(key), may_rename=False)  # the caller may look at its file once more
         except OSError as error:
-            if error.errno != errno.EXDEV:
+            if error.errno not in NO_LINK:
                 raise from_os_error(error, f"Cannot store {self.locate(key)}", place=Reason.STORE_UNREADABLE) from error
         return self.put(key, read_chunks(path))
 
@@ -140,7 +144,7 @@ class LocalStore(StoreBackend):
             try:
                 os.link(source, path)
             except OSError as error:
-                if error.errno not in (errno.EXDEV, errno.EPERM, errno.EMLINK):
+                if error.errno not in NO_LINK:
                     raise
                 self._copy(source, path)
         except FileNotFoundError:
@@ -186,21 +190,49 @@ class LocalStore(StoreBackend):
                 temporary.unlink(missing_ok=True)
 
     @staticmethod
-    def _publish(temporary: Path, target: Path) -> bool:
+    def _publish(temporary: Path, target: Path, *, may_rename: bool = True) -> bool:
         target.parent.mkdir(parents=True, exist_ok=True)
-        temporary.chmod(0o444)
+        with where_supported():
+            temporary.chmod(0o444)
         try:
             os.link(temporary, target)
         except FileExistsError:
             if not target.is_file():
                 raise
             return False
+        except OSError as error:
+            if not may_rename or error.errno not in NOT_SUPPORTED:
+                raise
+            if not _rename_if_absent(temporary, target):
+                return False
         folder = os.open(target.parent, os.O_RDONLY)
         try:
-            os.fsync(folder)
+            with where_supported():
+                os.fsync(folder)
         finally:
             os.close(folder)
         return True
+
+
+def _rename_if_absent(temporary: Path, target: Path) -> bool:
+    """Publish without a link: rename(2) replaces what is there, so one process at a time looks and renames."""
+    with claim(target.with_name(f".{target.name}.claim")):
+        if target.exists():
+            if not target.is_file():
+                raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(target))
+            return False
+        temporary.rename(target)
+        return True
+
+
+@contextlib.contextmanager
+def where_supported() -> Iterator[None]:
+    """Leave out what a file system does not have: FAT has no rights, and some network mounts cannot sync a folder."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in NOT_SUPPORTED:
+            raise
 
 
 def require_local(store: object, doing: str) -> LocalStore:
