@@ -72,10 +72,17 @@ def open_connection(context: str) -> tuple[ApiClient, str]:
             config.load_incluster_config(client_configuration=configuration)
         else:
             config.load_kube_config(named or str(usual), context=context or None, client_configuration=configuration)
-    except (config.ConfigException, yaml.YAMLError, OSError, TypeError, ValueError) as error:
+    except (config.ConfigException, yaml.YAMLError, OSError, TypeError, ValueError, AttributeError, LookupError) as error:
+        where = f" in {named or usual}" if named or usual.exists() else ""
+        if isinstance(error, OSError):
+            why = error.strerror or str(error)
+        elif isinstance(error, config.ConfigException):
+            why = " ".join(str(error).split())
+        else:
+            why = "the file is not a kubeconfig"
         raise SlipwayError(
             Reason.MISSING_DEPENDENCY,
-            f"No cluster is configured: {display_text(' '.join(str(error).split()), 500)}",
+            f"No cluster is configured{where}: {display_text(why, 500)}",
             hint="Set KUBECONFIG to the cluster's file. `make kind-up` makes a cluster on this machine.",
         ) from None
     with translate_errors(configuration.host):

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import functools
 import logging
-import os
 
 import kopf
 
@@ -22,11 +21,12 @@ from crd.observe import is_waiting
 from crd.reconcile import reconcile, reconcile_workflow, stop_workflows
 from crd.resource_kinds import MODEL, WORKFLOW
 from crd.workflow import MODEL_LABEL, UID_LABEL
+from steps.core.settings import read_seconds
 
 # Seconds between two looks at an unfinished Model that nothing was reported of, and seconds that a Model must have been left
 # alone before its Workflow is created here: normally the Sensor has done so by then.
-RESYNC = float(os.environ.get("SLIPWAY_RESYNC_SECONDS", "60"))
-HEAD_START = float(os.environ.get("SLIPWAY_HEAD_START_SECONDS", "10"))
+RESYNC = read_seconds("SLIPWAY_RESYNC_SECONDS", 60.0)
+HEAD_START = read_seconds("SLIPWAY_HEAD_START_SECONDS", 10.0)
 THREADS = 8
 TIMEOUT = (5.0, 20.0)  # seconds to connect to the API server, and between two reads
 

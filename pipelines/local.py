@@ -135,16 +135,15 @@ class _Run:
             for service in services:
                 self.chain(branch(self.builder), service)
         self.node(REPORT, "")
-        self.forget_repeated_failure()
+        self.forget_second_failure()
         if REPORT.name in self.outcome.receipts:
             self.outcome.report = context.store.locate(self.outcome.receipts[REPORT.name].outputs["report"])
         return self.outcome
 
-    def forget_repeated_failure(self) -> None:
-        """Leave out the report's failure where it is that of an earlier step again: of a store that is full or gone, say."""
+    def forget_second_failure(self) -> None:
+        """Leave out the report's failure where it follows from an earlier one: of a store that is full or gone, say."""
         failures = self.outcome.failures
-        repeated = failures.get(REPORT.name)
-        if repeated and any(repeated.reason is each.reason for name, each in failures.items() if name != REPORT.name):
+        if len(failures) > 1 and REPORT.name in failures and failures[REPORT.name].reason is not Reason.INTERNAL_ERROR:
             del failures[REPORT.name]
 
     def chain(self, nodes: tuple[Node, ...], service: str) -> bool:

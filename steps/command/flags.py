@@ -10,6 +10,7 @@ import argparse
 import contextlib
 import enum
 import json
+import re
 import sys
 from collections.abc import Mapping
 from difflib import get_close_matches
@@ -45,7 +46,7 @@ class Parser(argparse.ArgumentParser):
 
 def usage_error(message: str, command: str) -> SlipwayError:
     """Make the error for wrong arguments of a command (``InvalidInput``); its hint is the command's ``--help``."""
-    text = " ".join(message.split())
+    text = re.sub(r"Input should be a valid integer\b.*", "write a whole number.", " ".join(message.split()))
     return SlipwayError(Reason.INVALID_INPUT, text, hint=f"`{command} --help` lists the arguments.")
 
 

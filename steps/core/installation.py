@@ -26,12 +26,12 @@ def install_command(*extras: str) -> str:
         extras: Names from ``[project.optional-dependencies]``.
 
     Returns:
-        One line for a shell. In a checkout it is to be run in the checkout's folder.
+        One line for a shell, which works in any folder.
     """
     if is_checkout():
         python = Path(sys.executable)
-        program = python.relative_to(ROOT) if python.is_relative_to(ROOT) else python
-        return f"{shlex.quote(str(program))} -m pip install -c {PINS} -e '.[{','.join(extras)}]'"
+        place = shlex.quote(f"{ROOT}[{','.join(extras)}]")
+        return f"{shlex.quote(str(python))} -m pip install -c {shlex.quote(str(ROOT / PINS))} -e {place}"
     packages = shlex.join(requirement for extra in extras for requirement in requirements_of(extra))
     environment = Path(sys.prefix)
     pins = shlex.quote(str(ROOT / PINS))

@@ -186,6 +186,18 @@ def unknown_variables(environment: Mapping[str, str]) -> list[str]:
     return found
 
 
+def read_seconds(name: str, default: float) -> float:
+    """Return a variable of ``OTHER_VARIABLES`` as seconds; raises ``InvalidInput`` for what is no number above 0."""
+    text = os.environ.get(name) or str(default)
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds < float("inf"):
+        raise SlipwayError(Reason.INVALID_INPUT, f"{name}: write a number of seconds above 0, not {text!r}.")
+    return seconds
+
+
 def variable(name: str) -> str:
     """Return a setting's name in the environment, which is also its key in the cluster's ConfigMap."""
     return PREFIX + name.upper()

@@ -16,7 +16,8 @@ from typing import Protocol, cast
 from pydantic import BaseModel
 
 from steps.core.documents import GoldenAnswer
-from steps.core.errors import Reason, SlipwayError
+from steps.core.errors import Reason, SlipwayError, from_os_error
+from steps.core.os_errors import explain_os_error
 from steps.core.progress import Progress
 from steps.frameworks.loaded_weights import LoadedWeights, check_answer
 from steps.serving.walls.audit_hook import refused_path
@@ -26,6 +27,8 @@ GOLDEN_FILES = Path(__file__).parent.parent / "tasks"  # what the paths of golde
 MAX_ERROR = 600  # characters of a library's error
 # What libraries say when memory is refused to them: torch, C++, the system.
 _NO_MEMORY = re.compile(r"can't allocate memory|Cannot allocate memory|not enough memory|bad_alloc|memory allocation of")
+# Of an OSError while a model is loaded: what is this machine's fault, and not the model's.
+MACHINE_REASONS = {Reason.DISK_FULL, Reason.OUT_OF_MEMORY, Reason.SYSTEM_REFUSED, Reason.SYSTEM_BUSY}
 
 
 class _Runner(Protocol):
@@ -84,9 +87,27 @@ def golden_answer(
                 f"{library} tried to open {path[:MAX_ERROR]!r}, which is no file of this model: it cannot run {task.name}.",
                 hint="Put the file into the model's folder, and remove the path from its configuration.",
             ) from error
+        if isinstance(error, ImportError):
+            raise _package_missing(error, task.name, library) from error
+        known = explain_os_error(error) if isinstance(error, OSError) else None
+        if isinstance(error, OSError) and known and not known.place and known.reason in MACHINE_REASONS:
+            raise from_os_error(error, f"{library} cannot load the model for {task.name}") from error
         message = " ".join(str(error).split())[:MAX_ERROR]
         raise SlipwayError(
             Reason.LOAD_FAILED, f"{library} cannot run {task.name} on this model: {type(error).__name__}: {message}"
         ) from error
     check_answer(task.name, answer.model_dump())
     return GoldenAnswer(task=task.name, golden=task.golden, answer=answer.model_dump(mode="json"), seconds=round(seconds, 4))
+
+
+def _package_missing(error: ImportError, task: str, library: str) -> SlipwayError:
+    """The error for a package that the library wants for this model; its advice on installing it is about another environment."""
+    sentences = re.split(r"(?<=[.!?:])\s+", " ".join(str(error).split()))
+    kept = [each for each in sentences if not re.search(r"\b(pip|conda|apt|brew|install\w*|restart)\b", each, re.IGNORECASE)]
+    return SlipwayError(
+        Reason.LOAD_FAILED,
+        f"{library} needs a package for {task} on this model that no service of Slipway has: "
+        f"{' '.join(kept)[:MAX_ERROR] or error.name or 'an unnamed one'}",
+        hint="Installing it here does not help, since the packaged service would not have it: use another model, or save "
+        "this one with a fast tokenizer or a processor that needs no such package.",
+    )

@@ -15,6 +15,10 @@ from steps.tasks.base import NO_CONTENTS, Task
 
 # Written in place of task names: the tasks that the model was made for.
 AUTO = "auto"
+SAVE_THEM = (
+    "Save the tokenizer or processor beside the model: `AutoTokenizer.from_pretrained(…).save_pretrained(folder)` "
+    "or `AutoProcessor.from_pretrained(…).save_pretrained(folder)`."
+)
 MAX_SERVICES = 8
 MODULES = (text, generation, tabular, image, detection, audio, video, multimodal)
 TASKS: dict[str, Task] = {task.name: task for module in MODULES for task in module.TASKS}
@@ -69,6 +73,12 @@ def check_task(
     why = task.mismatch(config, files, contents)
     if why is None:
         return
+    lacking = next((component for component in task.components if not component.files & files), None)
+    if lacking and "none of the files" in why:
+        # With these files the model could do it: whoever saved it has left them out.
+        complete = files | frozenset().union(*(component.files for component in task.components))
+        if task.mismatch(config, complete, contents) is None:
+            raise SlipwayError(Reason.TASK_MISMATCH, f"The model cannot do {task.name}: {why}.", hint=SAVE_THEM)
     others = [other.name for other in matching_tasks(config, files, contents)]
     raise SlipwayError(
         Reason.TASK_MISMATCH,

@@ -131,10 +131,19 @@ def build_command(program: Program, request: BuildRequest) -> list[str]:
     for name in ("PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL"):
         if name in os.environ:
             command += ["--build-arg", name]  # the program takes the value from the environment, so no command line shows it
-    command += shlex.split(os.environ.get(BUILD_FLAGS, ""))
+    command += _build_flags(os.environ.get(BUILD_FLAGS, ""))
     for name, value in sorted(request.labels.items()):
         command += ["--label", f"{name}={value}"]
     return [*command, str(request.context)]
+
+
+def _build_flags(text: str) -> list[str]:
+    try:
+        return shlex.split(text)
+    except ValueError as error:
+        raise SlipwayError(
+            Reason.INVALID_INPUT, f"{BUILD_FLAGS} cannot be split into arguments: {error}.", hint="Close its quotes."
+        ) from None
 
 
 def push_command(program: Program, image: str, digest_file: Path) -> list[str]:

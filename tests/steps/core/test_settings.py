@@ -9,7 +9,7 @@ import pytest
 from steps.build import BuildInputs
 from steps.command.flags import make_parser, parse_inputs
 from steps.core.errors import Reason, SlipwayError
-from steps.core.settings import Settings, read_settings, unknown_variables, variable
+from steps.core.settings import Settings, read_seconds, read_settings, unknown_variables, variable
 from steps.images.builders.supported import BuilderKind
 
 ARCHIVE = {"name": "m", "service": "ner", "archive": "archives/x", "archive_digest": "0" * 64}
@@ -97,6 +97,22 @@ def test_a_file_of_another_kind_is_refused(tmp_path: Path) -> None:
 def test_a_mark_before_the_text_is_taken(tmp_path: Path) -> None:
     (tmp_path / "slipway.toml").write_bytes(b"\xef\xbb\xbfregistry = 'a.example/b'\r\n")
     assert read_settings({}, tmp_path).registry == "a.example/b"
+
+
+@pytest.mark.fault("refused")
+@pytest.mark.parametrize("text", ["x", "-1", "0", "nan", "inf", "1e999", "9" * 400])
+def test_seconds_are_a_number_above_zero(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SLIPWAY_RESYNC_SECONDS", text)
+    with pytest.raises(SlipwayError, match="SLIPWAY_RESYNC_SECONDS: write a number of seconds") as caught:
+        read_seconds("SLIPWAY_RESYNC_SECONDS", 60.0)
+    assert caught.value.reason is Reason.INVALID_INPUT
+
+
+def test_seconds_have_a_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SLIPWAY_RESYNC_SECONDS", "")
+    assert read_seconds("SLIPWAY_RESYNC_SECONDS", 60.0) == 60.0
+    monkeypatch.setenv("SLIPWAY_RESYNC_SECONDS", "2.5")
+    assert read_seconds("SLIPWAY_RESYNC_SECONDS", 60.0) == 2.5
 
 
 def test_unknown_variables_are_named_with_the_nearest() -> None:

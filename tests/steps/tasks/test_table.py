@@ -224,6 +224,13 @@ def test_a_model_that_fits_nothing_is_refused() -> None:
     assert caught.value.hint == "None of Slipway's tasks fits this model."
 
 
+@pytest.mark.fault("refused")
+def test_a_missing_tokenizer_is_to_be_saved() -> None:
+    with pytest.raises(SlipwayError, match=r"it has none of the files .*tokenizer\.json") as caught:
+        check_task(TASKS["text-classification"], bert("ForSequenceClassification"), frozenset({"config.json"}))
+    assert "AutoTokenizer.from_pretrained(…).save_pretrained(folder)" in caught.value.hint
+
+
 def test_a_missing_class_is_named() -> None:
     with pytest.raises(SlipwayError, match="no class named entail"):
         check_task(TASKS["zero-shot-classification"], bert("ForSequenceClassification", id2label={"0": "good"}), TEXT_FILES)
