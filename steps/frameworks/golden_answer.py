@@ -101,7 +101,7 @@ def golden_answer(
 
 
 def _package_missing(error: ImportError, task: str, library: str) -> SlipwayError:
-    """The error for a package that the library wants for this model; its advice on installing it is about another environment."""
+    """The error for a package that the library wants; its advice on how to install it is about another environment."""
     sentences = re.split(r"(?<=[.!?:])\s+", " ".join(str(error).split()))
     kept = [each for each in sentences if not re.search(r"\b(pip|conda|apt|brew|install\w*|restart)\b", each, re.IGNORECASE)]
     return SlipwayError(
