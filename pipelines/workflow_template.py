@@ -164,7 +164,7 @@ def container(node: Node, version: str, fixed: Mapping[str, str] | None = None) 
     return Container(
         name=node.name,
         image=IMAGE.format(image=node.image, version=version),
-        command=["python", "-m", f"steps.{node.name}"],
+        command=["python", "-P", "-m", f"steps.{node.name}"],
         args=[*(f"--{name.replace('_', '-')}={value}" for name, value in flags.items()), *own],
         inputs=[Parameter(name=name) for name in names],
         outputs=[

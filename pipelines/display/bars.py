@@ -71,15 +71,15 @@ class LiveDisplay(Observer):
 class _BarProgress(Progress):
     def __init__(self, bars: Bars) -> None:
         self._bars = bars
-        self._started: dict[str, tuple[float, int]] = {}
+        self._started: dict[str, float] = {}
 
     def emit(self, event: ProgressEvent) -> None:
         if event.kind == "note":
             self._bars.console.print(f"  [dim]{escape(event.text)}[/dim]")
             return
         now = time.monotonic()
-        started, before = self._started.setdefault(event.text, (now, event.done))
-        state = meter_line(event, now - started, event.done - before).removeprefix(f"{event.text}: ")
+        started = self._started.setdefault(event.text, now)
+        state = meter_line(event, now - started).removeprefix(f"{event.text}: ")
         for task in self._bars.task_ids:
             self._bars.update(task, description=escape(event.text), completed=event.done, total=event.total, state=state)
 

@@ -25,8 +25,8 @@ def commands_page() -> str:
         "## slipway",
         *verbs(),
         "## Steps",
-        "`python -m steps.NAME --flag value …` runs one step. Its outputs are printed as one JSON object; a step that was done "
-        "before, with equal inputs and the same version of Slipway, is not done again, and prints the same. Lists are "
+        "`python -P -m steps.NAME --flag value …` runs one step. Its outputs are printed as one JSON object; a step that was "
+        "done before, with equal inputs and the same version of Slipway, is not done again, and prints the same. Lists are "
         "separated by commas. These flags are the same for all steps:",
         table(["flag", "meaning"], common_flags()),
         *(part for step in STEPS.values() for part in step_parts(step)),

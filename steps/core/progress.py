@@ -19,12 +19,16 @@ from steps.core.text import format_bytes, format_seconds, printable
 
 @dataclass(frozen=True)
 class ProgressEvent:
-    """One note, or one state of a meter; ``done`` and ``total`` are bytes and belong to events of kind ``progress``."""
+    """One note, or one state of a meter; ``done`` and ``total`` are bytes and belong to events of kind ``progress``.
+
+    ``before`` of ``done`` were there before this run: they say nothing about how fast it is.
+    """
 
     kind: Literal["note", "progress"]
     text: str
     done: int = 0
     total: int = 0
+    before: int = 0
 
 
 class Progress:
@@ -50,24 +54,26 @@ class Meter:
 
     def __init__(self, progress: Progress, text: str, total: int, done: int) -> None:
         self._progress, self._text, self._total, self._done = progress, text, total, done
+        self._before = done
         self._lock = threading.Lock()
         self._sent = time.monotonic()
-        progress.emit(ProgressEvent("progress", text, done, total))
+        progress.emit(ProgressEvent("progress", text, done, total, done))
 
-    def advance(self, count: int) -> None:
-        """Add ``count`` bytes to what is done."""
+    def advance(self, count: int, *, before: bool = False) -> None:
+        """Add ``count`` bytes to what is done; ``before``: they were there already, and cost this run no time."""
         with self._lock:
             self._done += count
+            self._before += count if before else 0
             now = time.monotonic()
             if now - self._sent < self.INTERVAL and self._done < self._total:
                 return
             self._sent = now
-            event = ProgressEvent("progress", self._text, self._done, self._total)
+            event = ProgressEvent("progress", self._text, self._done, self._total, self._before)
         self._progress.emit(event)
 
 
 class JsonProgress(Progress):
-    """One JSON object a line: ``{"kind", "text", "done", "total"}``."""
+    """One JSON object a line: ``{"kind", "text", "done", "total", "before"}``."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -87,7 +93,7 @@ class PlainProgress(Progress):
     def __init__(self, stream: TextIO, prefix: str = "") -> None:
         self._stream, self._prefix = stream, prefix
         self._lock = threading.Lock()
-        self._begun: dict[str, tuple[float, int]] = {}
+        self._begun: dict[str, float] = {}
         self._sent: dict[str, float] = {}
 
     def emit(self, event: ProgressEvent) -> None:
@@ -97,19 +103,20 @@ class PlainProgress(Progress):
                 line = event.text
             else:
                 now = time.monotonic()
-                begun, before = self._begun.setdefault(event.text, (now, event.done))
+                begun = self._begun.setdefault(event.text, now)
                 sent = self._sent.setdefault(event.text, now)
                 if event.done < event.total and now - sent < self.INTERVAL:
                     return
                 self._sent[event.text] = now
-                line = meter_line(event, now - begun, event.done - before)
+                line = meter_line(event, now - begun)
             print(f"{self._prefix}{line}", file=self._stream, flush=True)
 
 
-def meter_line(event: ProgressEvent, seconds: float, moved: int) -> str:
-    """Format a meter as text: bytes, rate and time left. ``moved`` bytes took ``seconds`` in this run."""
+def meter_line(event: ProgressEvent, seconds: float) -> str:
+    """Format a meter as text: bytes, rate and time left. What was not there before took ``seconds``."""
+    moved = event.done - event.before
     line = f"{event.text}: {format_bytes(event.done)} of {format_bytes(event.total)}"
-    if seconds > 0.05 and moved:
+    if seconds > 0.05 and moved > 0:
         rate = moved / seconds
         line += f", {format_bytes(int(rate))}/s"
         if event.done < event.total:

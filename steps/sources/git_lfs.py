@@ -148,7 +148,7 @@ class GitLfsSource(ModelSource):
     def _download_objects(self, files: list[SourceFile], meter: Meter) -> list[LockedFile]:
         # An object's id is the digest of its content: what the store has need not be asked for.
         wanted = {file.path: Pointer(file.ref, file.size) for file in files if not self._holds(file)}
-        meter.advance(sum(file.size for file in files if file.path not in wanted))
+        meter.advance(sum(file.size for file in files if file.path not in wanted), before=True)
         locked = [LockedFile(path=file.path, size=file.size, sha256=file.ref) for file in files if file.path not in wanted]
         if not wanted:
             return locked
@@ -163,7 +163,7 @@ class GitLfsSource(ModelSource):
                 path = partial / file.ref
                 with exclusive(path, lambda: note("Another run is fetching the same object; waiting for that one.")):
                     if self._holds(file):  # another path's object, or that of another run
-                        meter.advance(file.size)
+                        meter.advance(file.size, before=True)
                     else:
                         transfer.fetch(remotes[file.path], path)
                         self.publish(file, path, file.ref)

@@ -114,7 +114,7 @@ def test_values_travel_as_arguments_only(template: dict[str, Any]) -> None:
     args = container.pop("args")
     assert not references(container)
     assert not references({key: value for key, value in template.items() if key != "container"})
-    assert container["command"] == ["python", "-m", f"steps.{template['name']}"]
+    assert container["command"] == ["python", "-P", "-m", f"steps.{template['name']}"]
     for argument in args:
         flag, _, value = argument.partition("=")
         assert not references(flag)

@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,8 +17,10 @@ import urllib3
 
 from steps.core.documents import ModelFacts
 from steps.core.errors import ExitCode
+from steps.core.folders import temporary_folder
 from steps.smoke import TOLERANCE, difference
 from tests.pipelines.conftest import Ingested, command, slipway
+from tests.steps.core.test_process import wait_until_gone
 
 pytestmark = pytest.mark.slow
 
@@ -128,6 +131,34 @@ def test_ctrl_c_ends_the_service(serving: Serving) -> None:
     assert "Traceback" not in said
     assert [process for process in descendants if process.is_running()] == []
     assert list(serving.scratch.iterdir()) == []
+
+
+@pytest.mark.hard
+@pytest.mark.fault("survived")
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGHUP, signal.SIGTERM])
+def test_nothing_of_it_is_left(
+    vit_run: Ingested, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
+) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    with subprocess.Popen(
+        command("serve", archive_of(vit_run), "--port", "0"),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    ) as process:
+        serving = Serving(process, tmp_path)
+        assert serving.url
+        descendants = psutil.Process(process.pid).children(recursive=True)
+        assert descendants
+        process.send_signal(number)
+        process.wait()
+    wait_until_gone(descendants)
+    if number == signal.SIGKILL:
+        with temporary_folder():  # the next command
+            pass
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_damaged_archive_is_refused(vit_run: Ingested, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from steps.core import environment
 from steps.core.environment import OFFLINE, PYTHON
+from steps.store.supported import store_variables
 
 SECRETS = (
     "HF_TOKEN",
@@ -19,6 +20,11 @@ SECRETS = (
     "KUBECONFIG",
     "HTTPS_PROXY",
     "PIP_INDEX_URL",
+)
+WAY_TO_A_BUCKET = (
+    *("HTTPS_PROXY", "https_proxy", "NO_PROXY", "REQUESTS_CA_BUNDLE", "SSL_CERT_FILE", "SSL_CERT_DIR"),
+    *("CLOUDSDK_CONFIG", "GOOGLE_CLOUD_PROJECT", "GOOGLE_APPLICATION_CREDENTIALS", "STORAGE_EMULATOR_HOST"),
+    *("AWS_PROFILE", "AWS_CA_BUNDLE", "AWS_ENDPOINT_URL_S3", "AWS_SHARED_CREDENTIALS_FILE"),
 )
 CODE = ("PYTHONPATH", "PYTHONSTARTUP", "LD_PRELOAD", "GIT_DIR", "BASH_ENV", "TRANSFORMERS_CACHE")
 
@@ -50,6 +56,18 @@ def test_a_program_gets_what_it_needs(made: Callable[[], dict[str, str]], wanted
     inherited = {name for name in (*SECRETS, *CODE) if found.get(name) == f"value of {name}"}
     assert inherited == wanted
     assert found["PATH"]
+
+
+@pytest.mark.fault("survived")
+@pytest.mark.parametrize(("store", "foreign"), [("s3://bucket", "CLOUDSDK_CONFIG"), ("gs://bucket", "AWS_PROFILE")])
+def test_steps_reach_a_bucket_as_fetch_did(store: str, foreign: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in WAY_TO_A_BUCKET:
+        monkeypatch.setenv(name, "set")
+    found = environment.for_step(store_variables(store), network=True)
+    families = ("AWS_",) if foreign.startswith("AWS_") else ("CLOUDSDK_", "GOOGLE_", "STORAGE_")
+    assert {name for name in WAY_TO_A_BUCKET if not name.startswith(families)} <= found.keys()
+    assert foreign not in found
+    assert found.get("NO_PROXY") == "set"
 
 
 def test_the_images_set_what_steps_get() -> None:

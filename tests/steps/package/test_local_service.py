@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 import urllib3
 
@@ -44,6 +45,7 @@ class Up:
     """The service that is up, its log, and the folder of its gate."""
 
     url: str
+    pid: int
     log: Path
     gate: Path
     pool: urllib3.PoolManager
@@ -65,7 +67,7 @@ def up(classifier: Made, tmp_path_factory: pytest.TempPathFactory) -> Iterator[U
     module.chmod(0o644)
     module.write_text(module.read_text() + GATE.format(folder=str(gate)))
     with serve(package, root / "home") as served, urllib3.PoolManager(maxsize=64, retries=False, timeout=60) as pool:
-        yield Up(served.url, root / "home" / "service.log", gate, pool)
+        yield Up(served.url, served.process.pid, root / "home" / "service.log", gate, pool)
 
 
 def test_it_answers_as_the_model_did(up: Up, classifier: Made) -> None:
@@ -73,6 +75,14 @@ def test_it_answers_as_the_model_did(up: Up, classifier: Made) -> None:
     answer = up.post(json.dumps(expected.golden.fields).encode())
     assert answer.status == 200
     difference(expected.answer, answer.json())
+
+
+@pytest.mark.fault("survived")
+def test_no_other_port_is_open(up: Up) -> None:
+    process = psutil.Process(up.pid)
+    family = [process, *process.children(recursive=True)]
+    listening = [each.laddr.port for one in family for each in one.net_connections("all") if each.status == psutil.CONN_LISTEN]
+    assert listening == [int(up.url.rpartition(":")[2])]
 
 
 def test_health_metrics_and_description_are_served(up: Up) -> None:

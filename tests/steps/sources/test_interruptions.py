@@ -191,3 +191,46 @@ def published(store: Path, weights: bytes) -> list[str]:
         for name in left_in(store)
         if name.startswith(("locks/", "receipts/")) or (name.startswith("blobs/") and name.endswith(sha256_bytes(weights)))
     ]
+
+
+class SendsABit(ForgeHandler):
+    """Sends the first ``bit`` bytes of each range, and the rest only when ``go_on`` is set."""
+
+    bit = 100_000
+    go_on: threading.Event
+
+    def lfs_object(self, name: str, oid: str) -> Reply:
+        reply = super().lfs_object(name, oid)
+        return Reply(reply.status, reply.headers, self.slowly(b"".join(reply.body)))
+
+    def slowly(self, body: bytes) -> Iterator[bytes]:
+        yield body[: self.bit]
+        self.go_on.wait(60)
+        yield body[self.bit :]
+
+
+def test_each_stop_keeps_what_has_arrived(tmp_path: Path, context: Context, forge_root: Path) -> None:
+    """Ctrl-C twice, while all connections are within their ranges: each run begins behind what the one before had."""
+    publish(forge_root, "bert", model_tree(tmp_path / "tree", size=16 * MEGABYTE))
+    weights = (tmp_path / "tree" / "model.safetensors").read_bytes()
+    partial = context.scratch / "partial" / sha256_bytes(weights)
+    begun = 0
+    for _ in range(2):
+        go_on = threading.Event()
+        with Forge(forge_root, handler=type("Slow", (SendsABit,), {"go_on": go_on})) as forge:
+            process = subprocess.Popen(command(forge.url("bert"), tmp_path / "store"), stderr=subprocess.PIPE, text=True)
+            while sum(exchange.sent >= SendsABit.bit for exchange in object_requests(forge)) < 8:
+                time.sleep(0.01)
+            process.send_signal(signal.SIGINT)
+            _, error = process.communicate(timeout=60)
+            go_on.set()
+            assert process.returncode == ExitCode.INTERRUPTED
+            first = min(int((each.range or "").removeprefix("bytes=").split("-")[0]) for each in object_requests(forge))
+        assert first == begun
+        assert begun == 0 or f"resuming after byte {begun}" in error
+        size = partial.stat().st_size
+        assert size > begun
+        assert partial.read_bytes() == weights[:size]
+        begun = size
+    with Forge(forge_root) as forge:
+        assert taken(context, fetch(context, forge.url("bert")))["model.safetensors"] == weights
