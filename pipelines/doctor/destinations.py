@@ -20,18 +20,19 @@ from steps.images.builders.supported import configured_builder
 from steps.images.registry.credentials import find_credentials
 from steps.images.registry.reference import Reference
 from steps.images.registry.session import Session
+from steps.net.proxy import proxy_for
+from steps.net.tls import bundle, named_authorities
+from steps.net.urls import host_of
 from steps.store.gcs_client import LOGIN, identity
 from steps.store.supported import find_store, open_store
 
 SETTINGS = "settings"  # the finding of a setting that is wrong
+AUTHORITIES = ("GRPC_DEFAULT_SSL_ROOTS_FILE_PATH", "AWS_CA_BUNDLE", "GIT_SSL_CAINFO")  # the variables of single clients
+S3_ENDPOINTS = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")
 PROBE = "slipway-doctor"  # the name of the object, the repository and the tag that are asked about
 # Variables of the libraries below that name a file.
 FILES = (
     "GOOGLE_APPLICATION_CREDENTIALS",
-    "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH",
-    "SSL_CERT_FILE",
-    "REQUESTS_CA_BUNDLE",
-    "AWS_CA_BUNDLE",
     "AWS_WEB_IDENTITY_TOKEN_FILE",
     "REGISTRY_AUTH_FILE",
 )
@@ -65,10 +66,42 @@ def settings_findings(settings: Settings, wrong: list[SlipwayError], *, by_flag:
     for warning in unknown_variables(os.environ):
         yield Finding(MACHINE, SETTINGS, False, warning, "unset it", required=False)
     yield from _files(os.environ)
+    if named := named_authorities(*AUTHORITIES):
+        yield check(MACHINE, "certificate authorities", lambda: _authorities(named))
+
+
+def _authorities(named: Mapping[str, str]) -> str:
+    bundle(*AUTHORITIES)
+    return f"the system's and those of {', '.join(named)}"
+
+
+def _ways(settings: Settings) -> Iterator[Finding]:
+    """By which proxy each host is reached; nothing where the environment names no proxy."""
+    if any(name.lower() in ("http_proxy", "https_proxy", "all_proxy") and value for name, value in os.environ.items()):
+        for what, address in _hosts(settings).items():
+            yield check(MACHINE, f"way to {what}", lambda address=address: _way(address))  # type: ignore[misc]
+
+
+def _way(address: str) -> str:
+    proxy = proxy_for(address)
+    return f"{host_of(address)}: " + (f"by {proxy}" if proxy else "directly")
+
+
+def _hosts(settings: Settings) -> dict[str, str]:
+    """The addresses that requests go to: of Git hosts one that many Models name."""
+    found = {"a source": "https://huggingface.co"}
+    if settings.store.startswith("gs://"):
+        found["the store"] = os.environ.get("STORAGE_EMULATOR_HOST") or "https://storage.googleapis.com"
+    if settings.store.startswith("s3://"):
+        found["the store"] = next(filter(None, map(os.environ.get, S3_ENDPOINTS)), "https://s3.amazonaws.com")
+    if settings.registry:
+        found["the registry"] = f"https://{Reference.parse(f'{settings.registry}/{PROBE}').api_host}"
+    return found
 
 
 def destinations(settings: Settings) -> Iterator[Finding]:
     """Check the store, the builder and the registry, and the credentials of Google Cloud where they are needed."""
+    yield from _ways(settings)
     yield check(MACHINE, f"store {settings.store}", lambda: open_store(settings.store).check())
     builder = configured_builder(settings).builder
     yield check(MACHINE, f"builder {builder.name}", lambda: builder.check(settings, BriefClock()))

@@ -18,18 +18,21 @@ OWN = {
 }
 # Variables of libraries and protocols, with the names that their own manuals give them.
 FOREIGN = {
-    "https_proxy, http_proxy, no_proxy": "Proxies, and the hosts that are reached without one.",
-    "SSL_CERT_FILE, SSL_CERT_DIR": "Certificate authorities to trust instead of the system's.",
+    "https_proxy, http_proxy, all_proxy, no_proxy": "Proxies, and the hosts that are reached without one, in lower or upper "
+    "case, as curl and httpx read them: HTTP proxies with user and password, chosen for each address; `no_proxy` with names, "
+    "addresses, networks (`10.0.0.0/8`), ports and `*`. This machine is never reached by a proxy.",
+    "SSL_CERT_FILE, SSL_CERT_DIR, REQUESTS_CA_BUNDLE, CURL_CA_BUNDLE": "Certificate authorities that are trusted beside the "
+    "system's, by Git, LFS, stores and registries alike; the first two together stand in place of the system's.",
     "PIP_INDEX_URL, PIP_EXTRA_INDEX_URL": "Where pip looks for packages when an image is built.",
     "DOCKER_CONFIG, REGISTRY_AUTH_FILE": "The folder of Docker's `config.json`, or Podman's `auth.json`: credentials of "
-    "registries.",
+    "registries. Without them the files that `podman login` and `docker login` write are read.",
     "GOOGLE_APPLICATION_CREDENTIALS, GOOGLE_CLOUD_PROJECT": "Google's credentials and project, for `gs://` and Cloud Build.",
     "STORAGE_EMULATOR_HOST": "Address of another server with the API of Google Cloud Storage.",
     "AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN, AWS_PROFILE": "Credentials for `s3://`, with all the other "
     "ways that botocore knows.",
     "AWS_REGION, AWS_DEFAULT_REGION": "Region of the bucket.",
     "AWS_ENDPOINT_URL, AWS_ENDPOINT_URL_S3": "Address of another server with the API of S3.",
-    "AWS_CA_BUNDLE": "Certificate authorities for `s3://`.",
+    "AWS_CA_BUNDLE": "More certificate authorities for `s3://`.",
     "KUBECONFIG": "The cluster that `submit`, `status`, `logs`, `retry`, `install` and `doctor` talk to.",
     "TMPDIR": "Where unfinished work goes when the store is a bucket.",
     "OMP_NUM_THREADS": "Threads that the model computes with.",

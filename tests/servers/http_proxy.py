@@ -144,6 +144,9 @@ def _read_head(connection: socket.socket) -> bytes:
         if not data:
             return b""
         head += data
+        if not head[:1].isalpha():  # TLS, for a proxy that has none
+            connection.sendall(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")
+            return b""
     return head[:-4]
 
 

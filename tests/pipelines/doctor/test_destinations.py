@@ -113,7 +113,7 @@ def test_one_wrong_setting_hides_no_other(tmp_path: Path, monkeypatch: pytest.Mo
         'Write `registry = "HOST/PATH"` into slipway.toml, or set SLIPWAY_REGISTRY.',
         "The store is .slipway, and the builder cloudbuild takes its source from gs:// alone.",
         "The setting build_pool is 'mine'",
-        f"SSL_CERT_FILE {tmp_path / 'missing.pem'} is not a file",
+        f"SSL_CERT_FILE names {tmp_path / 'missing.pem'} for certificate authorities",
     ):
         assert text in message
     assert len(bad) == 6
@@ -362,3 +362,19 @@ def test_the_command_finishes_whatever_it_finds(tmp_path: Path) -> None:
     assert PASSWORD not in done.stdout + done.stderr
     assert auth not in done.stdout + done.stderr
     assert done.returncode == 16
+
+
+@pytest.mark.parametrize(("no_proxy", "way"), [("", "by the proxy proxy.invalid:3128 (HTTPS_PROXY)"), ("*", "directly")])
+def test_the_way_to_each_host_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, no_proxy: str, way: str) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", "http://ada:hush-hush@proxy.invalid:3128")
+    monkeypatch.setenv("NO_PROXY", no_proxy)
+    settings = Settings(store=str(tmp_path / "store"))
+    found = {each.what: each.detail for each in destinations(settings)}
+    assert found["way to a source"] == f"huggingface.co: {way}"
+    assert "hush" not in str(found)
+
+
+def test_named_authorities_are_told(monkeypatch: pytest.MonkeyPatch, trust: Trust) -> None:
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(trust.certificate))
+    found = {each.what: each.detail for each in settings_findings(Settings(), [], by_flag=False)}
+    assert "REQUESTS_CA_BUNDLE" in found["certificate authorities"]

@@ -204,7 +204,7 @@ def test_an_unreadable_address_is_a_protocol_error(client: HttpClient, address: 
 
 @pytest.fixture
 def trusted(tmp_path: Path) -> Trust:
-    return Trust.make(tmp_path / "trust", "test", "127.0.0.1")
+    return Trust.make(tmp_path / "trust", "test", "127.0.0.1", "behind.invalid")
 
 
 @pytest.fixture
