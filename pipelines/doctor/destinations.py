@@ -27,12 +27,13 @@ from steps.store.gcs_client import LOGIN, identity
 from steps.store.supported import find_store, open_store
 
 SETTINGS = "settings"  # the finding of a setting that is wrong
-AUTHORITIES = ("GRPC_DEFAULT_SSL_ROOTS_FILE_PATH", "AWS_CA_BUNDLE", "GIT_SSL_CAINFO")  # the variables of single clients
 S3_ENDPOINTS = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")
 PROBE = "slipway-doctor"  # the name of the object, the repository and the tag that are asked about
 # Variables of the libraries below that name a file.
 FILES = (
     "GOOGLE_APPLICATION_CREDENTIALS",
+    "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH",
+    "AWS_CA_BUNDLE",
     "AWS_WEB_IDENTITY_TOKEN_FILE",
     "REGISTRY_AUTH_FILE",
 )
@@ -66,12 +67,12 @@ def settings_findings(settings: Settings, wrong: list[SlipwayError], *, by_flag:
     for warning in unknown_variables(os.environ):
         yield Finding(MACHINE, SETTINGS, False, warning, "unset it", required=False)
     yield from _files(os.environ)
-    if named := named_authorities(*AUTHORITIES):
+    if named := named_authorities():
         yield check(MACHINE, "certificate authorities", lambda: _authorities(named))
 
 
 def _authorities(named: Mapping[str, str]) -> str:
-    bundle(*AUTHORITIES)
+    bundle()
     return f"the system's and those of {', '.join(named)}"
 
 

@@ -74,6 +74,12 @@ def lasting_failure(error: BaseException, what: str, host: str, proxy: Proxy | N
     return certificate_error(cause, what, f"{proxy}" if proxy and at_proxy else host)
 
 
+def refused_by_proxy(error: BaseException) -> bool:
+    """Whether a proxy has refused a tunnel with a status that does not pass."""
+    tunnel = _TUNNEL.search(str(causes(error)[-1]))
+    return tunnel is not None and not is_transient(int(tunnel[1]))
+
+
 def causes(error: BaseException) -> list[BaseException]:
     """An error and those that it was raised from, the innermost last."""
     return list(_causes(error))

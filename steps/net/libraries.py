@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from steps.core.errors import SlipwayError
-from steps.net.failures import causes, connection_error, lasting_failure
+from steps.net.failures import causes, connection_error, lasting_failure, refused_by_proxy
 from steps.net.proxy import proxy_for
 from steps.net.tls import bundle, bundle_file, certificate_error_in_text
 from steps.net.urls import host_of
@@ -80,15 +80,20 @@ def grpc_failure(text: str, what: str, target: str) -> SlipwayError | None:
     return certificate_error_in_text(text, what, target)
 
 
-def library_failure(error: BaseException, what: str) -> SlipwayError | None:
-    """The same for an error of requests, botocore or urllib3."""
-    address = _address_of(error)
+def library_failure(error: BaseException, what: str, address: str = "") -> SlipwayError | None:
+    """The same for an error of requests, botocore or urllib3; ``address`` is for an error that does not know its own."""
+    address = _address_of(error) or address
     return lasting_failure(error, what, host_of(address), proxy_for(address)) if address else None
 
 
-def describe_connection(error: BaseException, what: str) -> str:
+def is_lasting(error: BaseException) -> bool:
+    """Whether another try would end alike, as far as the error shows."""
+    return library_failure(error, "") is not None or refused_by_proxy(error)
+
+
+def describe_connection(error: BaseException, what: str, address: str = "") -> str:
     """What an error of requests, botocore or urllib3 says of its connection, with the host and the proxy."""
-    address = _address_of(error)
+    address = _address_of(error) or address
     if not address:
         return f"{what} is out of reach: {type(causes(error)[-1]).__name__}"
     message = connection_error(error, what, host_of(address), proxy_for(address)).message

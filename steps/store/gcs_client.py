@@ -13,7 +13,7 @@ from typing import Protocol, cast
 
 from steps.core.errors import Reason, SlipwayError, missing_extra
 from steps.core.store import object_not_found
-from steps.net.libraries import describe_connection, equip_session, library_failure
+from steps.net.libraries import describe_connection, equip_session, is_lasting, library_failure
 from steps.net.retry import is_transient, retry_after
 
 LOGIN = "gcloud auth application-default login"
@@ -127,7 +127,7 @@ def transient(error: Exception) -> float | None:
     status = getattr(response, "status_code", None) or getattr(error, "code", None)
     if isinstance(status, int) and is_transient(status):
         return retry_after(getattr(response, "headers", {}).get("Retry-After"), datetime.now(UTC)) or 0.0
-    if library_failure(error, "") is not None:
+    if is_lasting(error):
         return None
     broken = (requests.ConnectionError, requests.ChunkedEncodingError, requests.Timeout, ConnectionError)
     return 0.0 if isinstance(error, (*broken, urllib3.exceptions.HTTPError, TransportError)) else None

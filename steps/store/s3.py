@@ -115,8 +115,8 @@ class S3Prefix(BucketPrefix):
     @contextlib.contextmanager
     def slipway_errors(self, where: str, *, exists: bool = False) -> Iterator[None]:
         """Raise what botocore raises about ``where`` as a ``SlipwayError``; see ``s3_client.slipway_errors``."""
-        _ = self.client  # first of all, since its error is the one for a missing library
-        with s3_client.slipway_errors(self.bucket, self.uri, where, exists=exists):
+        endpoint = self.client.meta.endpoint_url  # first of all, since its error is the one for a missing library
+        with s3_client.slipway_errors(self.bucket, self.uri, where, exists=exists, endpoint=endpoint):
             yield
 
     def create(self, name: str, data: bytes) -> bool:

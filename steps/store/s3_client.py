@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 from steps.core.errors import Reason, SlipwayError, missing_extra
 from steps.core.store import object_not_found
-from steps.net.libraries import describe_connection, library_failure
+from steps.net.libraries import describe_connection, is_lasting, library_failure
 from steps.net.proxy import proxy_for
 from steps.net.retry import is_transient, retry_after
 from steps.net.tls import bundle_file
@@ -221,14 +221,14 @@ def transient(error: Exception) -> float | None:
             headers = refusal.response["ResponseMetadata"]["HTTPHeaders"]
             return retry_after(headers.get("retry-after"), datetime.now(UTC)) or 0.0
         return None
-    if library_failure(error, "") is not None:
+    if is_lasting(error):
         return None
     broken = (boto.HTTPClientError, boto.ConnectionError, boto.IncompleteReadError, ConnectionError)
     return 0.0 if isinstance(error, broken) else None
 
 
 @contextlib.contextmanager
-def slipway_errors(bucket: str, uri: str, where: str, *, exists: bool) -> Iterator[None]:
+def slipway_errors(bucket: str, uri: str, where: str, *, exists: bool, endpoint: str = "") -> Iterator[None]:
     """Raise what botocore raises as a ``SlipwayError``.
 
     Args:
@@ -236,6 +236,7 @@ def slipway_errors(bucket: str, uri: str, where: str, *, exists: bool) -> Iterat
         uri: The store's address.
         where: The address that the request is about.
         exists: Whether the object should exist: a 404 then means the object, and the bucket otherwise.
+        endpoint: The address of the service.
     """
     from botocore import exceptions as boto
 
@@ -252,10 +253,10 @@ def slipway_errors(bucket: str, uri: str, where: str, *, exists: bool) -> Iterat
     ) as error:
         raise SlipwayError(Reason.ACCESS_DENIED, f"There are no credentials for {uri}: {error}", hint=LOGIN) from error
     except boto.BotoCoreError as error:
-        if (lasting := library_failure(error, where)) is not None:
+        if (lasting := library_failure(error, where, endpoint)) is not None:
             raise lasting from error
         if transient(error) is not None:
-            raise SlipwayError(Reason.STORE_BUSY, f"{describe_connection(error, where)}.") from error
+            raise SlipwayError(Reason.STORE_BUSY, f"{describe_connection(error, where, endpoint)}.") from error
         raise SlipwayError(Reason.STORE_UNREADABLE, f"The request for {where} was refused: {error}") from error
     except OSError as error:
         raise SlipwayError(Reason.STORE_BUSY, f"{where} is out of reach: {error}") from error

@@ -87,6 +87,7 @@ def test_a_refused_batch_shows_the_servers_sentence(
     assert clock.slept == []
 
 
+@pytest.mark.hard
 @pytest.mark.fault("survived")
 @pytest.mark.parametrize("status", [408, 429, 500, 502, 503, 504, 507, 509, 522])
 def test_a_busy_batch_is_asked_again(context: Context, serving: Serving, status: int) -> None:
@@ -95,6 +96,7 @@ def test_a_busy_batch_is_asked_again(context: Context, serving: Serving, status:
         assert len(batch_requests(forge)) == 3
 
 
+@pytest.mark.hard
 @pytest.mark.fault("refused")
 @pytest.mark.parametrize(
     ("status", "document", "content_type", "says"),
@@ -135,6 +137,7 @@ class ObjectError(Fault):
         return {"oid": oid, "size": size, "error": {"code": self.code, "message": SENTENCE}}
 
 
+@pytest.mark.hard
 @pytest.mark.fault("refused")
 @pytest.mark.parametrize(
     ("code", "reason"),
@@ -159,6 +162,7 @@ def test_an_objects_error_has_its_reason(
     assert clock.slept == []
 
 
+@pytest.mark.hard
 @pytest.mark.fault("survived")
 @pytest.mark.parametrize("code", [429, 500, 503, "busy"])
 def test_an_objects_passing_error_is_asked_again(context: Context, serving: Serving, code: object) -> None:
@@ -269,7 +273,7 @@ def test_a_batch_that_is_too_large_is_halved(context: Context, forge_root: Path,
 
 @pytest.mark.fault("survived")
 @pytest.mark.parametrize("wrong", ["bytes 5-9/10", "bytes 0-9/77", "nonsense"])
-def test_a_part_that_was_not_asked_for_is_not_taken(context: Context, serving: Serving, wrong: str) -> None:
+def test_a_part_of_another_range_is_dropped(context: Context, serving: Serving, wrong: str) -> None:
     """A cache that answers with another range: the object is read in one stream."""
 
     class WrongRange(ForgeHandler):
