@@ -71,7 +71,8 @@ def golden_answer(
             runner = module.Runner(folder)
         weights.check()
         begin = time.monotonic()
-        answer = runner.predict(request)
+        with weights.watch_answer():
+            answer = runner.predict(request)
         seconds = time.monotonic() - begin
         weights.check_use(answer, lambda: runner.predict(request))
     except SlipwayError:

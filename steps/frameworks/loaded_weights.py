@@ -2,8 +2,8 @@
 
 The library fills what it does not find with random values, and says so in a warning and in its loading info. That is normal
 for what a task does not read: a classifier's checkpoint is opened without its pooler, wav2vec 2.0 without the vector that masks
-sound in training. So what is missing is judged by its use. The model answers the golden request with random values in the
-missing tensors, and again with NaN: if the answer is another, or NaN comes out of the model, they are read.
+sound in training. So what is missing is judged by its use. The model answers the golden request again with zeros in the missing
+tensors, and with NaN: if an answer is another, or NaN comes out of the model, they are read.
 """
 
 from __future__ import annotations
@@ -23,11 +23,13 @@ if TYPE_CHECKING:
 CHUNK = 1 << 24  # elements that are looked at together, so that a check needs megabytes and not a second model
 NAMED = 5  # names in a message
 # How much more a model may need than the files hold: another type, tables that are computed from the configuration.
-TIMES, EXTRA = 8, 1 << 30  # bytes
+TIMES, EXTRA = 8, 1 << 29  # bytes
 # Tables of indices and counters, which follow from the configuration or are read in training only. The library computes them.
 _COMPUTED = re.compile(r"(^|[._])(num_batches_tracked|position_ids|token_type_ids|relative_position_index)$")
 _STATISTICS = re.compile(r"(^|\.)running_(mean|var)$")  # of batch normalization: buffers that are learned
 _UNREAD_OUTPUTS = re.compile(r"pooler_output$")  # tasks that read it are found by their answer
+_LOGITS = ".logits"
+_OVERFLOW = "The weights are finite, so the model overflows on the way; try it with another `dtype` in config.json."
 _WHOLE = "Fetch a complete copy, or save the model again with `model.save_pretrained(folder)`."
 
 
@@ -95,6 +97,24 @@ class LoadedWeights:
             _check_layers(opened)
             _check_finite(opened)
 
+    @contextlib.contextmanager
+    def watch_answer(self) -> Iterator[None]:
+        """Refuse NaN in the logits of an answer that shows none: the likeliest of nothing is the first word, or no object.
+
+        Raises:
+            SlipwayError: ``LoadFailed``.
+        """
+        with contextlib.ExitStack() as stack:
+            found = [stack.enter_context(_outputs(opened.model)) for opened in self.opened]
+            yield
+        for opened, names in zip(self.opened, found, strict=True):
+            if _LOGITS in names and not self._missing(opened):
+                raise SlipwayError(
+                    Reason.LOAD_FAILED,
+                    f"{type(opened.model).__name__} answers the golden request of {self.task} with NaN in its logits.",
+                    hint=_OVERFLOW,
+                )
+
     def check_use(self, answer: object, answer_again: Callable[[], object]) -> None:
         """Refuse missing tensors that the answer depends on.
 
@@ -107,17 +127,22 @@ class LoadedWeights:
         """
         for opened in self.opened:
             if missing := self._missing(opened):
-                with _outputs(opened.model) as before:
-                    answer_again()
-                for name in missing:
-                    _tensor(opened.model, name).fill_(float("nan"))
-                with _outputs(opened.model) as after:
-                    try:
-                        same = answer_again() == answer
-                    except Exception:  # whatever a library raises when it meets NaN
-                        same = False
-                if not same or after - before:
+                zeros = self._with_value(opened, missing, 0.0, answer, answer_again)
+                nothing = self._with_value(opened, missing, float("nan"), answer, answer_again)
+                if zeros is None or nothing is None or nothing - zeros:
                     raise self._refuse(opened, missing)
+
+    def _with_value(
+        self, opened: Opened, missing: list[str], value: float, answer: object, answer_again: Callable[[], object]
+    ) -> set[str] | None:
+        """Which outputs are NaN with this value in all missing tensors; None where the answer is another, or there is none."""
+        for name in missing:
+            _tensor(opened.model, name).fill_(value)
+        with _outputs(opened.model) as found:
+            try:
+                return found if answer_again() == answer else None
+            except Exception:  # whatever a library raises when it meets NaN
+                return None
 
     def _missing(self, opened: Opened) -> list[str]:
         return sorted(name for name in opened.missing if not _COMPUTED.search(name))
@@ -199,7 +224,7 @@ def check_answer(task: str, answer: Mapping[str, object]) -> None:
         raise SlipwayError(
             Reason.LOAD_FAILED,
             f"The model's answer to the golden request of {task} is not a number: {where}.",
-            hint="The weights are finite, so the model overflows on the way; try it with another `dtype` in config.json.",
+            hint=_OVERFLOW,
         )
 
 

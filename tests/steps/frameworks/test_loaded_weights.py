@@ -13,8 +13,11 @@ import pytest
 
 from steps.core.contract import Context
 from steps.core.errors import ExitCode, Reason, SlipwayError
+from steps.core.settings import variable
 from steps.frameworks.loaded_weights import check_answer
 from tests.steps.frameworks.conftest import load
+from tests.steps.tasks.audio_cases import save_sorter
+from tests.steps.tasks.detection_cases import save_yolos
 from tests.tiny_models import save_text_model
 
 if TYPE_CHECKING:
@@ -41,7 +44,12 @@ def edited(tmp_path: Path) -> Callable[..., Path]:
 
 
 def without(*parts: str) -> Callable[[Tensors], Tensors]:
-    return lambda tensors: {name: value for name, value in tensors.items() if not any(part in name for part in parts)}
+    def change(tensors: Tensors) -> Tensors:
+        left = {name: value for name, value in tensors.items() if not any(part in name for part in parts)}
+        assert len(left) < len(tensors)
+        return left
+
+    return change
 
 
 def with_value(part: str, value: float) -> Callable[[Tensors], Tensors]:
@@ -70,7 +78,7 @@ def refused(folder: Path, context: Context, task: str) -> SlipwayError:
 @pytest.mark.fault("refused")
 @pytest.mark.parametrize(
     "parts",
-    [("LayerNorm",), ("embeddings.LayerNorm",), ("token_type",), ("layer.1.",), ("layer.0.output.dense.bias",)],
+    [("LayerNorm",), ("token_type",), ("layer.1.",), ("layer.0.output.dense.bias",)],
     ids=str,
 )
 def test_missing_tensors_are_named(
@@ -95,6 +103,25 @@ def test_a_pooler_may_be_missing_unless_read(
     shutil.rmtree(folder)
     error = refused(edited(classifier_folder, without("pooler")), context, "text-classification")
     assert "bert.pooler.dense.bias, bert.pooler.dense.weight" in error.message
+
+
+@pytest.mark.slow
+@pytest.mark.fault("refused")
+@pytest.mark.parametrize("part", ["detection_tokens", "class_labels_classifier", "bbox_predictor.layers.2"])
+def test_an_empty_answer_hides_no_missing_tensor(
+    tmp_path: Path, edited: Callable[..., Path], context: Context, part: str
+) -> None:
+    save_yolos(tmp_path / "whole")
+    error = refused(edited(tmp_path / "whole", without(part)), context, "object-detection")
+    assert part in error.message
+    assert "YolosForObjectDetection" in error.message
+
+
+@pytest.mark.slow
+@pytest.mark.fault("accepted")
+def test_what_only_training_reads_may_be_missing(tmp_path: Path, edited: Callable[..., Path], context: Context) -> None:
+    save_sorter(tmp_path / "whole")
+    load(edited(tmp_path / "whole", without("masked_spec_embed")), context, "audio-classification")
 
 
 @pytest.mark.slow
@@ -129,15 +156,20 @@ def test_usual_checkpoints_still_load(
 
 @pytest.mark.slow
 @pytest.mark.fault("accepted")
-def test_tied_tensors_may_be_left_out(tmp_path: Path, edited: Callable[..., Path], context: Context) -> None:
+def test_tied_tensors_may_be_left_out(tmp_path: Path, context: Context) -> None:
+    from safetensors.torch import load_file
+
     folder = save_text_model("BertForMaskedLM", tmp_path / "whole")
-    load(edited(folder, without("decoder")), context, "fill-mask")
+    assert not [name for name in load_file(folder / "model.safetensors") if "decoder" in name]
+    load(folder, context, "fill-mask")
 
 
 @pytest.mark.slow
 @pytest.mark.fault("refused")
-@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")], ids=str)
-@pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
+@pytest.mark.parametrize(
+    ("value", "dtype"),
+    [(float("nan"), "float32"), (float("-inf"), "float32"), (float("nan"), "float16"), (float("inf"), "bfloat16")],
+)
 def test_numbers_that_are_none_are_refused(
     classifier_folder: Path, edited: Callable[..., Path], context: Context, value: float, dtype: str
 ) -> None:
@@ -178,6 +210,52 @@ def test_a_config_of_another_model_is_refused(
     begin = time.monotonic()
     assert said in refused(edited(classifier_folder, **settings), context, "text-classification").message
     assert time.monotonic() - begin < 60
+
+
+@pytest.mark.slow
+@pytest.mark.fault("refused")
+def test_finite_weights_that_overflow_are_refused(tmp_path: Path, edited: Callable[..., Path], context: Context) -> None:
+    folder = save_text_model("BertForMaskedLM", tmp_path / "whole")
+
+    def enlarge(tensors: Tensors) -> Tensors:
+        return {name: value * 1e30 if "intermediate" in name else value for name, value in tensors.items()}
+
+    with pytest.raises(SlipwayError) as caught:
+        load(edited(folder, enlarge), context, "fill-mask")
+    assert caught.value.reason is Reason.LOAD_FAILED
+    assert "BertForMaskedLM answers the golden request of fill-mask with NaN in its logits" in caught.value.message
+
+
+@pytest.mark.slow
+@pytest.mark.hard
+@pytest.mark.fault("refused")
+@pytest.mark.parametrize(
+    ("setting", "value", "reason"),
+    [("load_timeout", "1", Reason.LOAD_FAILED), ("load_memory", "1100", Reason.OUT_OF_MEMORY)],
+)
+def test_a_model_beyond_its_budget_is_refused(
+    vit_folder: Path,
+    classifier_folder: Path,
+    edited: Callable[..., Path],
+    context: Context,
+    monkeypatch: pytest.MonkeyPatch,
+    setting: str,
+    value: str,
+    reason: Reason,
+) -> None:
+    monkeypatch.setenv(variable(setting), value)
+    if setting == "load_timeout":
+        folder, task = edited(classifier_folder, num_hidden_layers=480), "text-classification"
+    else:
+        folder, task = edited(vit_folder), "image-classification"
+        settings = json.loads((folder / "preprocessor_config.json").read_text())
+        size = {"height": 10**6, "width": 10**6}
+        (folder / "preprocessor_config.json").write_text(json.dumps({**settings, "size": size}))
+    with pytest.raises(SlipwayError) as caught:
+        load(folder, context, task)
+    assert caught.value.reason is reason
+    assert variable(setting) in caught.value.hint
+    assert ("within 1 seconds" if setting == "load_timeout" else "1.2 GB") in caught.value.message
 
 
 @pytest.mark.parametrize(
