@@ -100,6 +100,10 @@ def from_os_error(error: OSError, doing: str, *, place: Reason = Reason.SYSTEM_R
             f"{doing}: the folder that this command was started in does not exist any more.",
             hint="Change to a folder that exists (`cd`), then run again.",
         )
+    if str(error.strerror).startswith("No usable temporary directory"):  # CPython's `tempfile`
+        return SlipwayError(
+            Reason.SYSTEM_REFUSED, f"{doing}: {error.strerror}", hint="Set TMPDIR to a folder that you may write to."
+        )
     text = f"{doing}: {error.strerror or str(error) or type(error).__name__}"
     if names := [os.fsdecode(name) for name in (error.filename, error.filename2) if isinstance(name, str | bytes) and name]:
         text += f" ({' -> '.join(names)})"

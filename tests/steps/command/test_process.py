@@ -45,6 +45,22 @@ def test_a_bug_shows_its_traceback(capsys: pytest.CaptureFixture[str]) -> None:
     assert error.endswith(f"error: InternalError: ZeroDivisionError: by zero\n hint: {Reason.INTERNAL_ERROR.hint}\n")
 
 
+@pytest.mark.fault("survived")
+def test_a_traceback_cannot_act_on_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_to_exit_code(lambda: fail(ValueError("\x1b[2J\x1b]0;mine\x07 \u202e \udcff"))) == ExitCode.BUG
+    error = capsys.readouterr().err
+    assert "Traceback" in error
+    assert all(character.isprintable() or character == "\n" for character in error)
+
+
+@pytest.mark.fault("survived")
+def test_ctrl_c_is_told_before_the_end() -> None:
+    """What ``slipway run --json`` writes as its last line."""
+    told: list[SlipwayError] = []
+    assert run_to_exit_code(lambda: fail(KeyboardInterrupt()), on_failure=told.append) == ExitCode.INTERRUPTED
+    assert [error.reason for error in told] == [Reason.INTERRUPTED]
+
+
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, ExitCode.TERMINATED), (signal.SIGINT, ExitCode.INTERRUPTED)])
 def test_a_signal_has_its_code(number: signal.Signals, code: ExitCode, capsys: pytest.CaptureFixture[str]) -> None:
     before = signal.getsignal(number)
