@@ -88,7 +88,23 @@ def python_folders() -> list[str]:
     homes = (os.path.expanduser("~"), "/root", "/home", "/etc", "/tmp", "/var", "/proc", "/run", "/mnt", "/srv")
     closed = {os.path.realpath(path) for path in homes}
     found = [folder for folder in map(os.path.abspath, filter(None, folders)) if os.path.exists(folder)]
+    found += [target for folder in dict.fromkeys(found) if folder in sys.path for target in _linked_modules(folder)]
     return [folder for folder in found if not any(_within(home, os.path.realpath(folder)) for home in closed)]
+
+
+def _linked_modules(folder: str) -> list[str]:
+    """Where modules really lie that a folder of the module path has as links: those of Nix, and of uv with links."""
+    targets = []
+    try:
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                if entry.is_symlink():
+                    targets.append(os.path.realpath(entry.path))
+                elif os.path.islink(start := os.path.join(entry.path, "__init__.py")):
+                    targets.append(os.path.dirname(os.path.realpath(start)))
+    except OSError:  # a zip file, or none of ours to read
+        return []
+    return targets
 
 
 def _devices() -> tuple[str, ...]:
