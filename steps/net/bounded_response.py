@@ -12,6 +12,8 @@ import io
 import time
 from typing import TYPE_CHECKING
 
+from steps.net.least_rate import LeastRate, RateMeter
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -36,9 +38,21 @@ class BoundedResponse(http.client.HTTPResponse):
             bounded = _BoundedReader(self.fp.detach())
             self.fp = io.BufferedReader(bounded)
             super().begin()
-            bounded.unbind()
+            bounded.unbind(self.meter())
         else:
             super().begin()
+
+    def meter(self) -> RateMeter | None:
+        """What measures the rate of the body where whoever reads it does not; None here."""
+        return None
+
+
+class MeasuredResponse(BoundedResponse):
+    """The same for client libraries, which read bodies in their own way: the rate is measured below them."""
+
+    def meter(self) -> RateMeter | None:
+        """A measure by the settings."""
+        return RateMeter(LeastRate.configured(), "A download from the store")
 
 
 class _BoundedReader(io.RawIOBase):
@@ -48,15 +62,21 @@ class _BoundedReader(io.RawIOBase):
         self._raw = raw
         self._left: int | None = MAX_HEAD
         self._until: float | None = None
+        self._meter: RateMeter | None = None
 
-    def unbind(self) -> None:
-        """The head has ended: what follows is limited by who reads it."""
-        self._left = None
+    def unbind(self, meter: RateMeter | None) -> None:
+        """The head has ended: what follows is limited by ``meter``, or by who reads it."""
+        self._left, self._meter = None, meter
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: memoryview) -> int | None:  # type: ignore[override]
+        if self._meter is not None:
+            with self._meter.waiting():
+                count = self._raw.readinto(buffer)
+            self._meter.got(count or 0)
+            return count
         count = self._raw.readinto(buffer)
         if self._left is not None:
             self._left -= count or 0
@@ -75,16 +95,16 @@ class _BoundedReader(io.RawIOBase):
 
 
 @functools.cache
-def pool_classes() -> Mapping[str, type[urllib3.HTTPConnectionPool]]:
+def pool_classes(response: type[BoundedResponse] = BoundedResponse) -> Mapping[str, type[urllib3.HTTPConnectionPool]]:
     """urllib3's pools by scheme, with connections whose answers are bounded. Imported late, as urllib3 is."""
     import urllib3
     from urllib3.connection import HTTPConnection, HTTPSConnection
 
     class PlainConnection(HTTPConnection):
-        response_class = BoundedResponse
+        response_class = response
 
     class TlsConnection(HTTPSConnection):
-        response_class = BoundedResponse
+        response_class = response
 
     class PlainPool(urllib3.HTTPConnectionPool):
         ConnectionCls = PlainConnection

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from steps.core.errors import SlipwayError
+from steps.net.bounded_response import MeasuredResponse, pool_classes
 from steps.net.failures import causes, connection_error, lasting_failure, refused_by_proxy
 from steps.net.proxy import proxy_for
 from steps.net.tls import bundle, bundle_file, certificate_error_in_text
@@ -30,6 +31,10 @@ def equip_session(session: requests.Session) -> None:
     from requests.adapters import HTTPAdapter
 
     class Adapter(HTTPAdapter):
+        def init_poolmanager(self, connections: int, maxsize: int, block: bool = False, **options: object) -> None:
+            super().init_poolmanager(connections, maxsize, block, **options)
+            self.poolmanager.pool_classes_by_scheme = dict(pool_classes(MeasuredResponse))
+
         def send(
             self,
             request: requests.PreparedRequest,

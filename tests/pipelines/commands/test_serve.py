@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
+import sys
+import tarfile
 import tempfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -182,3 +186,36 @@ def test_a_missing_archive_is_named(tmp_path: Path) -> None:
     done = slipway("serve", "nowhere.tar.gz", cwd=tmp_path)
     assert done.returncode == ExitCode.INPUT
     assert "nowhere.tar.gz" in done.stderr
+
+
+SERVE = r"""
+import re, sys
+from pipelines.cli import main
+try:
+    main()
+finally:
+    peak = re.search(r"VmHWM:\s+(\d+)", open("/proc/self/status").read())
+    print(f"peak {int(peak[1]) // 1024}", file=sys.stderr, flush=True)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.fault("refused")
+def test_a_header_that_unpacks_to_much_is_refused(tmp_path: Path) -> None:
+    """Half a megabyte whose first header stands for half a gigabyte."""
+    info = tarfile.TarInfo("x")
+    info.type, info.size = tarfile.XHDTYPE, 500_000_000
+    member = zlib.compressobj(1, zlib.DEFLATED, 16 + zlib.MAX_WBITS)
+    with (tmp_path / "a.tar.gz").open("wb") as file:
+        file.write(member.compress(info.tobuf(tarfile.USTAR_FORMAT)))
+        for _ in range(500):
+            file.write(member.compress(bytes(1_000_000)))
+        file.write(member.flush())
+    done = subprocess.run(
+        [sys.executable, "-c", SERVE, "serve", str(tmp_path / "a.tar.gz")], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == ExitCode.RESOURCES, done.stderr
+    assert "error: TooLarge" in done.stderr
+    peak = re.search(r"peak (\d+)", done.stderr)
+    assert peak is not None
+    assert int(peak[1]) < 128, done.stderr

@@ -6,12 +6,15 @@ import contextlib
 import re
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 
 import pytest
+import requests
 
 from steps.core.errors import Reason, SlipwayError
 from steps.net.http import HttpClient, Timeout
+from steps.net.libraries import equip_session
 
 Serve = Callable[[socket.socket], None]
 
@@ -111,3 +114,20 @@ def test_a_body_that_is_cut_is_noticed(head: bytes, body: bytes) -> None:
         get(address)
     assert caught.value.reason is Reason.NETWORK_UNREACHABLE
     assert "127.0.0.1" in caught.value.message
+
+
+@pytest.mark.slow
+@pytest.mark.fault("survived")
+def test_a_librarys_slow_download_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SLIPWAY_LEAST_RATE_SECONDS", "1")
+
+    def trickle(connection: socket.socket) -> None:
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n")
+        for _ in range(100):
+            connection.sendall(b"x")
+            time.sleep(0.1)
+
+    session = requests.Session()
+    equip_session(session)
+    with server(trickle) as address, session, pytest.raises(SlipwayError, match="A download from the store: the server sent"):
+        _ = session.get(address, timeout=5).content
