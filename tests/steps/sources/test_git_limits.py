@@ -163,7 +163,7 @@ def test_a_tree_without_bottom_is_refused(tmp_path: Path, forge: Forge, tree: Pa
 
 
 @pytest.mark.fault("accepted")
-def test_a_broken_pointer_that_nobody_takes_is_none(context: Context, forge: Forge, tree: Path) -> None:
+def test_a_broken_pointer_nobody_takes_is_harmless(context: Context, forge: Forge, tree: Path) -> None:
     (tree / "docs").mkdir()
     pointer = lfs_pointer("0" * 64, 5).replace(b"oid", b"ext-0-foo sha256:" + b"1" * 64 + b"\noid")
     (tree / "docs" / "picture.png").write_bytes(pointer)
