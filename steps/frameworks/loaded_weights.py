@@ -148,12 +148,20 @@ class LoadedWeights:
         return sorted(name for name in opened.missing if not _COMPUTED.search(name))
 
     def _check_siblings(self, opened: Opened) -> None:
-        """A layer, or an expert, that is missing among others of its kind is read, also where the golden request does not."""
+        """A layer that is missing among others, or a part of a layer, is read, even if not for the golden request."""
         missing = self._missing(opened)
         if not missing:
             return
-        present = {_kind(name) for name in opened.model.state_dict() if name not in opened.missing}
-        lost = [name for name in missing if _kind(name) in present or not _tensor(opened.model, name).is_floating_point()]
+        loaded = [name for name in opened.model.state_dict() if name not in opened.missing]
+        kinds = {_kind(name) for name in loaded}
+        layers = {layer for name in loaded for layer in _numbered(name)}
+        lost = [
+            name
+            for name in missing
+            if _kind(name) in kinds
+            or not layers.isdisjoint(_numbered(name))
+            or not _tensor(opened.model, name).is_floating_point()
+        ]
         if lost:
             raise self._refuse(opened, lost)
 
