@@ -7,9 +7,11 @@ import gzip
 import io
 import json
 import tracemalloc
+from pathlib import Path
 
 import pytest
 
+from crd.fitting import fit
 from crd.kubernetes_objects import WorkflowObject
 from crd.observe import status_of
 from crd.status import ModelStatus
@@ -132,3 +134,13 @@ def test_a_packed_run_is_shown_whole() -> None:
     print_run(ModelRun("m", found["metadata"]["name"], model(status=seen(found)), found), open_console(text), NOW)
     assert "text-classification/smoke" in text.getvalue()
     assert found["status"]["compressedNodes"] not in text.getvalue()
+
+
+@pytest.mark.fault("accepted")
+def test_what_argo_has_packed_is_read() -> None:
+    """A Workflow of twelve tasks, as Argo 3.7.15 left it with ``MAX_WORKFLOW_SIZE=3000``."""
+    found = fit(json.loads(Path(__file__).with_name("packed_workflow.json").read_text()), WorkflowObject)
+    nodes, unreadable = read_nodes(found)
+    assert unreadable == ""
+    assert sorted(node["type"] for node in nodes.values()) == ["StepGroup", "Steps", *["Suspend"] * 12]
+    assert read_run(found).succeeded
