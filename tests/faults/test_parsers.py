@@ -47,6 +47,7 @@ from tests.steps.model_trees import model_tree, safetensors
 pytestmark = pytest.mark.fault("refused")
 
 SECONDS = 2.0  # of CPU for one input
+BUDGET = 15.0  # of CPU for all inputs of one kind
 NOW = datetime(2026, 11, 23, tzinfo=UTC)
 SOURCE = "https://forge.example/org/model"
 OID = "ab" * 32
@@ -154,9 +155,12 @@ FILES = tuple(files(Path()))
 
 
 def feed(parser: Parser, examples: tuple[bytes, ...], count: int) -> None:
-    """Give a parser changed examples; what it may raise is a reason, and that not of a bug."""
+    """Give a parser changed examples, ``count`` or as many as fit the time; it may raise a reason, and that not of a bug."""
+    end = time.process_time() + BUDGET
     for number, data in enumerate(mutations(examples, count, seed=1)):
         begin = time.process_time()
+        if begin > end:
+            break
         story = f"input {number}: {data[:300]!r}"
         refusal: SlipwayError | None = None
         try:
