@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -87,13 +88,13 @@ class LoadedWeights:
             PreTrainedModel.from_pretrained = original
 
     def check(self) -> None:
-        """Refuse missing tensors whose like is there, layers that the model leaves out, and numbers that are none.
+        """Refuse missing tensors of layers, layers that the model leaves out, and numbers that are none.
 
         Raises:
             SlipwayError: ``InvalidWeights`` or ``InvalidConfig``, naming tensors and the model's class.
         """
         for opened in self.opened:
-            self._check_siblings(opened)
+            self._check_missing_layers(opened)
             _check_layers(opened)
             _check_finite(opened)
 
@@ -147,19 +148,21 @@ class LoadedWeights:
     def _missing(self, opened: Opened) -> list[str]:
         return sorted(name for name in opened.missing if not _COMPUTED.search(name))
 
-    def _check_siblings(self, opened: Opened) -> None:
-        """A layer that is missing among others, or a part of a layer, is read, even if not for the golden request."""
+    def _check_missing_layers(self, opened: Opened) -> None:
+        """A stack of layers, a layer that is missing among others, and a part of a layer are read by some request.
+
+        The golden request need not be that one: that of a model for text and sound has no sound.
+        """
         missing = self._missing(opened)
-        if not missing:
-            return
         loaded = [name for name in opened.model.state_dict() if name not in opened.missing]
         kinds = {_kind(name) for name in loaded}
         layers = {layer for name in loaded for layer in _numbered(name)}
+        stacks = Counter(stack for stack, _ in {layer for name in missing for layer in _numbered(name)})
         lost = [
             name
             for name in missing
             if _kind(name) in kinds
-            or not layers.isdisjoint(_numbered(name))
+            or any(layer in layers or stacks[layer[0]] > 1 for layer in _numbered(name))
             or not _tensor(opened.model, name).is_floating_point()
         ]
         if lost:

@@ -24,7 +24,8 @@ MAX_NAME = 1000
 MAX_INFO = 10_000  # bytes of JSON about one tensor
 METADATA = "__metadata__"
 LIMIT = 1 << 63  # for every number and every product: what fits a signed 64-bit integer
-_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:/-]*")
+# Printable ASCII without spaces: frameworks have names such as ``encoder.layer.*.inv_freq`` and ``blocks[0].weight``.
+_NAME = re.compile(r"[!-~]+")
 # Bits of an element; the library's names.
 DTYPES = {
     "BOOL": 8, "F4": 4, "F6_E2M3": 6, "F6_E3M2": 6, "U8": 8, "I8": 8, "F8_E5M2": 8, "F8_E4M3": 8, "F8_E8M0": 8,

@@ -14,6 +14,7 @@ from typing import cast
 
 from steps.core.errors import Reason, SlipwayError
 from steps.core.store import check_key
+from steps.net.least_rate import LeastRate
 from steps.store import s3_client
 from steps.store.bucket import CHECKED_NAME, CONDITIONS_HINT, BucketObject, BucketPrefix, BucketStore, without_folders
 from steps.store.ranged import read_ranges
@@ -78,9 +79,8 @@ class S3Prefix(BucketPrefix):
             add, length = algorithm(name)
 
         def download(start: int, end: int) -> bytes:
-            body = self.client.get_object(**pinned, Range=f"bytes={start}-{end - 1}")["Body"]
-            with contextlib.closing(body):
-                return bytes(body.read())
+            answer = self.client.get_object(**pinned, Range=f"bytes={start}-{end - 1}")
+            return s3_client.read_body(answer["Body"], where, LeastRate.configured())
 
         crc = 0
         with contextlib.closing(read_ranges(download, found.size, self.retry)) as parts:

@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 
 from steps.core.errors import Reason, SlipwayError, missing_extra
 from steps.core.store import object_not_found
+from steps.net.least_rate import LeastRate, RateMeter, TooSlowError
 from steps.net.libraries import describe_connection, is_lasting, library_failure
 from steps.net.proxy import proxy_for
 from steps.net.retry import is_transient, retry_after
@@ -25,6 +26,7 @@ from steps.store.ranged import WINDOW
 from steps.store.request_retry import TIMEOUT
 from steps.store.s3_refusals import LOGIN, explained_refusal
 
+PIECE = 1 << 20  # bytes that are read at once
 AUTHORITIES = "AWS_CA_BUNDLE"  # botocore's own variable
 # https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html#ErrorCodeList
 _TRANSIENT = {"SlowDown", "RequestTimeout", "OperationAborted"}
@@ -81,11 +83,18 @@ class UploadPart(TypedDict):
     ETag: str
 
 
-class Body(Protocol):
-    """The body of a response."""
+class RawBody(Protocol):
+    """``urllib3.HTTPResponse``."""
 
-    def read(self) -> bytes:
-        """Read all of it."""
+    def read1(self, amt: int) -> bytes:
+        """Return at most so many bytes, as soon as some are there; none at the end."""
+
+
+class Body(Protocol):
+    """The body of a response: ``botocore.response.StreamingBody``."""
+
+    # Its own methods return only when all of what they were asked for has come, which hides how slowly it comes.
+    _raw_stream: RawBody
 
     def close(self) -> None:
         """Return the connection."""
@@ -199,6 +208,38 @@ def connect(uri: str) -> S3Client:
         raise SlipwayError(Reason.STORE_UNREADABLE, f"{uri} cannot be used: {error}", hint=LOGIN) from error
 
 
+def read_body(body: Body, where: str, least: LeastRate) -> bytes:
+    """Read a body to its end and return the connection.
+
+    Args:
+        body: Of a response.
+        where: Its address, for messages.
+        least: The rate that it must come in with.
+
+    Raises:
+        TooSlowError: It does not.
+        Exception: What botocore raises for a broken connection.
+    """
+    from botocore import exceptions as boto
+    from urllib3 import exceptions as urllib3
+
+    meter = RateMeter(least, where)
+    data = bytearray()
+    with contextlib.closing(body):
+        while True:
+            try:
+                with meter.waiting():
+                    piece = body._raw_stream.read1(PIECE)
+            except urllib3.ReadTimeoutError as error:
+                raise boto.ReadTimeoutError(endpoint_url=where, error=error) from error
+            except (urllib3.HTTPError, OSError) as error:
+                raise boto.ResponseStreamingError(error=error) from error
+            if not piece:
+                return bytes(data)
+            data += piece
+            meter.got(len(piece))
+
+
 def status_of(error: ClientError) -> int:
     """Return the HTTP status of a refusal."""
     return int(error.response["ResponseMetadata"]["HTTPStatusCode"])
@@ -213,6 +254,8 @@ def transient(error: Exception) -> float | None:
     """As ``RequestRetry`` has it: of the answers and broken connections those that may pass."""
     from botocore import exceptions as boto
 
+    if isinstance(error, TooSlowError):
+        return 0.0
     if isinstance(error, boto.ClientError):
         refusal = cast(ClientError, error)
         # A single request may be tried again; a multipart upload is over, and looks at who has published.

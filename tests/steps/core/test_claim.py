@@ -39,7 +39,7 @@ def test_one_at_a_time_is_inside(tmp_path: Path) -> None:
 
 
 @pytest.mark.fault("survived")
-def test_a_claim_of_an_ended_process_is_taken_over(tmp_path: Path) -> None:
+def test_a_claim_whose_process_ended_is_taken(tmp_path: Path) -> None:
     ended = subprocess.Popen([sys.executable, "-c", ""])
     ended.wait()
     (tmp_path / "claim").write_text(f"{ended.pid} {socket.gethostname()}\n")

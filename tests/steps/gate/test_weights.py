@@ -145,6 +145,12 @@ def test_each_broken_rule_is_named(path: Path, header: Any, data: bytes, says: s
     assert len(caught.value.message) < 400
 
 
+@pytest.mark.fault("accepted")
+@pytest.mark.parametrize("name", ["esm.encoder.layer.*.inv_freq", "blocks[0].weight", "a:b/c-d", ".weight", "(head)@1,2=x+y"])
+def test_names_that_frameworks_give_are_taken(path: Path, name: str) -> None:
+    assert read(path, {name: TENSOR}, b"abcd").names == {name}
+
+
 @pytest.mark.fault("refused")
 @pytest.mark.parametrize(
     "content",
