@@ -14,6 +14,7 @@ from __future__ import annotations
 import os
 import re
 import urllib.parse
+from collections.abc import Iterator
 from typing import TypeVar
 
 ELLIPSIS = "…"
@@ -62,6 +63,7 @@ _IMAGE_DIGEST = re.compile(r"@sha256:[0-9a-f]{64}$")  # looks like the host afte
 _FIND_USERINFO = re.compile(rf"{_USERINFO_IN_ADDRESS}|{_USERINFO_WITHOUT_SCHEME}", re.IGNORECASE)
 
 _LEAD = rf"(?P<lead>{_SCHEME_END}{_COLON}{_SLASH}+)"
+_NO_PROJECT = r"(?!project=[a-z0-9:-]+[.,;]?(?:\s|$))"  # Google Cloud's console needs it in the address of a log
 _NO_PORT = r"(?![0-9]{1,5}(?:[^0-9]|$)|(?-i:PORT|\[?:?PORT)|[\s\]<{$]|$)"
 
 
@@ -83,7 +85,7 @@ _CUTS: tuple[tuple[re.Pattern[str], str], ...] = (
         f"{ELLIPSIS}@",
     ),
     (
-        _compiled(rf"(?P<lead>{_SCHEME_END}{_COLON}{_SLASH}[^\s?#？＃]*{_MARK})\S+?(?=['\")\]>.,;:]*(?:\s|$))"),
+        _compiled(rf"(?P<lead>{_SCHEME_END}{_COLON}{_SLASH}[^\s?#？＃]*{_MARK}){_NO_PROJECT}\S+?(?=['\")\]>.,;:]*(?:\s|$))"),
         rf"\g<lead>{ELLIPSIS}",
     ),
     (_compiled(rf"{_ENCODED_MARK}[^\s/\\]*{_EQUALS}\S*?(?=['\")\]>.,;:]*(?:\s|$))"), f"?{ELLIPSIS}"),
@@ -97,7 +99,7 @@ _CUTS: tuple[tuple[re.Pattern[str], str], ...] = (
     ),
     (_compiled(r"\b(?P<key>basic|bearer)\s+[a-z0-9+/=._~-]{16,}"), rf"\g<key> {ELLIPSIS}"),
 )
-_LONG = 8192  # characters; longer texts are gone through line by line, and longer lines are shortened
+_LONG = 8192  # characters that are gone through at once; longer lines are shortened
 _SHORTEST = 4  # characters of a password that is looked for in texts: a shorter one is in every other word
 _SHORTEST_NAMED = 8  # of the value of a variable whose name is that of a secret
 # Variables whose addresses may have credentials: proxies, package indexes and the like.
@@ -146,9 +148,21 @@ def redact_address(value: str) -> str:
 
 def redact(text: str) -> str:
     """Return a text without the secrets in its addresses, headers and parameters, and without those of the environment."""
-    if len(text) > _LONG:
-        return "\n".join(_redact(line if len(line) <= _LONG else f"{line[:_LONG]}{ELLIPSIS}") for line in text.split("\n"))
-    return _redact(text)
+    return _redact(text) if len(text) <= _LONG else "\n".join(map(_redact, _pieces(text)))
+
+
+def _pieces(text: str) -> Iterator[str]:
+    """Whole lines of a long text, as many together as are gone through at once; a longer line is shortened."""
+    piece: list[str] = []
+    size = 0
+    for line in text.split("\n"):
+        kept = line if len(line) <= _LONG else f"{line[:_LONG]}{ELLIPSIS}"
+        if piece and size + len(kept) > _LONG:
+            yield "\n".join(piece)
+            piece, size = [], 0
+        piece.append(kept)
+        size += len(kept) + 1
+    yield "\n".join(piece)
 
 
 def redact_values(value: ValueT) -> ValueT:

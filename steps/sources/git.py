@@ -254,9 +254,10 @@ def _split(output: Iterator[bytes], separator: bytes, address: str) -> Iterator[
     rest = b""
     for chunk in output:
         *parts, rest = (rest + chunk).split(separator)
+        for part in (*parts, rest):
+            if len(part) > MAX_LINE:
+                raise SlipwayError(Reason.TOO_LARGE, f"{address} has a name of more than {MAX_LINE} bytes.")
         yield from parts
-        if len(rest) > MAX_LINE:
-            raise SlipwayError(Reason.TOO_LARGE, f"{address} has a name of more than {MAX_LINE} bytes.")
 
 
 def _nothing(output: Iterator[bytes]) -> None:

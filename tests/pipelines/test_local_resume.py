@@ -196,7 +196,7 @@ def stopped_in_load(stopped_in_fetch: Story) -> Story:
 @pytest.fixture(scope="module")
 def stopped_in_smoke(stopped_in_load: Story) -> Story:
     def serving(terminal: Terminal) -> bool:
-        return any("_bentoml_impl.worker.service" in arguments(process) for process in terminal.descendants())
+        return any("serving/server.py" in arguments(process) for process in terminal.descendants())
 
     stopped_in_load.run(serving, sigterm)
     return stopped_in_load

@@ -54,7 +54,7 @@ def model(*conditions: tuple[str, str, str], generation: int = 1, observed: int 
     """A stored Model with conditions given as type, status and reason."""
     made = {
         "metadata": {"name": "m", "uid": "u", "generation": generation, "creationTimestamp": "2026-11-23T20:00:00Z"},
-        "spec": {"services": [SERVICE], "sourceKind": "upload"},
+        "spec": {"services": [SERVICE], "sourceKind": "upload", "source": "/models/m"},
         "status": {
             "conditions": [
                 {"type": kind, "status": state, "reason": reason, "message": "said", "observedGeneration": observed}

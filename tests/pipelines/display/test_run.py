@@ -74,7 +74,14 @@ def test_json_lines_are_one_object_each() -> None:
         "message": "Going on where the last run stopped, in load (SourceBusy). Done so far: fetch.",
     }
     assert [event["event"] for event in events] == ["begin", "node", "note", "progress", "progress", *["node"] * 5]
-    assert events[4] == {"event": "progress", "node": "fetch", "text": "fetching", "done": 2_000_000, "total": 2_000_000}
+    assert events[4] == {
+        "event": "progress",
+        "node": "fetch",
+        "text": "fetching",
+        "done": 2_000_000,
+        "before": 0,
+        "total": 2_000_000,
+    }
     assert [(event["node"], event["state"]) for event in events if event["event"] == "node"][-1] == ("ner/smoke", "failed")
 
 

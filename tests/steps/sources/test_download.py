@@ -71,11 +71,11 @@ def refused(context: Context, forge: Forge) -> SlipwayError:
 def test_a_cut_connection_costs_almost_nothing(
     context: Context, serving: Callable[..., Any], weights: Callable[[], bytes]
 ) -> None:
-    with serving(CutEveryObject.having(after=400_000, times=20), size=40 * MEGABYTE) as forge:
+    with serving(CutEveryObject.having(after=100_000, times=20), size=40 * MEGABYTE) as forge:
         outputs = fetch(context, forge.url("bert"))
         assert taken(context, outputs)["model.safetensors"] == weights()
         requests = object_requests(forge)
-        assert sum(exchange.sent == 400_000 for exchange in requests) > 8
+        assert sum(exchange.sent == 100_000 for exchange in requests) > 8
         assert len(weights()) <= sent(forge) <= 1.15 * len(weights())
 
 

@@ -294,10 +294,8 @@ def test_a_repository_whose_default_branch_is_not_there(tmp_path: Path, forge: F
     "source",
     [
         "ext::sh -c touch% /tmp/x",
-        "ssh://git@127.0.0.1/x/y",
         "git@127.0.0.1:x/y.git",
         "-uroot",
-        "https://user:pa55word@example.invalid/x/y",
         "https://example.invalid/x\nfatal: y",
         "http://example.invalid/x/y",
     ],
@@ -305,6 +303,12 @@ def test_a_repository_whose_default_branch_is_not_there(tmp_path: Path, forge: F
 def test_a_bad_address_is_refused_before_contact(tmp_path: Path, source: str) -> None:
     done = run_process(source, tmp_path / "store")
     check(done, R.INVALID_SOURCE, [], "https://", tmp_path / "store")
+
+
+@pytest.mark.parametrize("source", ["ssh://pa55word@127.0.0.1/x/y", "https://user:pa55word@example.invalid/x/y"])
+def test_an_address_with_a_user_is_refused(tmp_path: Path, source: str) -> None:
+    done = run_process(source, tmp_path / "store")
+    check(done, R.INVALID_INPUT, ["--source", "has a user name or a password"], "", tmp_path / "store")
     assert "pa55word" not in done.stderr
 
 
@@ -343,7 +347,7 @@ def test_a_store_that_cannot_be_is_told(tmp_path: Path, forge: Forge) -> None:
     publish(forge.root, "bert", model_tree(tmp_path / "tree"))
     (tmp_path / "file").write_text("")
     done = run_process(forge.url("bert"), tmp_path / "file" / "store")
-    check(done, R.STORE_UNREADABLE, [str(tmp_path / "file" / "store")], "may read and write it", tmp_path / "file")
+    check(done, R.INVALID_INPUT, [str(tmp_path / "file" / "store")], "Name a folder", tmp_path / "file")
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ DATA = Random(1).randbytes(2 * PART + 4321)
 METADATA, MEDIA, BEGIN, SEND = r"/o/[^/?]+\?proj", "alt=media", "uploadType=resumable&?", "upload_id="
 
 # Too short for a second try.
-BRIEF = RetryPolicy(budget=0.1)
+BRIEF = RetryPolicy(attempts=2, first=0.1)
 
 
 @pytest.fixture

@@ -28,7 +28,7 @@ ROOT = Path(__file__).parents[3]
 ONE, COMPLETE = ("PUT", "/model.safetensors$"), ("POST", r"\?uploadId=")
 
 # Too short for a second try.
-BRIEF = RetryPolicy(budget=0.1)
+BRIEF = RetryPolicy(attempts=2, first=0.1)
 
 
 @pytest.fixture
