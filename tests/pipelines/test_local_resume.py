@@ -196,7 +196,8 @@ def stopped_in_load(stopped_in_fetch: Story) -> Story:
 @pytest.fixture(scope="module")
 def stopped_in_smoke(stopped_in_load: Story) -> Story:
     def serving(terminal: Terminal) -> bool:
-        return any("serving/server.py" in arguments(process) for process in terminal.descendants())
+        started = [argument for process in terminal.descendants() for argument in arguments(process)]
+        return any(argument.endswith("serving/server.py") for argument in started)
 
     stopped_in_load.run(serving, sigterm)
     return stopped_in_load
