@@ -17,7 +17,6 @@ from crd.schema_types import Definition, PrinterColumn, Rule, Schema
 from crd.status import ModelStatus
 from crd.types import (
     API_VERSION,
-    AUTO_ALONE,
     KIND,
     PLURAL,
     REVISION_WITHOUT_COMMITS,
@@ -29,7 +28,7 @@ from steps.core.names import NAME_RULE
 from steps.core.redaction import SECRET_IN_ADDRESS, SECRET_IN_TEXT, SECRET_RULE
 from steps.sources.base import ModelSource
 from steps.sources.supported import SourceKind
-from steps.tasks.table import ALIASES, AUTO, TASKS
+from steps.tasks.table import ALIASES, AUTO, AUTO_ALONE, TASKS
 
 GROUP, VERSION = API_VERSION.split("/")
 FOLDER = Path(__file__).parent / "bases"

@@ -22,7 +22,7 @@ from steps.frameworks.supported import DEFAULT_FRAMEWORK, Framework
 from steps.images.builders.supported import BuilderKind
 from steps.sources.base import ModelSource
 from steps.sources.supported import SourceKind
-from steps.tasks.table import AUTO, MAX_SERVICES, resolve
+from steps.tasks.table import AUTO, AUTO_ALONE, MAX_SERVICES, resolve
 
 API_VERSION = "slipway.dev/v1alpha1"
 KIND = "Model"
@@ -31,7 +31,6 @@ MAX_PATTERNS = 32
 
 # Patterns are read alike by Python, by Rust (pydantic) and by RE2 (the API server). No text that travels to a Workflow holds a
 # brace: Argo replaces {{…}} in it.
-AUTO_ALONE = "write auto alone: it stands for all tasks that the model was trained for"
 REVISION_WITHOUT_COMMITS = "write no revision with sourceKind {kind}: it has the files as they are now, and no commits"
 SOURCE_MISSING = "source is required with sourceKind {kind}"
 

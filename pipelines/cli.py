@@ -24,8 +24,9 @@ import typer.main
 from steps import __version__
 from steps.command.flags import usage_error
 from steps.command.process import report_failure, run_to_exit_code
+from steps.command.signals import ending_signals
 from steps.command.streams import open_streams
-from steps.core.errors import SlipwayError
+from steps.core.errors import ExitCode, SlipwayError, Terminated, to_slipway_error
 from steps.core.receipts import Failure
 from steps.core.settings import unknown_variables
 
@@ -43,6 +44,7 @@ VERBS: Mapping[str, str] = {
     "version": "Print the version of Slipway.",
 }
 CONTEXT: dict[str, list[str]] = {"help_option_names": ["-h", "--help"]}
+_ended: list[str] = []  # the verb, once it has ended: how it did is reported
 
 
 def load(verb: str) -> typer.core.TyperCommand:
@@ -57,7 +59,9 @@ def load(verb: str) -> typer.core.TyperCommand:
         for warning in unknown_variables(os.environ):
             print(f"warning: {warning}", file=sys.stderr)
         on_failure = print_failed_result if kwargs.get("as_json") else None
-        raise typer.Exit(run_to_exit_code(lambda: function(*args, **kwargs), on_failure=on_failure))
+        code = run_to_exit_code(lambda: function(*args, **kwargs), on_failure=on_failure)
+        _ended.append(verb)
+        raise typer.Exit(code)
 
     single = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None, context_settings=CONTEXT)
     single.command(name=verb)(command)
@@ -88,8 +92,12 @@ class Verbs(typer.core.TyperGroup):
     ) -> Any:
         """Run the command and exit. What is wrong with the arguments is reported as a step reports it: an error and a hint."""
         given = sys.argv[1:] if args is None else args
+        _ended.clear()
         try:
-            code = super().main(args, prog_name, complete_var, False, windows_expand_args, **extra)
+            with ending_signals():
+                code = super().main(args, prog_name, complete_var, False, windows_expand_args, **extra)
+                if code == ExitCode.INTERRUPTED and not _ended:  # what typer makes of Ctrl-C while a verb is loaded
+                    raise KeyboardInterrupt
         except typer.TyperException as error:
             context = getattr(error, "ctx", None)
             if not given:  # the message is the help
@@ -103,6 +111,12 @@ class Verbs(typer.core.TyperGroup):
         except SlipwayError as error:  # of what is not a verb: the help cannot be written, say
             report_failure(error)
             code = error.reason.exit_code
+        except (KeyboardInterrupt, Terminated) as error:
+            failure = to_slipway_error(error)
+            if "--json" in given:
+                print_failed_result(failure)
+            report_failure(failure)
+            code = failure.reason.exit_code
         if standalone_mode:
             sys.exit(code)
         return code

@@ -30,7 +30,6 @@ from steps.core.receipts import Receipt, receipt_key
 from steps.core.settings import Settings, read_settings
 from steps.frameworks.libraries import require_libraries
 from steps.images.builders.supported import BuilderKind, configured_builder
-from steps.images.registry.reference import Reference
 from steps.net.retry import RetryPolicy
 from steps.sources.supported import SourceKind
 from steps.store.base import StoreBackend
@@ -223,10 +222,8 @@ def _libraries(tasks: Sequence[str]) -> str:
 
 def _names(name: str, tasks: Sequence[str], settings: Settings) -> str:
     """Whether names that are put together are not too long for where they are used."""
-    longest = ""
-    for task in tasks:
-        image = Reference.parse(image_name(settings.registry or "localhost", f"{name}-{resolve(task).name}", "0" * 64))
-        longest = max(longest, f"{image.host}/{image.repository}", key=len)
+    names = [image_name(settings.registry, f"{name}-{resolve(task).name}", "0" * 64) for task in tasks]
+    longest = max((each.rpartition(":")[0] for each in names), key=len, default="")
     if len(longest) > MAX_IMAGE:
         raise SlipwayError(
             Reason.INVALID_INPUT,

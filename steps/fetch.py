@@ -20,7 +20,7 @@ from steps.sources.base import ModelSource, SourceRequest, Survey
 from steps.sources.choose import Choice
 from steps.sources.supported import SourceKind, open_source
 from steps.tasks.base import Task
-from steps.tasks.table import AUTO, check_task, resolve, tasks_for_auto
+from steps.tasks.table import AUTO, AUTO_ALONE, check_task, resolve, tasks_for_auto
 
 Services = tuple[str, ...]
 
@@ -125,6 +125,8 @@ def pin(inputs: FetchInputs, context: Context) -> FetchInputs:
     """
     if inputs.builder.builder.needs_program:
         inputs.builder.builder.open()
+    if AUTO in inputs.services and len(inputs.services) > 1:
+        raise SlipwayError(Reason.INVALID_INPUT, f"--services: {AUTO_ALONE}.")
     services = tuple(name if name == AUTO else resolve(name).name for name in inputs.services)
     with source_of(inputs, context) as source:
         return inputs.model_copy(update={"revision": source.pin(), "services": services})

@@ -36,13 +36,13 @@ def serve(
     archive: Annotated[Path, typer.Argument(help="An archive that `slipway run` made.")],
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one.")] = 3000,
-    sha256: Annotated[str, typer.Option(help="Refuse the archive unless it has this SHA-256 digest.")] = "",
+    sha256: Annotated[str | None, typer.Option(help="Refuse the archive unless it has this SHA-256 digest.")] = None,
 ) -> int:
     """Serve a packaged model on this machine.
 
     The archive is checked before it starts, and a command that calls the service is printed. Ctrl-C ends it.
     """
-    digest = check_sha256(sha256)
+    digest = "" if sha256 is None else check_sha256(sha256)
     check_archive(archive)
     check_listen(host, port)
     console = open_console(sys.stdout)
@@ -90,7 +90,7 @@ def serve_archive(archive: Path, *, host: str = "127.0.0.1", port: int = 0, sha2
         package = folder / "package"
         lock = unpack(archive, package, sha256)
         about = json.loads((package / "src/slipway.json").read_text())
-        with serve_package(package, folder / "home", host=host, port=port) as served:
+        with serve_package(package, folder / "home", host=host, port=port, scratch=folder) as served:
             yield Running(served, package, lock, about)
 
 
@@ -112,9 +112,9 @@ def check_archive(archive: Path) -> None:
 
 
 def check_sha256(text: str) -> str:
-    """Return a digest as 64 lower-case hex digits, or empty; raises ``InvalidInput`` for anything else."""
+    """Return a digest as 64 lower-case hex digits. Raises ``InvalidInput`` for anything else, also for nothing."""
     digest = text.lower().removeprefix("sha256:")
-    if text and not SHA256.fullmatch(digest):
+    if not SHA256.fullmatch(digest):
         raise SlipwayError(
             Reason.INVALID_INPUT,
             f"--sha256 {display_text(text)!r} is not a SHA-256 digest.",

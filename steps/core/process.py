@@ -35,18 +35,21 @@ KEPT_ERRORS = 64 << 10  # bytes of standard error
 STOP_SECONDS = 10.0  # that a program gets to end in good order
 CANNOT_START = (126, 127)  # exit codes of a shell that could not start a program
 
-# $1 is the program's standard input, $2 the seconds until SIGKILL; the pipe is standard input at first. The shell becomes the
+# $1 is the program's standard input, $2 the tenths of a second until SIGKILL, $3 a folder to remove when Slipway was killed, or
+# nothing; the pipe is standard input at first. The shell becomes the
 # program, so the program has the process id that the caller knows. `$$` is that id in the shell that watches, too.
 _WATCHED = """
 exec 9<&0 </dev/null
-input=$1 tenths=$2
-shift 2
+input=$1 tenths=$2 folder=$3
+shift 3
 (
   (
     trap '' HUP INT TERM
     read -r _ <&9
     kill -s TERM -- -$$
     while [ "$tenths" -gt 0 ] && kill -s 0 $$; do sleep 0.1; tenths=$((tenths - 1)); done
+    kill -s KILL $$
+    if [ -n "$folder" ]; then rm -rf -- "$folder"; rmdir -- "${folder%/*}"; fi
     kill -s KILL -- -$$
   ) >/dev/null 2>&1 &
 )
@@ -180,6 +183,7 @@ def start(
     stdout: int | IO[bytes] = subprocess.DEVNULL,
     stderr: int | IO[bytes] = subprocess.DEVNULL,
     grace: float = STOP_SECONDS,
+    scratch: Path | None = None,
     launch: Launch = subprocess.Popen,
 ) -> Program:
     """Start a program that ends with this process, together with everything that it starts in its session.
@@ -192,6 +196,7 @@ def start(
         stdout: As ``subprocess.Popen`` takes it.
         stderr: Likewise.
         grace: How many seconds it gets between SIGTERM and SIGKILL.
+        scratch: A folder that is removed after the program where this process was killed and cannot do it.
         launch: Starts the process.
 
     Raises:
@@ -203,7 +208,7 @@ def start(
     watched, lifeline = os.pipe()  # closed on exec, so no other program can hold it open
     try:
         process = launch(
-            ["/bin/sh", "-c", _WATCHED, "sh", str(stdin), str(round(grace * 10)), program, *command[1:]],
+            ["/bin/sh", "-c", _WATCHED, "sh", str(stdin), str(round(grace * 10)), str(scratch or ""), program, *command[1:]],
             env=environment,
             cwd=None if folder is None else str(folder),
             stdin=watched,
@@ -293,9 +298,16 @@ def read_output(
     """
     with contextlib.ExitStack() as stack:
         given = stack.enter_context(_as_file(stdin, folder))
-        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
         program = stack.enter_context(
-            start(command, environment=environment, folder=folder, stdin=given, launch=launch, **pipes)
+            start(
+                command,
+                environment=environment,
+                folder=folder,
+                stdin=given,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                launch=launch,
+            )
         )
         stdout, stderr = program.process.stdout, program.process.stderr
         assert stdout is not None, "it is a pipe"

@@ -69,8 +69,11 @@ class Store(Protocol):
         ...
 
 
+MAX_PART = 255  # bytes between two slashes: what a file system takes
+
+
 def _key(text: str) -> str:
-    if not KEY.fullmatch(text):
+    if not KEY.fullmatch(text) or max(map(len, text.split("/"))) > MAX_PART:
         raise ValueError(f"{display_text(repr(text))} is not the key of an object in a store, such as locks/SHA256.json")
     return text
 

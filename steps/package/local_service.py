@@ -83,7 +83,9 @@ class RunningService:
 
 
 @contextlib.contextmanager
-def serve(package: Path, home: Path, *, host: str = "127.0.0.1", port: int = 0) -> Iterator[RunningService]:
+def serve(
+    package: Path, home: Path, *, host: str = "127.0.0.1", port: int = 0, scratch: Path | None = None
+) -> Iterator[RunningService]:
     """Start the unpacked package as its image does, and wait until it is ready; stop it afterwards.
 
     Args:
@@ -91,6 +93,7 @@ def serve(package: Path, home: Path, *, host: str = "127.0.0.1", port: int = 0) 
         home: folder for the service's log and caches; it is made.
         host: address to listen on.
         port: port to listen on; 0: any that is free.
+        scratch: folder that is removed after the service where this process is killed.
 
     Raises:
         SlipwayError: ``BootFailed`` with the end of the service's log, where it does not start or ends inside of the block;
@@ -103,7 +106,9 @@ def serve(package: Path, home: Path, *, host: str = "127.0.0.1", port: int = 0) 
     command = [sys.executable, "-P", str(package / SERVER), "--host", host, "--port", str(port)]
     with (
         log.open("wb") as output,
-        start(command, environment=for_service(home), folder=home, stdout=output, stderr=subprocess.STDOUT) as process,
+        start(
+            command, environment=for_service(home), folder=home, stdout=output, stderr=subprocess.STDOUT, scratch=scratch
+        ) as process,
     ):
         url = service_url(host, port)
         _wait(process, url, log, begin)

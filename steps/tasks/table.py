@@ -15,6 +15,7 @@ from steps.tasks.base import NO_CONTENTS, Task
 
 # Written in place of task names: the tasks that the model was made for.
 AUTO = "auto"
+AUTO_ALONE = "write auto alone: it stands for all tasks that the model was trained for"
 SAVE_THEM = (
     "Save the tokenizer or processor beside the model: `AutoTokenizer.from_pretrained(…).save_pretrained(folder)` "
     "or `AutoProcessor.from_pretrained(…).save_pretrained(folder)`."

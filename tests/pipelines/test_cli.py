@@ -5,9 +5,11 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -192,13 +194,29 @@ def test_only_an_archive_is_served(kind: str, said: str, tmp_path: Path) -> None
 
 
 @pytest.mark.fault("refused")
-@pytest.mark.parametrize("digest", ["zzz", "sha256:", "a" * 63, "a" * 65, "sha512:" + "a" * 64, " "])
+@pytest.mark.parametrize("digest", ["zzz", "sha256:", "a" * 63, "a" * 65, "sha512:" + "a" * 64, " ", ""])
 def test_a_wrong_digest_is_refused(digest: str, tmp_path: Path) -> None:
     result = invoke("serve", tmp_path / "x", "--sha256", digest)
     assert result.exit_code == ExitCode.INPUT
     assert "--sha256" in result.stderr
     assert "is not a SHA-256 digest" in result.stderr
     assert "elete" not in result.output
+
+
+@pytest.mark.slow
+@pytest.mark.fault("survived")
+@pytest.mark.parametrize("seconds", [0.1, 0.3, 0.6, 1.0])
+def test_an_early_ctrl_c_is_told(seconds: float, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "pipelines", "submit", "--json", "-f", "model.yaml"]
+    os.mkfifo(tmp_path / "model.yaml")  # nothing ever comes of it
+    with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        time.sleep(seconds)  # any moment will do: Python starts, imports, or the command runs
+        process.send_signal(signal.SIGINT)
+        output, error = process.communicate(timeout=60)
+    assert "Traceback" not in error
+    if process.returncode != -signal.SIGINT:  # Python itself was starting
+        assert process.returncode in (ExitCode.INTERRUPTED, ExitCode.INPUT)
+        assert json.loads(output.splitlines()[-1])["event"] == "result"
 
 
 @pytest.mark.fault("refused")
