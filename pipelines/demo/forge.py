@@ -32,7 +32,7 @@ from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from socketserver import TCPServer
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, Field, ValidationError
 
@@ -174,6 +174,8 @@ class ForgeHandler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
     timeout = 60  # seconds without a byte from the client
+    # Versions 0 and 1 refuse a commit that no branch names, unless told otherwise; version 2 never does.
+    git_settings: ClassVar[tuple[str, ...]] = ("uploadpack.allowReachableSHA1InWant=true", "uploadpack.allowFilter=true")
 
     def do_GET(self) -> None:
         """Answer a GET request."""
@@ -319,8 +321,7 @@ class ForgeHandler(BaseHTTPRequestHandler):
         environment = dict(GIT_ENVIRONMENT)
         if _GIT_PROTOCOL.fullmatch(protocol):
             environment["GIT_PROTOCOL"] = protocol
-        # Versions 0 and 1 refuse a commit that no branch names, unless told otherwise; version 2 never does.
-        argv = ["git", "-c", "uploadpack.allowReachableSHA1InWant=true", "-c", "uploadpack.allowFilter=true"]
+        argv = ["git", *(part for setting in self.git_settings for part in ("-c", setting))]
         argv += ["upload-pack", "--strict", "--stateless-rpc", *options, "--"]
         argv.append(str(bare_repository(self.server.root, name)))
         # A file rather than a pipe: git may answer before it has read everything, and two full pipes would wait for each other.

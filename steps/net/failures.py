@@ -65,12 +65,7 @@ def lasting_failure(error: BaseException, what: str, host: str, proxy: Proxy | N
         status = int(tunnel[1])
         return None if is_transient(status) else proxy.refused(what, host, status)
     if proxy and at_proxy and getattr(cause, "reason", "") in ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE"):
-        return proxy.unusable(
-            what,
-            host,
-            "does not speak TLS",
-            hint=f"Write http:// and not https:// in {proxy.variable}: that is how to reach the proxy.",
-        )
+        return proxy.without_tls(what, host)
     return certificate_error(cause, what, f"{proxy}" if proxy and at_proxy else host)
 
 

@@ -90,6 +90,11 @@ class Proxy:
             hint=hint or f"Correct {self.variable}, or name {host_name(host)} in NO_PROXY if it is reached without the proxy.",
         )
 
+    def without_tls(self, what: str, host: str) -> SlipwayError:
+        """The failure where the variable says ``https`` and the proxy answers in plain HTTP."""
+        hint = f"Write http:// and not https:// in {self.variable}: that is how to reach the proxy."
+        return self.unusable(what, host, "does not speak TLS", hint=hint)
+
     def refused(self, what: str, host: str, status: int) -> SlipwayError:
         """The failure for a status from 400 that the proxy itself answered with, to a request for ``host``."""
         if status == 407:

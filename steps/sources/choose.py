@@ -25,6 +25,8 @@ INDEX = "model.safetensors.index.json"
 SHARD = re.compile(r"model-[0-9]{5}-of-[0-9]{5}\.safetensors")
 WEIGHTS_FORMAT = "safetensors"
 EXCLUDED = "excluded"
+_FORBIDDEN = FileFormat.FORBIDDEN
+_CONVERT = "convert it once with `AutoModel.from_pretrained(...).save_pretrained(folder)`"
 ADAPTER, ADAPTER_WEIGHTS = "adapter_config.json", "adapter_model.safetensors"  # https://huggingface.co/docs/peft
 MAX_FILES = 100_000  # of a source
 MAX_TAKEN = 10_000
@@ -142,6 +144,8 @@ def odd_name(path: str) -> str:
         return f"its name has more than {MAX_PATH} characters"
     if any(part.startswith(".") for part in path.split("/")):
         return "its name begins with a dot"
+    if any(part.startswith("-") for part in path.split("/")):
+        return "its name begins with a dash"
     return "its name has more than Latin letters, digits and . _ + @ = - within"
 
 
@@ -219,16 +223,43 @@ def _check(taken: list[tuple[SourceFile, str]], left: list[tuple[SourceFile, str
             ".save_pretrained(merged)`, then save the tokenizer there too, and name that folder.",
         )
     if not weights:
-        found = [
-            f"{file.path} ({classify(file.path)[1]})" for file, _ in left if classify(file.path)[0] is not FileFormat.OTHER
-        ]
-        there = ", ".join(found[:8]) + (f" and {len(found) - 8} more" if len(found) > 8 else "")
-        raise SlipwayError(
-            Reason.NO_SAFETENSORS, f"There are no safetensors weights; there is {there or 'no weight file at all'}."
-        )
+        raise _no_weights(left)
     if not any(file.path == "config.json" for file, _ in taken):
         raise SlipwayError(
             Reason.INVALID_CONFIG,
             "There is no config.json beside the weights.",
             hint="Name the folder or repository that `model.save_pretrained` wrote.",
         )
+
+
+def _no_weights(left: list[tuple[SourceFile, str]]) -> SlipwayError:
+    formats = [(file.path, *classify(file.path), why == EXCLUDED) for file, why in left]
+    found = [
+        f"{path} ({label}{', excluded' if excluded else ''})"
+        for path, file_format, label, excluded in formats
+        if file_format in (FileFormat.WEIGHTS, _FORBIDDEN)
+    ]
+    there = _some(found) or "no weight file at all"
+    safetensors = [path for path, file_format, _, excluded in formats if file_format is FileFormat.WEIGHTS and not excluded]
+    folders = sorted({path.rpartition("/")[0] for path in safetensors if "/" in path})
+    if any("/" not in path for path in safetensors):
+        return SlipwayError(
+            Reason.NO_SAFETENSORS,
+            f"There is neither {SINGLE} nor {INDEX} with its shards, where libraries look for weights; there is {there}.",
+            hint="Write the folder with `model.save_pretrained(folder)`, which names the files as libraries look for them.",
+        )
+    if folders:
+        top = [f"{path} ({label})" for path, file_format, label, _ in formats if file_format is _FORBIDDEN and "/" not in path]
+        have = "this subfolder has" if len(folders) == 1 else "these subfolders have"
+        hint = "Publish that folder as a repository of its own, or name it as the source of an `upload`."
+        return SlipwayError(
+            Reason.NO_SAFETENSORS,
+            "There are no safetensors weights in the top folder, and weights are taken from there alone; "
+            f"{have} them: {_some(folders)}." + (f" In the top folder there is {_some(top)}." if top else ""),
+            hint=f"{hint} If the model is what the top folder has, {_CONVERT}." if top else hint,
+        )
+    return SlipwayError(Reason.NO_SAFETENSORS, f"There are no safetensors weights to take; there is {there}.")
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")

@@ -28,6 +28,7 @@ from steps.sources.git_failures import GitRedirectedError
 from steps.sources.lfs_api import MAX_POINTER
 
 COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
+_LIKE_COMMIT = re.compile(r"[0-9A-Fa-f]{4,64}")  # one that is short, or in upper case
 # https://git-scm.com/docs/git-check-ref-format, narrowed to what people use
 _REF = re.compile(r"(?!.*(\.\.|@\{|//|\.lock(/|$)|/\.|\.$|/$))[A-Za-z0-9_][A-Za-z0-9._/+@=-]*")
 MAX_REFS = 500_000  # of a repository; one of models has some thousand at most
@@ -66,10 +67,13 @@ class GitRemote:
                 return refs[name]
         near = difflib.get_close_matches(revision, known, n=1)
         what = f"branch or tag {revision!r}" if revision else "default branch"
+        hint = f"It has: {', '.join(known[:10])}{' …' if len(known) > 10 else ''}." if known else ""
+        if _LIKE_COMMIT.fullmatch(revision):
+            hint += " A commit is named by its full id of 40 or 64 digits, in lower case."
         raise SlipwayError(
             Reason.REVISION_NOT_FOUND,
             f"{self._url} has no {what}." + (f" Did you mean {near[0]!r}?" if near else ""),
-            hint=f"It has: {', '.join(known[:10])}{' …' if len(known) > 10 else ''}." if known else None,
+            hint=hint.strip() or None,
         )
 
     def fetch(self, commit: str, folder: Path) -> GitTree:

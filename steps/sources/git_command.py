@@ -21,7 +21,7 @@ from steps.net.least_rate import LeastRate
 from steps.net.proxy import Proxy, proxy_for
 from steps.net.tls import bundle
 from steps.net.urls import Url
-from steps.sources.git_failures import MAX_TRACE, git_failure, read_trace
+from steps.sources.git_failures import MAX_TRACE, git_failure, page_failure, read_trace
 
 CONFIG = {
     "protocol.version": "2",
@@ -75,8 +75,10 @@ def git_output(folder: Path, arguments: Sequence[str], *, url: Url, stdin: bytes
     environment = for_git(folder) | _network(folder, proxy, url.scheme, trace)
 
     def at_end(code: int, errors: bytes) -> None:
+        answer = read_trace(_end_of(trace), datetime.now(UTC))
+        if code == 0 and answer.page is not None:  # Git takes a page of one line for a repository without branches
+            raise page_failure(url, proxy, answer.page)
         if code != 0:
-            answer = read_trace(_end_of(trace), datetime.now(UTC))
             raise git_failure(errors.decode(errors="replace"), arguments[0], url, proxy, answer)
 
     yield from read_output([*command, *arguments], environment, at_end, folder=folder, stdin=stdin, launch=_launch)

@@ -12,14 +12,18 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from steps.core.errors import Reason, SlipwayError
-from steps.net.proxy import Proxy
+from steps.net.proxy import Proxy, host_name
 from steps.net.retry import UNKNOWN_NAME_SECONDS, TransientError, is_transient, retry_after
 from steps.net.tls import certificate_error_in_text
-from steps.net.urls import Url
+from steps.net.urls import HTTP_HOSTS, Url
 from steps.sources.choose import printable
 
 MAX_TRACE = 1 << 20  # bytes of a trace that are read, from its end
-_HEADER = re.compile(r"<= Recv header: (.*)")
+_HEADER = re.compile(r"(=> Send|<= Recv) header: (.*)")
+_FIRST_REQUEST = re.compile(r"GET \S*/info/refs\?service=git-upload-pack ")
+_ADVERTISEMENT = "application/x-git-upload-pack-advertisement"  # gitprotocol-http(5): without it, it is not Git that answers
+_MEDIA_TYPE = re.compile(r"[a-z0-9.+-]{1,40}/[a-z0-9.+-]{1,40}")
+_PLAIN = re.compile(r"(?i)unexpected TLS packet|packet with unexpected length|wrong.version.number|packet length too long")
 _STATUS = re.compile(r"HTTP/[0-9.]+ ([0-9]{3})\b")
 _REDIRECTED = re.compile(r"error: 30[12378]\b")
 _PROXY_STATUS = re.compile(r"(?:CONNECT tunnel failed, response|Received HTTP code) ([0-9]{3})")
@@ -51,22 +55,62 @@ class GitRedirectedError(SlipwayError):
 
 @dataclass(frozen=True)
 class GitAnswer:
-    """The last answer that Git got: its status, 0 where there was none, and the server's ``Retry-After`` in seconds."""
+    """The last answer that Git got: its status, 0 where there was none, and the server's ``Retry-After`` in seconds.
+
+    ``page`` is the media type of an answer to Git's first request that is not Git's, None without such an answer. ``asked`` is
+    whether any request was sent, be it to a proxy.
+    """
 
     status: int = 0
     wait: float | None = None
+    page: str | None = None
+    asked: bool = False
 
 
 def read_trace(trace: str, now: datetime) -> GitAnswer:
     """The last answer in a trace of HTTP."""
     status, wait = 0, None
+    page: str | None = None
+    asked = first = False
     for match in _HEADER.finditer(trace):
-        line = match[1].strip()
-        if found := _STATUS.match(line):
+        line = match[2].strip()
+        if match[1].startswith("=>"):
+            asked = True
+            if re.match(r"[A-Z]+ \S+ HTTP/", line):
+                first = _FIRST_REQUEST.match(line) is not None
+        elif found := _STATUS.match(line):
             status, wait = int(found[1]), None
+            page = page if not first else "" if 200 <= status < 300 else None
+        elif first and page is not None and line.lower().startswith("content-type:"):
+            page = line.partition(":")[2].partition(";")[0].strip().lower()
         elif line.lower().startswith("retry-after:"):
             wait = retry_after(line.partition(":")[2].strip(), now)
-    return GitAnswer(status, wait)
+    return GitAnswer(status, wait, None if page == _ADVERTISEMENT else page, asked)
+
+
+def page_failure(url: Url, proxy: Proxy | None, page: str) -> SlipwayError:
+    """The failure for a first answer of the media type ``page``, which is not Git's."""
+    host = url.origin.partition("://")[2]
+    shown = f" ({page})" if _MEDIA_TYPE.fullmatch(page) else ""
+    through = f" (by {proxy})" if proxy else ""
+    variable = f", or correct {proxy.variable}" if proxy else ""
+    return SlipwayError(
+        Reason.SOURCE_PROTOCOL,
+        f"{url}: {host}{through} answered with a web page, such as that of a login or a proxy{shown}, and not as Git does.",
+        hint=f"Check the address: it must be the one for `git clone`. If the network asks for a login, log in there{variable}.",
+    )
+
+
+def _without_tls(url: Url, proxy: Proxy | None, answer: GitAnswer) -> SlipwayError:
+    """The failure where TLS was begun with a server that answers in plain HTTP: the proxy, if nothing was sent to it yet."""
+    host = url.origin.partition("://")[2]
+    if proxy and proxy.scheme == "https" and not answer.asked:
+        return proxy.without_tls(str(url), host)
+    return SlipwayError(
+        Reason.SOURCE_PROTOCOL,
+        f"{url}: {host} does not speak TLS at that port{f' (by {proxy})' if proxy else ''}.",
+        hint=f"Correct the port. If it speaks plain HTTP, write http:// and name {host_name(host)} in {HTTP_HOSTS}.",
+    )
 
 
 def git_failure(stderr: str, command: str, url: Url, proxy: Proxy | None, answer: GitAnswer) -> SlipwayError:
@@ -90,10 +134,18 @@ def git_failure(stderr: str, command: str, url: Url, proxy: Proxy | None, answer
         return proxy.refused(address, host, status)
     if _REDIRECTED.search(stderr) or answer.status in (301, 302, 303, 307, 308):
         return GitRedirectedError(Reason.SOURCE_NOT_FOUND, f"{address} redirects to a page that is not a repository.")
-    if re.search(r"not our ref|couldn't find remote ref|unadvertised object", stderr):
-        return SlipwayError(Reason.REVISION_NOT_FOUND, f"{address} has no such commit: {said}.")
     if status:
         return _of_status(status, f"{address}: {said}.", answer, through=proxy if refused else None)
+    if answer.page is not None:
+        return page_failure(url, proxy, answer.page)
+    if re.search(r"not our ref|couldn't find remote ref|unadvertised object", stderr):
+        return SlipwayError(
+            Reason.REVISION_NOT_FOUND,
+            f"{address} has no such commit, or gives out only the tips of branches and tags: {said}.",
+            hint="Name a branch or a tag, or check that the full commit id is one of this repository.",
+        )
+    if _PLAIN.search(stderr):
+        return _without_tls(url, proxy, answer)
     if _AUTHORITIES.search(stderr):
         return SlipwayError(Reason.UNTRUSTED_CERTIFICATE, f"{address}: {said}.")
     if (untrusted := certificate_error_in_text(stderr, address, host)) is not None:

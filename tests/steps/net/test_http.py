@@ -261,13 +261,14 @@ def test_a_proxy_gets_its_user_and_password(
 
 
 @pytest.mark.fault("refused")
-def test_a_proxy_without_tls_is_told(client: HttpClient, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_a_proxy_without_tls_is_told(client: HttpClient, monkeypatch: pytest.MonkeyPatch, scheme: str) -> None:
     with HttpProxy() as proxy:
-        monkeypatch.setenv("https_proxy", f"https://{proxy.host}")
+        monkeypatch.setenv(f"{scheme}_proxy", f"https://{proxy.host}")
         with pytest.raises(SlipwayError, match="does not speak TLS") as caught:
-            client.request("GET", "https://behind.invalid/", what="A thing")
+            client.request("GET", f"{scheme}://behind.invalid/", what="A thing")
         assert caught.value.reason is Reason.PROXY_REFUSED
-        assert "Write http:// and not https:// in https_proxy" in caught.value.hint
+        assert f"Write http:// and not https:// in {scheme}_proxy" in caught.value.hint
 
 
 @pytest.mark.fault("refused")

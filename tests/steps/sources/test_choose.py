@@ -44,6 +44,35 @@ def test_shards_without_an_index_are_no_weights() -> None:
 
 
 @pytest.mark.fault("refused")
+@pytest.mark.parametrize(
+    ("names", "says", "hint"),
+    [
+        (("sub/model.safetensors", "sub/config.json"), "this subfolder has them: sub.", "source of an `upload`"),
+        (
+            ("train.txt", "a/b/model.safetensors", "c/x.safetensors"),
+            "these subfolders have them: a/b, c.",
+            "Publish that folder",
+        ),
+        (("pytorch_model.bin", "1_Dense/model.safetensors"), "In the top folder there is pytorch_model.bin", "convert it once"),
+        (("weights.safetensors",), "neither model.safetensors nor model.safetensors.index.json", "save_pretrained"),
+    ],
+)
+def test_weights_in_another_place_are_named(names: tuple[str, ...], says: str, hint: str) -> None:
+    with pytest.raises(SlipwayError) as caught:
+        choose(listing("config.json", *names))
+    assert caught.value.reason is Reason.NO_SAFETENSORS
+    assert says in caught.value.message
+    assert "There are no safetensors weights; " not in caught.value.message
+    assert hint in caught.value.hint
+
+
+@pytest.mark.fault("refused")
+def test_excluded_weights_are_shown_as_excluded() -> None:
+    with pytest.raises(SlipwayError, match=r"model\.safetensors \(safetensors, excluded\)"):
+        choose(listing(*BASE), exclude=("*.safetensors",))
+
+
+@pytest.mark.fault("refused")
 @pytest.mark.parametrize("include", [(), ("adapter_model.safetensors",)])
 @pytest.mark.parametrize("config", [(), ("config.json",)])
 def test_an_adapter_alone_is_refused(include: tuple[str, ...], config: tuple[str, ...]) -> None:

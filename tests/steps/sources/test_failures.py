@@ -105,6 +105,12 @@ SCENES = {
     "a commit that is not there": Scene(
         R.REVISION_NOT_FOUND, ["has no such commit", "f" * 40], "full commit id", flags=[f"--revision={'f' * 40}"]
     ),
+    "a short commit": Scene(
+        R.REVISION_NOT_FOUND, ["no branch or tag 'abc1234'"], "full id of 40 or 64 digits", flags=["--revision=abc1234"]
+    ),
+    "a commit in upper case": Scene(
+        R.REVISION_NOT_FOUND, ["no branch or tag 'FFFF"], "in lower case", flags=[f"--revision={'F' * 40}"]
+    ),
     "a revision like an option": Scene(
         R.REVISION_NOT_FOUND, ["'--upload-pack=x'", "cannot be the name"], flags=["--revision=--upload-pack=x"]
     ),

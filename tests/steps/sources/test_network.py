@@ -19,7 +19,7 @@ from steps.core.errors import Reason, SlipwayError
 from tests.conftest import FakeClock
 from tests.servers.forge_faults import Fault, batch_requests, object_requests
 from tests.servers.http_proxy import HttpProxy
-from tests.servers.tls_front import TlsFront
+from tests.servers.tls_front import TlsFront, server_context
 from tests.servers.trust import Trust
 from tests.steps.model_trees import model_tree
 from tests.steps.sources.running import fetch, taken
@@ -81,9 +81,9 @@ def serving(tmp_path: Path, forge_root: Path, authority: Trust) -> Callable[...,
     return serving
 
 
-def failure_of(context: Context, source: str) -> SlipwayError:
+def failure_of(context: Context, source: str, **inputs: str) -> SlipwayError:
     with pytest.raises(SlipwayError) as caught:
-        fetch(context, source)
+        fetch(context, source, **inputs)
     assert PASSWORD not in str(caught.value) + caught.value.hint
     assert "p%40ss" not in str(caught.value) + caught.value.hint
     return caught.value
@@ -170,6 +170,104 @@ def test_a_proxy_that_forbids_a_host_is_named(
         assert "does not let the request through (403)" in failure.message
         assert "NO_PROXY" in failure.hint
         assert clock.slept == []
+
+
+@pytest.mark.fault("refused")
+@pytest.mark.parametrize(("variable", "scheme"), [("HTTPS_PROXY", "https"), ("http_proxy", "http")])
+def test_a_proxy_of_plain_http_is_told(
+    context: Context, monkeypatch: pytest.MonkeyPatch, clock: FakeClock, variable: str, scheme: str
+) -> None:
+    monkeypatch.setenv("SLIPWAY_HTTP_HOSTS", "forge.invalid")
+    with HttpProxy() as proxy:
+        monkeypatch.setenv(variable, f"https://{proxy.host}")
+        failure = failure_of(context, f"{scheme}://forge.invalid/bert.git")
+        assert failure.reason is Reason.PROXY_REFUSED
+        assert f"the proxy {proxy.host} ({variable}), by which forge.invalid is reached, does not speak TLS" in failure.message
+        assert f"Write http:// and not https:// in {variable}" in failure.hint
+        assert clock.slept == []
+
+
+@pytest.mark.fault("refused")
+@pytest.mark.parametrize("proxied", ["not", "http", "https"])
+def test_a_source_of_plain_http_is_told(
+    context: Context, forge: Forge, authority: Trust, monkeypatch: pytest.MonkeyPatch, proxied: str
+) -> None:
+    host, port = forge.url("x").removeprefix("http://").partition("/")[0].split(":")
+    name = "forge.invalid" if proxied != "not" else f"{host}:{port}"
+    tls = server_context(authority) if proxied == "https" else None
+    with HttpProxy(hosts={"forge.invalid:443": (host, int(port))}, tls=tls) as proxy:
+        monkeypatch.setenv("SSL_CERT_FILE", str(authority.certificate))
+        monkeypatch.setenv("https_proxy", f"{proxied}://{proxy.host}" if proxied != "not" else "")
+        failure = failure_of(context, f"https://{name}/bert.git")
+    assert failure.reason is Reason.SOURCE_PROTOCOL
+    assert f"{name} does not speak TLS at that port" in failure.message
+    assert "write http://" in failure.hint
+
+
+PAGES = {
+    "one line": ("text/html", b"<html>Sign in</html>"),
+    "several lines": ("text/html; charset=utf-8", b"<html>\n<body>\nSign in\n</body></html>\n"),
+    "JSON": ("application/json", b'{"ok":true}'),
+    "nothing": ("text/html", b""),
+    "no type": ("", b"x"),
+}
+
+
+@pytest.mark.fault("refused")
+@pytest.mark.parametrize("revision", ["", "a" * 40])
+@pytest.mark.parametrize("kind", PAGES)
+def test_a_page_is_no_empty_repository(context: Context, forge_root: Path, kind: str, revision: str) -> None:
+    media, body = PAGES[kind]
+
+    class Page(ForgeHandler):
+        def answer(self, _: bytes) -> Reply:
+            return Reply(HTTPStatus.OK, {"Content-Type": media, "Content-Length": str(len(body))}, [body])
+
+    with Forge(forge_root, handler=Page) as forge:
+        failure = failure_of(context, forge.url("bert"), revision=revision)
+    host = forge.url("x").split("/")[2]
+    assert failure.reason is Reason.SOURCE_PROTOCOL
+    assert f"{host} answered with a web page, such as that of a login or a proxy" in failure.message
+    assert "git clone" in failure.hint
+
+
+@pytest.mark.fault("refused")
+def test_a_page_by_a_proxy_names_it(context: Context, forge_root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Page(ForgeHandler):
+        def answer(self, body: bytes) -> Reply:
+            return Reply(HTTPStatus.OK, {"Content-Type": "text/html", "Content-Length": "2"}, [b"hi"])
+
+    monkeypatch.setenv("SLIPWAY_HTTP_HOSTS", "forge.invalid")
+    with Forge(forge_root, handler=Page) as forge:
+        host, port = forge.url("x").split("/")[2].split(":")
+        with HttpProxy(hosts={"forge.invalid:80": (host, int(port))}) as proxy:
+            monkeypatch.setenv("http_proxy", f"http://{proxy.host}")
+            failure = failure_of(context, "http://forge.invalid/bert.git")
+    assert failure.reason is Reason.SOURCE_PROTOCOL
+    assert f"forge.invalid (by the proxy {proxy.host} (http_proxy)) answered with a web page" in failure.message
+    assert "http_proxy" in failure.hint
+
+
+@pytest.mark.fault("refused")
+def test_a_commit_behind_the_tips_is_explained(context: Context, forge_root: Path, tmp_path: Path) -> None:
+    """Over protocol 0 Git's own server gives out the tips alone: the commit exists, and nobody may get it."""
+
+    class Version0(ForgeHandler):
+        git_settings = ()
+
+        def git_refs(self, name: str) -> Reply:
+            del self.headers["Git-Protocol"]
+            return super().git_refs(name)
+
+    tree = model_tree(tmp_path / "tree")
+    older = publish(forge_root, "bert", tree)
+    (tree / "README.md").write_text("newer")
+    assert publish(forge_root, "bert", tree) != older
+    with Forge(forge_root, handler=Version0) as forge:
+        failure = failure_of(context, forge.url("bert"), revision=older)
+    assert failure.reason is Reason.REVISION_NOT_FOUND
+    assert "has no such commit, or gives out only the tips of branches and tags" in failure.message
+    assert "Name a branch or a tag" in failure.hint
 
 
 @pytest.mark.fault("survived")

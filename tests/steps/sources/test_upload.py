@@ -216,6 +216,7 @@ def test_odd_names_are_left_with_a_reason(context: Context, tree: Path) -> None:
     assert {why for _, why in choice.left} == {
         "its name has more than Latin letters, digits and . _ + @ = - within",
         "its name begins with a dot",
+        "its name begins with a dash",
         "its name has more than 240 characters",
         "differs only in case from config.json",
         "differs only in case from README.md",
