@@ -148,6 +148,9 @@ def check_registry(settings: Settings, builder: type[Builder]) -> str:
             begin = session.exchange("POST", f"/v2/{repository}/blobs/uploads/", what=what, scopes=scopes, expect=(202,))
             with begin as answer:
                 upload = answer.header("Location")
+                if not upload:
+                    raise SlipwayError(Reason.SOURCE_PROTOCOL, f"{what}: the registry names no address for the upload.")
+                upload = session.resolve(upload, answer.address, what)
         except SlipwayError as error:
             if error.reason is Reason.ACCESS_DENIED and host.endswith(".pkg.dev"):
                 raise Missing(error.message, f"gcloud auth configure-docker {host}") from None

@@ -2,11 +2,12 @@
 
 The forms are those of Git LFS and GitHub (``message``), Hugging Face (``error``, or the header ``X-Error-Message``), registries
 (``errors`` with ``code`` and ``message``), OAuth 2.0 (``error_description``) and problem details (RFC 9457: ``detail``,
-``title``), and plain text. A web page is none: it is named as what it is.
+``title``), object stores (XML with ``Code`` and ``Message``), and plain text. A web page is none: it is named as what it is.
 """
 
 from __future__ import annotations
 
+import html
 import re
 from collections.abc import Iterable, Mapping
 
@@ -18,6 +19,9 @@ from steps.net.http import Response
 
 MAX_ERROR = 64 << 10  # bytes of an answer that are looked at
 MAX_SENTENCE = 300  # characters that are shown
+# https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html; those of Google's and Azure's stores are alike.
+_XML_ERROR = re.compile(r"\s*(?:<\?xml[^>]*>\s*)?<Error[\s>]")
+_XML_FIELD = r"<{name}>([^<]*)</{name}>"
 _KEYS = ("message", "error_description", "detail", "error", "title", "reason")
 WEB_PAGE = "a web page, such as a proxy's or a login's"
 
@@ -59,11 +63,20 @@ def _sentence(response: Response) -> str:
         found = _in_json(read_json(bytes(data), ANSWER))
     except ValueError:
         found = None
-        if is_web_page(response, bytes(data)):
+        if (in_xml := _in_xml(data.decode("utf-8", "replace").lstrip("\ufeff"))) is not None:
+            found = in_xml
+        elif is_web_page(response, bytes(data)):
             found = WEB_PAGE if not response.header("X-Error-Message") else None
         elif response.header("Content-Type").lower().startswith("text/plain"):
             found = next((line for line in data.decode("utf-8", "replace").splitlines() if line.strip()), None)
     return found or response.header("X-Error-Message").encode("latin-1", "replace").decode("utf-8", "replace")
+
+
+def _in_xml(text: str) -> str | None:
+    if _XML_ERROR.match(text) is None:
+        return None
+    found = (re.search(_XML_FIELD.format(name=name), text) for name in ("Code", "Message"))
+    return ": ".join(part for match in found if match and (part := html.unescape(match[1]).strip())) or None
 
 
 def _in_json(document: object) -> str | None:

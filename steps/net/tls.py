@@ -86,6 +86,8 @@ def certificate_error(error: BaseException, what: str, host: str) -> SlipwayErro
 
     It is permanent: the same certificate comes again. ``what`` names the thing that was requested.
     """
+    if _is_other_name(error):
+        return _untrusted(what, host, "name", "it is for other names")
     if isinstance(error, ssl.SSLCertVerificationError):
         kind = "time" if error.verify_code in _TIME else "name" if error.verify_code in _NAME else "authority"
         return _untrusted(what, host, kind, error.verify_message)
@@ -105,6 +107,15 @@ def certificate_error_in_text(text: str, what: str, host: str) -> SlipwayError |
         return None
     kind = "time" if _EXPIRED_WORDS.search(text) else "name" if _NAME_WORDS.search(text) else "authority"
     return _untrusted(what, host, kind, {"time": "it is not valid at this time", "name": "it is for other names"}.get(kind, ""))
+
+
+def _is_other_name(error: BaseException) -> bool:
+    """Whether urllib3 has found that a certificate is for other names: botocore has it compare them in OpenSSL's place."""
+    if not isinstance(error, ValueError):  # urllib3's error is one; most errors come here before it is imported
+        return False
+    from urllib3.util.ssl_match_hostname import CertificateError
+
+    return isinstance(error, CertificateError)
 
 
 def _untrusted(what: str, host: str, kind: str, detail: str) -> SlipwayError:

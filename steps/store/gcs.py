@@ -141,8 +141,9 @@ class GcsPrefix(BucketPrefix):
         with self.slipway_errors(self.locate(name)):
             from google.api_core.exceptions import PreconditionFailed
 
+            blob = self.blob(name)
             try:
-                self.blob(name).upload_from_string(
+                blob.upload_from_string(
                     data,
                     content_type="application/octet-stream",
                     checksum="crc32c",
@@ -152,6 +153,7 @@ class GcsPrefix(BucketPrefix):
                 )
             except PreconditionFailed:
                 return False
+            require_generation(blob)
             return True
 
     def delete(self, name: str) -> None:
@@ -182,7 +184,14 @@ class GcsPrefix(BucketPrefix):
 
     def _to_object(self, blob: Blob) -> BucketObject:
         name = str(blob.name).removeprefix(self.prefix)
+        require_generation(blob)
         return BucketObject(name, int(blob.size), str(blob.generation), str(blob.crc32c))
+
+
+def require_generation(blob: Blob) -> None:
+    """Raise ``ValueError`` where the answer about an object, which the library takes as it comes, names no version of it."""
+    if blob.generation is None:
+        raise ValueError(f"the answer names no generation of {blob.name}")
 
 
 class GcsStore(BucketStore[GcsPrefix]):
@@ -245,9 +254,11 @@ class GcsStore(BucketStore[GcsPrefix]):
         """Create or replace a small object in one request."""
         prefix = self._prefix
         with prefix.slipway_errors(self.locate(key)):
-            prefix.blob(check_key(key)).upload_from_string(
+            blob = prefix.blob(check_key(key))
+            blob.upload_from_string(
                 data, content_type="application/octet-stream", checksum="crc32c", timeout=TIMEOUT, retry=prefix.retry
             )
+            require_generation(blob)
 
     def _finish(self, key: str, upload: ResumableUpload) -> UploadedObject | None:
         """The object as it was published; None where another writer was first."""

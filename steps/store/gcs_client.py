@@ -7,6 +7,7 @@ used of it is written down here as protocols.
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Protocol, cast
@@ -15,7 +16,9 @@ from steps.core.errors import Reason, SlipwayError, missing_extra
 from steps.core.store import object_not_found
 from steps.net.libraries import describe_connection, equip_session, is_lasting, library_failure
 from steps.net.retry import is_transient, retry_after
+from steps.store.foreign_answer import foreign_answer
 
+ENDPOINT = "STORAGE_EMULATOR_HOST"  # the library's own variable
 LOGIN = "gcloud auth application-default login"
 
 
@@ -24,7 +27,7 @@ class Blob(Protocol):
 
     name: str
     size: int
-    generation: int
+    generation: int | None
     crc32c: str
 
     def reload(self, *, timeout: float, retry: object) -> None:
@@ -117,6 +120,11 @@ def connect(uri: str) -> Client:
         ) from error
 
 
+def endpoint() -> str:
+    """Return the address of the service, or of the server that stands in its place."""
+    return os.environ.get(ENDPOINT) or "https://storage.googleapis.com"
+
+
 def transient(error: Exception) -> float | None:
     """As ``RequestRetry`` has it: of the answers and broken connections those that may pass."""
     import urllib3
@@ -146,6 +154,7 @@ def slipway_errors(bucket: str, where: str, *, exists: bool) -> Iterator[None]:
     from google.api_core import exceptions as api
     from google.auth import exceptions as auth
     from google.cloud.storage.exceptions import DataCorruption
+    from requests.exceptions import InvalidJSONError
 
     try:
         try:
@@ -174,8 +183,13 @@ def slipway_errors(bucket: str, where: str, *, exists: bool) -> Iterator[None]:
             raise SlipwayError(Reason.STORE_BUSY, f"{where} is out of reach: {_message(error)}") from error
         text, hint = f"The request for {where} was refused: {_message(error)}", _hint(error, bucket)
         raise SlipwayError(Reason.STORE_UNREADABLE, text, hint=hint or None) from error
+    except InvalidJSONError as error:
+        raise foreign_answer(where, endpoint(), "Cloud Storage", ENDPOINT) from error
     except (OSError, urllib3.exceptions.HTTPError) as error:  # those of requests are OSErrors
         raise SlipwayError(Reason.STORE_BUSY, f"{describe_connection(error, where)}.") from error
+    except (LookupError, ValueError, TypeError, AttributeError) as error:
+        # The library takes an answer for what it should be: its fields, and that it is an object at all.
+        raise foreign_answer(where, endpoint(), "Cloud Storage", ENDPOINT) from error
 
 
 def is_about_bucket(error: Exception) -> bool:

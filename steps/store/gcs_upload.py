@@ -128,7 +128,7 @@ class ResumableUpload:
         response = self._http.put(self.session, data=part, headers=headers, timeout=TIMEOUT, allow_redirects=False)
         if response.status_code in (200, 201):
             metadata = response.json()
-            return UploadedObject(generation=str(metadata.get("generation")), crc32c=str(metadata.get("crc32c")))
+            return UploadedObject(generation=str(metadata["generation"]), crc32c=str(metadata["crc32c"]))
         if response.status_code == 308:
             kept = re.fullmatch(r"bytes=0-(\d+)", response.headers.get("Range", ""))
             stored = int(kept[1]) + 1 if kept else 0

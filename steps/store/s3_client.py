@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import NotRequired, Protocol, TypedDict, cast
 from urllib.parse import urlsplit
@@ -22,6 +23,7 @@ from steps.net.libraries import describe_connection, is_lasting, library_failure
 from steps.net.proxy import proxy_for
 from steps.net.retry import is_transient, retry_after
 from steps.net.tls import bundle_file
+from steps.store.foreign_answer import foreign_answer
 from steps.store.ranged import WINDOW
 from steps.store.request_retry import TIMEOUT
 from steps.store.s3_refusals import LOGIN, explained_refusal
@@ -83,6 +85,20 @@ class UploadPart(TypedDict):
     ETag: str
 
 
+# Neither XML nor empty, or a page; white space comes before the answer of a long request, to keep the connection open.
+_FOREIGN = re.compile(rb"(?i)(?:\xef\xbb\xbf)?\s*(?:[^<\s]|<(?:!doctype html|html))")
+# The fields that each answer has, whoever's the server is: a proxy's or a login's page, which comes with 200, has none of them.
+_FIELDS = {
+    "CompleteMultipartUpload": "ETag",
+    "CreateMultipartUpload": "UploadId",
+    "GetObject": "ETag",
+    "HeadObject": "ETag",
+    "ListObjectsV2": "IsTruncated",
+    "PutObject": "ETag",
+    "UploadPart": "ETag",
+}
+
+
 class RawBody(Protocol):
     """``urllib3.HTTPResponse``."""
 
@@ -106,7 +122,25 @@ class GetObject(TypedDict):
     Body: Body
 
 
+class _Events(Protocol):
+    def register(self, event_name: str, handler: Callable[..., None]) -> None:
+        """Call ``handler`` at each event of the name."""
+
+    def register_first(self, event_name: str, handler: Callable[..., None]) -> None:
+        """Call ``handler`` before others."""
+
+
+class _Operation(Protocol):
+    name: str
+
+
+class _RawAnswer(TypedDict):
+    status_code: int
+    body: bytes | Body  # the latter where it is a stream
+
+
 class _Meta(Protocol):
+    events: _Events
     region_name: str
     endpoint_url: str
 
@@ -199,13 +233,30 @@ def connect(uri: str) -> S3Client:
 
         def create(proxies: dict[str, str]) -> S3Client:
             merged = config.merge(Config(proxies=proxies))
-            return cast(S3Client, session.create_client("s3", region_name=region, config=merged))
+            client = cast(S3Client, session.create_client("s3", region_name=region, config=merged))
+            # A name with a star goes before those with names alone, and so before botocore's own "before-parse.s3.*".
+            client.meta.events.register_first("before-parse.*", _refuse_page)
+            client.meta.events.register("after-call.s3", _require_fields)
+            return client
 
         client = create({})
         proxy = proxy_for(client.meta.endpoint_url)
         return create({"http": proxy.url, "https": proxy.url}) if proxy else client
     except (BotoCoreError, ValueError) as error:  # a profile or an endpoint that does not exist
         raise SlipwayError(Reason.STORE_UNREADABLE, f"{uri} cannot be used: {error}", hint=LOGIN) from error
+
+
+def _refuse_page(response_dict: _RawAnswer, **_: object) -> None:
+    """Raise ``ValueError`` for a body of success that is not S3's: botocore makes a 500 of it, which is tried again."""
+    body = response_dict["body"]
+    if response_dict["status_code"] < 300 and isinstance(body, bytes) and _FOREIGN.match(body):
+        raise ValueError("the body is not S3's")
+
+
+def _require_fields(parsed: Mapping[str, object], model: _Operation, **_: object) -> None:
+    """Raise ``KeyError`` for an answer of success that lacks what S3's has: botocore lets it pass."""
+    if "Error" not in parsed and (field := _FIELDS.get(model.name)) is not None and field not in parsed:
+        raise KeyError(field)
 
 
 def read_body(body: Body, where: str, least: LeastRate) -> bytes:
@@ -282,6 +333,7 @@ def slipway_errors(bucket: str, uri: str, where: str, *, exists: bool, endpoint:
         endpoint: The address of the service.
     """
     from botocore import exceptions as boto
+    from botocore.parsers import ResponseParserError
 
     try:
         yield
@@ -303,6 +355,8 @@ def slipway_errors(bucket: str, uri: str, where: str, *, exists: bool, endpoint:
         raise SlipwayError(Reason.STORE_UNREADABLE, f"The request for {where} was refused: {error}") from error
     except OSError as error:
         raise SlipwayError(Reason.STORE_BUSY, f"{where} is out of reach: {error}") from error
+    except (ResponseParserError, KeyError, ValueError) as error:
+        raise foreign_answer(where, endpoint, "S3", "AWS_ENDPOINT_URL") from error
 
 
 def no_bucket(bucket: str) -> SlipwayError:

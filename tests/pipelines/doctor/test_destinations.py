@@ -259,6 +259,26 @@ def test_a_registry_need_not_cancel_uploads() -> None:
     assert not the("registry", asked(registry=f"{registry.host}/team")).required, "only a Model may ask for a push"
 
 
+@pytest.mark.fault("accepted")
+def test_an_uploads_relative_address_is_cancelled() -> None:
+    with OciRegistry() as registry:
+        registry.location = "session?_state={secret}"
+        assert the("registry", asked(builder="oci", registry=f"{registry.host}/team")).good
+        assert registry.requests[-1][0] == "DELETE"
+        assert registry.requests[-1][1].startswith("/v2/team/slipway-doctor/blobs/uploads/session?")
+        assert not registry.uploads
+
+
+@pytest.mark.fault("refused")
+def test_an_upload_without_an_address_is_named() -> None:
+    with OciRegistry() as registry:
+        registry.location = ""
+        finding = the("registry", asked(builder="oci", registry=f"{registry.host}/team"))
+        assert not finding.good
+        assert f"{registry.host}/team/slipway-doctor" in finding.detail
+        assert "names no address for the upload" in finding.detail
+
+
 # Builders
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from steps.core.errors import Reason, SlipwayError
+from steps.net.failures import lasting_failure
 from steps.net.tls import bundle, bundle_file, certificate_error, certificate_error_in_text, client_context
 from tests.servers.trust import Trust
 
@@ -157,3 +158,19 @@ def test_a_hint_names_what_was_named(monkeypatch: pytest.MonkeyPatch) -> None:
     failure = certificate_error_in_text("certificate verify failed", "A thing", "h")
     assert failure is not None
     assert "REQUESTS_CA_BUNDLE" in failure.hint
+
+
+@pytest.mark.fault("refused")
+def test_a_name_that_urllib3_compares_is_permanent() -> None:
+    from urllib3.exceptions import MaxRetryError, SSLError
+    from urllib3.util.ssl_match_hostname import CertificateError
+
+    found = CertificateError("hostname 'h' doesn't match 'other.example'")
+    wrapped = MaxRetryError(None, "/", SSLError(found))  # type: ignore[arg-type]
+    for error in (found, wrapped):
+        failure = lasting_failure(error, "A thing", "h", None)
+        assert failure is not None
+        assert failure.reason is Reason.UNTRUSTED_CERTIFICATE
+        assert "A thing: h shows no certificate that is trusted here (it is for other names)" in failure.message
+        assert "Use the name" in failure.hint
+    assert certificate_error(ValueError("x"), "A thing", "h") is None

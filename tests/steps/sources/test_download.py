@@ -265,6 +265,35 @@ def test_a_refused_address_ends_the_download(context: Context, serving: Callable
         assert len(batch_requests(forge)) == 2
 
 
+class Expired(ForgeHandler):
+    """Refuses each object with ``said``."""
+
+    said: ClassVar[bytes]
+
+    def lfs_object(self, name: str, oid: str) -> Reply:
+        headers = {"Content-Length": str(len(self.said)), "Content-Type": "application/octet-stream"}
+        return Reply(HTTPStatus.FORBIDDEN, headers, [self.said])
+
+
+@pytest.mark.fault("refused")
+@pytest.mark.parametrize(
+    ("said", "shown"),
+    [
+        (
+            b"<Error><Code>AccessDenied</Code><Message>Request has expired</Message></Error>",
+            "AccessDenied: Request has expired",
+        ),
+        (b'{"message": "Request has expired"}', "Request has expired"),
+    ],
+)
+def test_an_object_stores_own_sentence_is_shown(context: Context, serving: Callable[..., Any], said: bytes, shown: str) -> None:
+    with serving(type("Expired", (Expired,), {"said": said})) as forge:
+        failure = refused(context, forge)
+    assert failure.reason is Reason.ACCESS_DENIED
+    assert failure.message.startswith("model.safetensors: ")
+    assert f"answered 403 ({shown})" in failure.message
+
+
 class Cdn(ForgeHandler):
     """Keeps the ``Authorization`` header of each request."""
 

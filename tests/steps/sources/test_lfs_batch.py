@@ -108,6 +108,15 @@ def test_a_busy_batch_is_asked_again(context: Context, serving: Serving, status:
         (403, b'{"message": "' + b"x" * 5000 + b'"}', "application/json", "xxx…"),
         (403, b'{"message": "see https://u:hush@h/x?token=hush"}', "application/json", "see https://"),
         (403, b"\xff\xfe", "application/json", "answered 403."),
+        (
+            403,
+            b'<?xml version="1.0"?>\n<Error><Code>AccessDenied</Code><Message>Request has\nexpired &amp; gone</Message>'
+            b"<X-Amz-Expires>60</X-Amz-Expires></Error>",
+            "application/xml",
+            "403 (AccessDenied: Request has expired & gone)",
+        ),
+        (403, b"<Error><Message>see https://u:hush@h/x?token=hush</Message></Error>", "text/xml", "see https://"),
+        (403, b"<Error><Code/></Error>", "application/xml", "answered 403."),
         (403, b'{"message": 5, "errors": [5]}', "application/json", "answered 403."),
         (200, b"", "application/json", "not a JSON object"),
         (200, b'{"objects": [], "transfer": "tus"}', "application/json", "transfer 'tus' where basic was requested"),

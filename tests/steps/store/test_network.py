@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -86,6 +87,19 @@ def test_an_unknown_authority_of_a_store_is_permanent(remote: Remote, monkeypatc
     assert remote.front.url.removeprefix("https://") in failure.message
     assert remote.uri in failure.message
     assert "SSL_CERT_FILE" in failure.hint
+
+
+@pytest.mark.fault("refused")
+def test_a_certificate_for_other_names_is_permanent(tmp_path: Path, remote: Remote, monkeypatch: pytest.MonkeyPatch) -> None:
+    other = Trust.make(tmp_path / "other", "test", "other.invalid")
+    monkeypatch.setenv("SSL_CERT_FILE", str(other.certificate))
+    began = time.monotonic()
+    with TlsFront(other, remote.front.behind) as front:
+        failure = failure_of(remote.store(monkeypatch, front.url))
+    assert failure.reason is Reason.UNTRUSTED_CERTIFICATE
+    assert front.url.removeprefix("https://") in failure.message
+    assert "Use the name that the certificate" in failure.hint
+    assert time.monotonic() - began < 20, "it was tried again"
 
 
 @pytest.mark.fault("accepted")
