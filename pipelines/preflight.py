@@ -193,7 +193,7 @@ def _source(model: Model) -> str:
     if kind is SourceKind.GIT_LFS:
         if shutil.which("git") is None:
             raise SlipwayError(Reason.MISSING_DEPENDENCY, "The program git is not installed.", hint="Install git.")
-        return "git is here; the server is asked when the run begins"
+        return "git is installed"
     if is_bucket(source):
         open_prefix(source).with_one_try().find(PROBE)
         return "the bucket answers"

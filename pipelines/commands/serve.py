@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import shlex
 import stat
 import sys
@@ -104,6 +105,9 @@ def check_archive(archive: Path) -> None:
         with archive.open("rb") as file:
             begin = file.read(len(GZIP))
     except (FileNotFoundError, NotADirectoryError):
+        if bucket := re.match(r"(s3|gs):/", str(archive)):
+            text = f"{archive} is in a bucket ({bucket[1]}), and an archive is served from a file."
+            raise SlipwayError(Reason.INVALID_INPUT, text, hint="Download it, and name the file.") from None
         raise SlipwayError(Reason.INVALID_INPUT, f"There is no archive {archive}.", hint=ARCHIVE_HINT) from None
     except (OSError, ValueError) as error:
         raise SlipwayError(Reason.INVALID_INPUT, f"{archive} cannot be read: {error}.", hint=ARCHIVE_HINT) from None

@@ -9,8 +9,14 @@ from collections.abc import Iterable
 
 from steps.core.errors import missing_extra
 
-# The environment of whatever loads a model. The load step has no network anyway; these make the libraries not even try.
-OFFLINE = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}
+# The environment of whatever loads a model. The load step has no network anyway; these make the libraries not even try. What
+# transformers warns of, missing tensors for example, is judged and told by the step itself.
+OFFLINE = {
+    "HF_HUB_OFFLINE": "1",
+    "TRANSFORMERS_OFFLINE": "1",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "TRANSFORMERS_VERBOSITY": "error",
+}
 
 
 def require_libraries(names: Iterable[str] = ("torch", "transformers", "bentoml")) -> None:
