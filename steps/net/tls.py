@@ -167,6 +167,9 @@ def _context(bundle: bytes) -> ssl.SSLContext:
         context.load_verify_locations(cadata=bundle.decode("ascii"))
     else:
         context.load_default_certs()
+        folder = ssl.get_default_verify_paths().openssl_capath
+        if Path(folder).is_dir():  # OpenSSL takes a variable that is set and empty for a folder without a name
+            context.load_verify_locations(capath=folder)
     return context
 
 

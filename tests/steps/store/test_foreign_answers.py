@@ -54,6 +54,7 @@ def login(aws: pytest.MonkeyPatch) -> Iterator[Login]:
 
 @pytest.mark.slow
 @pytest.mark.fault("refused")
+@pytest.mark.hard
 @pytest.mark.parametrize("scheme", ["s3", "gs"])
 @pytest.mark.parametrize("sent", ANSWERS)
 def test_an_answer_of_somebody_else_is_named(login: Login, scheme: str, sent: str) -> None:
