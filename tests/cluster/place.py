@@ -113,7 +113,8 @@ def installed(api_server: str, chosen: Mapping[str, str] = MappingProxyType({}))
     finally:
         # The Models first, while their operator is there to let them go.
         _output(["kubectl", "delete", "models", "--all", "--namespace", namespace, "--timeout=120s"], "")
-        _output(["kubectl", "delete", "namespace", namespace, "--ignore-not-found", "--timeout=120s"], "")
+        # Argo Events' controller lets its own objects go; on a busy node it may be waiting for its next start.
+        _output(["kubectl", "delete", "namespace", namespace, "--ignore-not-found", "--timeout=420s"], "")
 
 
 @contextlib.contextmanager
