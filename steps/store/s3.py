@@ -80,7 +80,7 @@ class S3Prefix(BucketPrefix):
 
         def download(start: int, end: int) -> bytes:
             answer = self.client.get_object(**pinned, Range=f"bytes={start}-{end - 1}")
-            return s3_client.read_body(answer["Body"], where, LeastRate.configured())
+            return s3_client.read_body(answer["Body"], end - start, where, LeastRate.configured())
 
         crc = 0
         with contextlib.closing(read_ranges(download, found.size, self.retry)) as parts:

@@ -259,11 +259,12 @@ def _require_fields(parsed: Mapping[str, object], model: _Operation, **_: object
         raise KeyError(field)
 
 
-def read_body(body: Body, where: str, least: LeastRate) -> bytes:
+def read_body(body: Body, size: int, where: str, least: LeastRate) -> bytes:
     """Read a body to its end and return the connection.
 
     Args:
         body: Of a response.
+        size: Bytes that it must have.
         where: Its address, for messages.
         least: The rate that it must come in with.
 
@@ -286,9 +287,12 @@ def read_body(body: Body, where: str, least: LeastRate) -> bytes:
             except (urllib3.HTTPError, OSError) as error:
                 raise boto.ResponseStreamingError(error=error) from error
             if not piece:
-                return bytes(data)
+                break
             data += piece
             meter.got(len(piece))
+    if len(data) < size:
+        raise boto.IncompleteReadError(actual_bytes=len(data), expected_bytes=size)
+    return bytes(data)
 
 
 def status_of(error: ClientError) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 import pytest
+from botocore.exceptions import IncompleteReadError
 
 from steps.net.least_rate import LeastRate, TooSlowError
 from steps.store.s3_client import RawBody, read_body, transient
@@ -37,7 +38,7 @@ class FakeBody:
 
 def test_a_body_is_read_to_its_end() -> None:
     body = FakeBody([b"ab", b"c", b"d"])
-    assert read_body(body, "s3://b/x", LeastRate(10_000, 60)) == b"abcd"
+    assert read_body(body, 4, "s3://b/x", LeastRate(10_000, 60)) == b"abcd"
     assert body.closed
 
 
@@ -45,6 +46,13 @@ def test_a_body_is_read_to_its_end() -> None:
 def test_a_body_that_drips_is_given_up() -> None:
     body = FakeBody([b"a"] * 1000, seconds=0.02)
     with pytest.raises(TooSlowError, match="s3://b/x: the server sent") as caught:
-        read_body(body, "s3://b/x", LeastRate(10_000, 0.05))
+        read_body(body, 4, "s3://b/x", LeastRate(10_000, 0.05))
     assert body.closed
     assert transient(caught.value) == 0.0, "another connection may be faster"
+
+
+@pytest.mark.fault("survived")
+def test_a_body_that_ends_early_is_tried_again() -> None:
+    with pytest.raises(IncompleteReadError) as caught:
+        read_body(FakeBody([b"ab"]), 4, "s3://b/x", LeastRate(10_000, 60))
+    assert transient(caught.value) == 0.0
