@@ -23,7 +23,7 @@ from steps.core.errors import Reason, SlipwayError
 from steps.core.folders import private_folder, remove_leftovers
 from steps.core.json_reader import DOCUMENT, InvalidJsonError, read_model
 from steps.core.progress import Progress
-from steps.core.redaction import check_no_secret
+from steps.core.redaction import check_no_secrets
 from steps.core.store import Store
 
 
@@ -39,9 +39,7 @@ class Inputs(BaseModel):
     @field_validator("*")
     @classmethod
     def _no_secrets(cls, value: object) -> object:
-        for text in value if isinstance(value, tuple) else (value,):
-            if isinstance(text, str):
-                check_no_secret(text)
+        check_no_secrets(value)
         return value
 
 

@@ -296,19 +296,7 @@ def read_output(
     Raises:
         FileNotFoundError: There is no such program.
     """
-    with contextlib.ExitStack() as stack:
-        given = stack.enter_context(_as_file(stdin, folder))
-        program = stack.enter_context(
-            start(
-                command,
-                environment=environment,
-                folder=folder,
-                stdin=given,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                launch=launch,
-            )
-        )
+    with _with_pipes(command, environment, folder, stdin, launch) as program:
         stdout, stderr = program.process.stdout, program.process.stderr
         assert stdout is not None, "it is a pipe"
         assert stderr is not None, "it is a pipe"
@@ -326,6 +314,26 @@ def read_output(
         code = program.wait()
         drainer.join()
         at_end(code, bytes(errors))
+
+
+@contextlib.contextmanager
+def _with_pipes(
+    command: Sequence[str], environment: Mapping[str, str], folder: Path | None, stdin: bytes, launch: Launch
+) -> Iterator[Program]:
+    """A program that reads ``stdin`` and writes standard output and standard error to pipes."""
+    with (
+        _as_file(stdin, folder) as given,
+        start(
+            command,
+            environment=environment,
+            folder=folder,
+            stdin=given,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            launch=launch,
+        ) as program,
+    ):
+        yield program
 
 
 @contextlib.contextmanager
@@ -372,18 +380,6 @@ def capture(
         FileNotFoundError: There is no such program.
         subprocess.TimeoutExpired: It was stopped because it took longer than ``timeout``.
     """
-    with contextlib.ExitStack() as stack:
-        given = stack.enter_context(_as_file(stdin, folder))
-        program = stack.enter_context(
-            start(
-                command,
-                environment=environment,
-                folder=folder,
-                stdin=given,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                launch=launch,
-            )
-        )
+    with _with_pipes(command, environment, folder, stdin, launch) as program:
         stdout, stderr = program.process.communicate(timeout=timeout)
         return Captured(program.wait(), stdout, stderr)

@@ -128,6 +128,13 @@ def check_no_secret(value: str, *, address: bool = True) -> None:
         raise ValueError(f"{redact_address(value)!r} has {what}. {WHERE_SECRETS_GO}")
 
 
+def check_no_secrets(value: object) -> None:
+    """Do the same for a text and for each text of a tuple: the value of a field."""
+    for text in value if isinstance(value, tuple) else (value,):
+        if isinstance(text, str):
+            check_no_secret(text)
+
+
 def redact_address(value: str) -> str:
     """Return an address for a message: without the places where secrets stand. Another value stays as it is.
 

@@ -19,7 +19,7 @@ from typing import Annotated
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, ValidationError, field_validator
 
 from steps.core.errors import Reason, SlipwayError
-from steps.core.redaction import check_no_secret, redact_address
+from steps.core.redaction import check_no_secrets, redact_address
 from steps.core.user_file import read_user_text
 from steps.core.wording import explain, worded
 
@@ -127,9 +127,7 @@ class Settings(BaseModel):
     @classmethod
     def _no_secrets(cls, value: object) -> object:
         """Settings are environment variables, files that are shared, and in a cluster a ConfigMap: no place for secrets."""
-        for text in value if isinstance(value, tuple) else (value,):
-            if isinstance(text, str):
-                check_no_secret(text)
+        check_no_secrets(value)
         return value
 
     def place(self, name: str) -> str:
