@@ -27,7 +27,7 @@ quick: $(DEV_STAMP) ## the tests that load no model and start no service, in abo
 .PHONY: test-hard
 test-hard: $(DEV_STAMP) ## the fault suite, at most 40 minutes on two cores; writes its scorecard to docs/fault-suite.md
 	$(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadscope --no-loadscope-reorder \
-		-m "fault or hard" --scorecard docs/fault-suite.md
+		-m "fault or hard" --scorecard=docs/fault-suite.md
 
 .PHONY: coverage
 coverage: $(DEV_STAMP) ## all tests, measuring branches in every process that they start; writes docs/coverage.md

@@ -25,8 +25,10 @@ pytest_plugins = ["tests.scorecard"]
 # Of the tests' models a second thread finishes nothing sooner; threads that wait for each other take all cores for it.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-# `nohup` has the tests ignore the end of a terminal, and so would every program that they start.
+# `nohup` has the tests ignore the end of a terminal, and a script that runs them in the background Ctrl-C: so would every
+# program that they start.
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # What a developer's machine may have set and no test may see: proxies, settings, credentials, caches, certificate authorities.
 # A cluster is asked by the tests in tests/cluster alone, which are told where it is by SLIPWAY_E2E_* and KUBECONFIG.

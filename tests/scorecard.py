@@ -27,8 +27,11 @@ KINDS = {"refused": "inputs refused", "accepted": "inputs accepted", "survived":
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """``--scorecard FILE``: where the table is written; without it, it is only printed."""
-    parser.addoption("--scorecard", type=Path, help="write the scorecard of the fault suite to this Markdown file")
+    """``--scorecard=FILE``: where the table is written; without it, it is only printed.
+
+    With a space pytest takes the file for tests to run, before it has read this option from their ``conftest.py``.
+    """
+    parser.addoption("--scorecard", type=Path, help="write the scorecard of the fault suite to this Markdown file (after an =)")
 
 
 def kind_of(item: pytest.Item) -> str | None:
@@ -314,7 +317,7 @@ class Counting:
             terminalreporter.line(f"{what:<24} {found}")
         for command in self._card.at_the_end:
             terminalreporter.line(f"still running at the end: {command}")
-        if path := config.option.scorecard:
+        if (path := config.option.scorecard) and not config.option.collectonly:
             path.write_text(self._card.page())
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import os
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -81,7 +82,7 @@ def inner(folder: Path, tests: str, *options: str) -> str:
 @pytest.mark.parametrize("workers", [(), pytest.param(("-n", "2"), marks=pytest.mark.hard)], ids=["alone", "workers"])
 def test_the_scorecard_counts_and_finds(tmp_path: Path, workers: tuple[str, ...]) -> None:
     page = tmp_path / "page.md"
-    said = inner(tmp_path, TESTS, "-m", "fault or hard", "--scorecard", str(page), *workers)
+    said = inner(tmp_path, TESTS, "-m", "fault or hard", f"--scorecard={page}", *workers)
     assert re.search(r"\b1 failed, 7 passed, .*3 errors", said), said
     lines = dict(re.split(r"  +", line, maxsplit=1) for line in said.splitlines() if re.match(r"[a-z ]+\w  +\w", line))
     assert lines["inputs refused"] == "2 of 3"
@@ -111,3 +112,22 @@ def test_a_secret_is_found_in_base64(skip: int) -> None:
 
 def test_each_kind_is_described() -> None:
     assert set(KINDS) == {"refused", "accepted", "survived"}
+
+
+@pytest.mark.slow
+def test_make_gives_arguments_that_pytest_takes() -> None:
+    printed = subprocess.run(["make", "--just-print", "test-hard"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    _, _, arguments = printed.replace("\\\n", " ").partition(" -m pytest ")
+    command = [sys.executable, "-m", "pytest", *shlex.split(arguments), "--markers"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "@pytest.mark.hard" in done.stdout
+
+
+def test_the_page_is_of_all_folders() -> None:
+    page = (ROOT / "docs" / "fault-suite.md").read_text()
+    rows = set(re.findall(r"^\| (.+?) \|", page, re.MULTILINE))
+    marked = [file for file in (ROOT / "tests").glob("*/**/test_*.py") if "pytest.mark.fault(" in file.read_text()]
+    folders = {str(file.parent.relative_to(ROOT / "tests")) for file in marked} - {"cluster"}  # they run in `make e2e`
+    assert rows >= {f"`{folder}`" for folder in folders}
+    assert rows >= {*KINDS.values(), "orphan processes", "secrets leaked", "temporary files left", "peak memory of fetch"}

@@ -29,6 +29,8 @@ from typing import IO, Protocol
 
 import psutil
 
+from steps.core.errors import from_os_error
+
 KEPT_LINES = 15
 MAX_LINE = 64 << 10  # bytes of one line of output; a longer one is taken for several
 KEPT_ERRORS = 64 << 10  # bytes of standard error
@@ -342,10 +344,16 @@ def _as_file(data: bytes, folder: Path | None) -> Iterator[str]:
     if not data:
         yield os.devnull
         return
-    with tempfile.NamedTemporaryFile(prefix="slipway-", dir=folder) as feed:
-        feed.write(data)
-        feed.flush()
-        yield feed.name
+    descriptor, name = tempfile.mkstemp(prefix="slipway-", dir=folder)
+    try:
+        try:
+            with open(descriptor, "wb") as feed:
+                feed.write(data)
+        except OSError as error:
+            raise from_os_error(error, f"Cannot write {len(data)} bytes to {name}") from error
+        yield name
+    finally:
+        Path(name).unlink(missing_ok=True)
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.fault("survived")]
 SLOTS = 16  # how many of a step's changes are tried, the first and the last among them
 SERVICE = "text-classification"
 # What a failing disk may be called; an I/O error may also befall the reading of what is there.
-REASONS = {errno.ENOSPC: {"DiskFull"}, errno.EDQUOT: {"DiskFull"}, errno.EIO: {"StoreUnreadable"}}
+REASONS = {errno.ENOSPC: {"DiskFull"}, errno.EDQUOT: {"DiskFull"}, errno.EIO: {"StoreUnreadable", "SystemRefused"}}
 
 
 @dataclass(frozen=True)

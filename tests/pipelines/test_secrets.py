@@ -19,6 +19,7 @@ from pipelines.demo.forge import Forge
 from tests.leftovers import Canary
 from tests.pipelines.conftest import command, manifest, slipway
 from tests.pipelines.test_cli import invoke
+from tests.scorecard import Scorecard
 
 ENTRIES = [
     ["run", "-f", "{good}", "--store", "s3://user:{secret}@bucket/a"],
@@ -136,7 +137,7 @@ def test_no_process_has_it_in_its_arguments(tmp_path: Path, canary: Canary, slow
 
 @pytest.mark.fault("survived")
 @pytest.mark.hard
-def test_a_whole_run_writes_it_nowhere(tmp_path: Path, hub: Forge, canary: Canary) -> None:
+def test_a_whole_run_writes_it_nowhere(tmp_path: Path, hub: Forge, canary: Canary, scorecard: Scorecard) -> None:
     """Proxies, package indexes and tokens in the environment, from fetch to the report."""
     (tmp_path / "model.yaml").write_text(manifest("tiny-vit", hub.url("vit"), "image-classification"))
     secret = canary.secret
@@ -148,7 +149,8 @@ def test_a_whole_run_writes_it_nowhere(tmp_path: Path, hub: Forge, canary: Canar
         "AWS_SECRET_ACCESS_KEY": secret,
         "SLIPWAY_BUILD_FLAGS": f"--build-arg=HTTPS_PROXY=http://user:{secret}@127.0.0.1:9",
     }
-    done = slipway("run", "-f", "model.yaml", "--store", "store", "--json", cwd=tmp_path, **environment)
+    argv = command("run", "-f", "model.yaml", "--store", "store", "--json")
+    done = scorecard.run("run", argv, cwd=tmp_path, env=dict(os.environ) | environment, timeout=280)
     assert done.returncode == 0, done.stdout
     assert list(tmp_path.glob("store/runs/*/report.html"))
     assert not canary.found_in(done.stdout + done.stderr)

@@ -18,6 +18,7 @@ from steps.core.contract import Context
 from steps.core.errors import ExitCode, Reason, SlipwayError
 from steps.fetch import FetchInputs, source_of
 from steps.sources.base import Survey
+from tests.scorecard import Scorecard
 from tests.servers.forge_faults import Fault
 from tests.steps.model_trees import model_tree, noise
 from tests.steps.sources.running import fetch, run_process, taken
@@ -266,18 +267,6 @@ def test_a_push_by_force_meanwhile_is_transient(context: Context, forge_root: Pa
         assert caught.value.reason is Reason.REVISION_NOT_FOUND
 
 
-PEAK = r"""
-import re, sys
-from steps.command.main import main
-from steps.fetch import STEP
-try:
-    main(STEP)
-finally:
-    peak = re.search(r"VmHWM:\s+(\d+)", open("/proc/self/status").read())
-    print(f"peak {int(peak[1]) // 1024}", file=sys.stderr, flush=True)
-"""
-
-
 def real_tokenizer() -> bytes:
     """As large as Gemma's."""
     vocab = {f"\u2581w{number:06}": number for number in range(262_144)}
@@ -304,7 +293,9 @@ LARGE: dict[str, tuple[str, Callable[[], bytes], str]] = {
 @pytest.mark.fault("survived")
 @pytest.mark.parametrize("case", LARGE)
 @pytest.mark.parametrize("in_lfs", [False, True])
-def test_fetch_stays_in_its_memory(tmp_path: Path, forge: Forge, tree: Path, case: str, in_lfs: bool) -> None:
+def test_fetch_stays_in_its_memory(
+    tmp_path: Path, forge: Forge, tree: Path, case: str, in_lfs: bool, scorecard: Scorecard
+) -> None:
     name, make, reason = LARGE[case]
     if name:
         (tree / name).write_bytes(make())
@@ -314,19 +305,10 @@ def test_fetch_stays_in_its_memory(tmp_path: Path, forge: Forge, tree: Path, cas
         for number in range(2000):
             (tree / f"{number}.txt").write_bytes(noise(20_000, number).hex().encode())
     publish(forge.root, "bert", tree, lfs=("*.safetensors", name) if in_lfs and name else ("*.safetensors",))
-    command = [
-        sys.executable,
-        "-c",
-        PEAK,
-        "--source-kind=git_lfs",
-        f"--source={forge.url('bert')}",
-        f"--store={tmp_path}/store",
-    ]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=500, check=False)
+    command = [sys.executable, "-m", "steps.fetch", "--source-kind=git_lfs", f"--source={forge.url('bert')}"]
+    done = scorecard.run("fetch", [*command, f"--store={tmp_path}/store"], timeout=500)
     assert (f"error: {reason}" in done.stderr) if reason else done.returncode == 0, done.stderr
-    peak = re.search(r"peak (\d+)", done.stderr)
-    assert peak is not None
-    assert int(peak[1]) <= 256, done.stderr
+    assert done.peak <= 256 << 20, done.stderr
 
 
 def test_outputs_count_what_was_taken(context: Context, forge: Forge, tree: Path) -> None:
