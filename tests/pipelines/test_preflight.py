@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -15,14 +16,15 @@ from crd.types import Model
 from pipelines.disk_space import Disk, Need, disks, require_space
 from pipelines.local import run_model
 from pipelines.preflight import Check, check_run, done_nodes, require
-from steps.core.errors import Reason, SlipwayError
+from steps.core.errors import ExitCode, Reason, SlipwayError
 from steps.core.names import service_name
 from steps.core.receipts import read_records
 from steps.images.builders.plan import PlanBuilder
 from steps.store.local import LocalStore
 from steps.store.s3 import S3Store
-from tests.pipelines.conftest import Heard, Ingested, manifest
+from tests.pipelines.conftest import Heard, Ingested, manifest, slipway
 from tests.servers.oci_registry import OciRegistry
+from tests.steps.tasks.detection_cases import save_clip
 
 TASK = "feature-extraction"
 
@@ -172,6 +174,20 @@ def test_a_long_name_of_a_service_is_shortened() -> None:
     assert {len(name) for name in names} == {63}
     assert len(names) == 3
     assert service_name("a" * 33, task).startswith(f"{'a' * 33}-zero-shot-image-")
+
+
+@pytest.mark.slow
+@pytest.mark.hard
+@pytest.mark.fault("accepted")
+def test_a_service_of_a_long_name_is_served(folder: Path, tmp_path: Path) -> None:
+    """Name and task have 64 letters together; the smoke test of a run serves the package."""
+    name, task = "a" * 33, "zero-shot-image-classification"
+    save_clip(folder)
+    (tmp_path / "model.yaml").write_text(manifest(name, str(folder), task).replace("git_lfs", "upload"))
+    done = slipway("run", "-f", "model.yaml", "--store", "store", "--json", cwd=tmp_path)
+    assert done.returncode == ExitCode.DONE, done.stderr
+    result = json.loads(done.stdout.splitlines()[-1])
+    assert (list(result["services"]), result["failures"]) == ([task], {})
 
 
 def test_all_that_is_wrong_is_said_at_once(tmp_path: Path) -> None:

@@ -126,7 +126,8 @@ def build_command(program: Program, request: BuildRequest) -> list[str]:
     """The arguments that build this request with this program; every value is an argument of its own."""
     command = [str(program), "build", "-f", str(request.context / DOCKERFILE), "-t", request.image]
     if program is not Program.DOCKER:
-        command += ["--layers", "--timestamp", "0"]
+        # Where layers are kept, a build that fails would leave its container behind.
+        command += ["--layers", "--force-rm", "--timestamp", "0"]
     command += ["--build-arg", f"BASE_IMAGE={request.base_image}"]
     for name in ("PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL"):
         if name in os.environ:

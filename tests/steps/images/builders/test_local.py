@@ -154,6 +154,7 @@ def test_a_failed_build_shows_the_programs_output(
     assert caught.value.reason is Reason.BUILD_FAILED
     assert caught.value.reason.exit_code is ExitCode.MODEL
     assert "src/golden" in caught.value.message.splitlines()[-1]
+    assert subprocess.run(["buildah", "containers", "--quiet"], check=True, capture_output=True).stdout == b""
 
 
 @needs_buildah
