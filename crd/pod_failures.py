@@ -31,7 +31,14 @@ MESSAGE_REASONS: tuple[tuple[Reason, tuple[str, ...]], ...] = (
 # What keeps a pod from starting although the kubelet goes on trying: reported at once, not only when the deadline has passed.
 START_FAILURES = frozenset({Reason.IMAGE_UNAVAILABLE, Reason.POD_REFUSED})
 PULL_ERROR = "ErrImagePull: "
-KILLED, TERMINATED = "137", "143"  # exit codes after SIGKILL and SIGTERM
+# Exit codes that are 128 and the number of a signal, of steps that had no time to report.
+TERMINATED = "143"
+SIGNAL_REASONS = {
+    "137": Reason.POD_LOST,
+    TERMINATED: Reason.TERMINATED,
+    # Libraries crash in these ways: SIGILL, SIGABRT, SIGBUS, SIGFPE, SIGSEGV.
+    **dict.fromkeys(("132", "134", "135", "136", "139"), Reason.LOAD_FAILED),
+}
 # Where a reason's own hint is about a command on this machine, and a run in the cluster has another one.
 HINTS = {Reason.TERMINATED: "`slipway retry NAME` continues the run where it stopped."}
 
@@ -43,7 +50,7 @@ def read_failure(attempt: Attempt) -> Failure:
         return reported
     reason = reason_of_message(attempt.message)
     if reason is None:
-        reason = {KILLED: Reason.POD_LOST, TERMINATED: Reason.TERMINATED}.get(attempt.exit_code, Reason.INTERNAL_ERROR)
+        reason = SIGNAL_REASONS.get(attempt.exit_code, Reason.INTERNAL_ERROR)
     return make_failure(reason, attempt.message or "The pod failed, and neither Kubernetes nor Argo reports why.")
 
 

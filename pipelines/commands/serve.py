@@ -19,7 +19,7 @@ from rich.markup import escape
 from pipelines.display.console import open_console
 from steps.core.digest import SHA256, read_chunks
 from steps.core.documents import GoldenRequest
-from steps.core.errors import ExitCode, Reason, SlipwayError
+from steps.core.errors import ExitCode, Reason, SlipwayError, Terminated
 from steps.core.folders import temporary_folder
 from steps.core.lock import Lock
 from steps.core.text import display_text
@@ -59,6 +59,9 @@ def serve(
         except KeyboardInterrupt:
             console.print("Stopped.")
             return ExitCode.DONE
+        except Terminated as signal:
+            console.print(f"Stopped by {signal}.")
+            return ExitCode.TERMINATED
 
 
 @dataclass(frozen=True)

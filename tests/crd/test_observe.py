@@ -317,6 +317,21 @@ def test_a_cut_report_is_still_a_failure(text: str) -> None:
     assert len(failure.message) <= MAX_MESSAGE
 
 
+@pytest.mark.parametrize(
+    ("code", "reason"), [("139", Reason.LOAD_FAILED), ("137", Reason.POD_LOST), ("1", Reason.INTERNAL_ERROR)]
+)
+def test_an_exit_code_says_why_a_silent_step_failed(code: str, reason: Reason) -> None:
+    found_model = model()
+    run = workflow("revision-missing", of=found_model)
+    for node in nodes(run, "fetch"):
+        if node["type"] == "Pod":
+            node["message"] = f"main: Error (exit code {code})"
+            node["outputs"] = {"exitCode": code}
+    failure = status_of(found_model, run, NOW).last_failure
+    assert failure
+    assert failure.reason == reason
+
+
 def test_control_characters_do_not_reach_the_status() -> None:
     found_model = model()
     run = workflow("revision-missing", of=found_model)

@@ -138,9 +138,16 @@ def test_ctrl_c_ends_the_service(serving: Serving) -> None:
 
 @pytest.mark.hard
 @pytest.mark.fault("survived")
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGHUP, signal.SIGTERM])
+@pytest.mark.parametrize(
+    ("number", "last", "code"),
+    [
+        (signal.SIGKILL, "", -signal.SIGKILL),
+        (signal.SIGHUP, "Stopped by SIGHUP.\n", ExitCode.TERMINATED),
+        (signal.SIGTERM, "Stopped by SIGTERM.\n", ExitCode.TERMINATED),
+    ],
+)
 def test_nothing_of_it_is_left(
-    vit_run: Ingested, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
+    vit_run: Ingested, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: signal.Signals, last: str, code: int
 ) -> None:
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     monkeypatch.setattr(tempfile, "tempdir", None)
@@ -156,7 +163,11 @@ def test_nothing_of_it_is_left(
         descendants = psutil.Process(process.pid).children(recursive=True)
         assert descendants
         process.send_signal(number)
-        process.wait()
+        assert process.stdout is not None
+        said = process.stdout.read()
+        assert process.wait() == code
+    assert said.endswith(last)
+    assert "error:" not in said
     wait_until_gone(descendants)
     until = time.monotonic() + 30
     while list(tmp_path.iterdir()) and time.monotonic() < until:  # a command that was killed does not remove its folder itself
