@@ -29,6 +29,7 @@ def open_context(store_uri: str, scratch: str, progress: Progress) -> Context:
         configured_builder(settings)  # a wrong name fails the first step, not the one that builds
         store_uri = settings.store
     store = open_store(store_uri)
+    store.note_retries(progress.note)
     if isinstance(store, LocalStore):
         check_store_folder(store.root)
     if scratch:

@@ -65,8 +65,8 @@ def retry_messages(note: Callable[[str], None]) -> Callable[[Exception, float], 
     return notify
 
 
-def _silent(error: Exception, wait: float) -> None:
-    """Report nothing."""
+def ignore_retries(error: Exception, wait: float) -> None:
+    """A ``notify`` that reports nothing."""
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ class RetryPolicy:
         *,
         transient: Callable[[Exception], float | None] = requested_wait,
         clock: Clock | None = None,
-        notify: Callable[[Exception, float], None] = _silent,
+        notify: Callable[[Exception, float], None] = ignore_retries,
         stopped: threading.Event | None = None,
     ) -> T:
         """Call ``work`` until it succeeds, and return what it returns.
@@ -130,7 +130,7 @@ class RetryPolicy:
         *,
         transient: Callable[[Exception], float | None] = requested_wait,
         clock: Clock | None = None,
-        notify: Callable[[Exception, float], None] = _silent,
+        notify: Callable[[Exception, float], None] = ignore_retries,
         stopped: threading.Event | None = None,
     ) -> Retries:
         """Begin the tries of one request whose loop is the caller's. The arguments are those of ``call``."""

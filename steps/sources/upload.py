@@ -7,7 +7,7 @@ whether anything changed since the last run; the lock is over contents alone.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from steps.core.contract import Context
@@ -39,7 +39,8 @@ class UploadSource(ModelSource):
 
     def __init__(self, request: SourceRequest, context: Context) -> None:
         super().__init__(request, context)
-        self._listing: Folder | Bucket = Bucket(request.source) if is_bucket(request.source) else Folder(request.source)
+        source = request.source
+        self._listing: Folder | Bucket = Bucket(source, context.progress.note) if is_bucket(source) else Folder(source)
 
     @classmethod
     def check_address(cls, address: str) -> None:
@@ -117,8 +118,9 @@ class UploadSource(ModelSource):
 class Bucket:
     """A prefix in a bucket; what is read is the version that was listed."""
 
-    def __init__(self, source: str) -> None:
+    def __init__(self, source: str, note: Callable[[str], None]) -> None:
         self._prefix = open_prefix(source)
+        self._prefix.note = note
         self._objects: dict[str, BucketObject] = {}
 
     def files(self) -> list[SourceFile]:

@@ -7,6 +7,7 @@ attributes of ``StoreBackend``; ``steps.store.supported`` has the table of all c
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from pathlib import Path
 from typing import ClassVar, Self
 
@@ -42,6 +43,10 @@ class StoreBackend(Store, ABC):
     def scratch(self) -> Path | None:
         """A folder for unfinished work from which ``put_file`` needs no copy; None where there is none."""
         return None
+
+    def note_retries(self, note: Callable[[str], None]) -> None:
+        """Pass a line of text on to ``note`` when a request is tried again; a store that tries nothing again has none."""
+        del note
 
     @abstractmethod
     def check(self) -> str:

@@ -11,8 +11,9 @@ import contextlib
 import os
 import re
 import secrets
+import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Generic, Self, TypeVar
@@ -20,12 +21,14 @@ from typing import ClassVar, Generic, Self, TypeVar
 from steps.core.digest import read_chunks
 from steps.core.errors import Reason, SlipwayError, from_os_error
 from steps.core.store import KEY, check_key, object_not_found
+from steps.core.text import display_text
 from steps.net.retry import SERVER_RETRIES, RetryPolicy
 from steps.store.base import StoreBackend
 from steps.store.request_retry import ONE_TRY, RequestRetry
 
 CHECKED_NAME = "slipway-doctor"  # the object that a check looks for, and never leaves
 CONDITIONS_HINT = "Use a server with conditional writes, such as a recent MinIO or Ceph, the service itself, or a folder."
+NOTE_SECONDS = 1.0
 FIRST_WRITER = "slipway-first-writer"  # an empty object, see ``BucketStore.require_conditions``
 
 
@@ -62,16 +65,20 @@ class BucketPrefix(ABC):
         bucket: The bucket's name.
         prefix: Empty, or the prefix with a slash at its end.
         retry: How each request is tried again.
+        note: Gets a line of text when a request is tried again: a step that waits says for what.
     """
 
     scheme: ClassVar[str]
     bucket_names: ClassVar[str]
+    note: Callable[[str], None]
 
     def __init__(self, bucket: str, prefix: str = "", *, policy: RetryPolicy = SERVER_RETRIES) -> None:
         """Take the names as they are; ``from_uri`` checks them."""
         self.bucket = bucket
         self.prefix = f"{prefix}/" if prefix else ""
-        self.retry = RequestRetry(policy, self.transient)
+        self.note = lambda text: None
+        self._noted = -NOTE_SECONDS
+        self.retry = RequestRetry(policy, self.transient, self._note_retry)
 
     @classmethod
     def from_uri(cls, uri: str) -> Self:
@@ -90,6 +97,13 @@ class BucketPrefix(ABC):
     def with_one_try(self) -> Self:
         """Return the same prefix, whose requests are not tried again."""
         return type(self)(self.bucket, self.prefix.rstrip("/"), policy=ONE_TRY)
+
+    def _note_retry(self, error: Exception, wait: float) -> None:
+        now = time.monotonic()
+        if now - self._noted >= NOTE_SECONDS:  # the parts of an object travel side by side, and fail together
+            self._noted = now
+            text = display_text(str(error) or type(error).__name__).rstrip(".")
+            self.note(f"{self.uri}: {text}. Trying again in {wait:.1f} s.")
 
     @staticmethod
     @abstractmethod
@@ -163,6 +177,10 @@ class BucketStore(StoreBackend, Generic[PrefixT]):
     def uri(self) -> str:
         """The store's own address."""
         return self._prefix.uri
+
+    def note_retries(self, note: Callable[[str], None]) -> None:
+        """Pass a line of text on to ``note`` when a request is tried again."""
+        self._prefix.note = note
 
     def check(self) -> str:
         """Ask the bucket once, without retries, and find out whether the first of two writers wins."""

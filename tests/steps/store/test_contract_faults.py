@@ -31,6 +31,17 @@ def test_put_survives_a_failure_of_each_request(remote: Remote, request_: str, e
     assert remote.stored(KEY) == data
 
 
+@pytest.mark.parametrize("effect", WAYS, ids=lambda effect: effect.name)
+def test_a_request_that_is_tried_again_is_told(remote: Remote, effect: Effect) -> None:
+    notes: list[str] = []
+    store = open_store(remote.uri)
+    store.note_retries(notes.append)
+    remote.fails(remote.look, effect)
+    assert store.size(KEY) is None
+    assert re.fullmatch(rf"{re.escape(store.uri)}: .+[^.]\. Trying again in 0\.[456] s\.", notes[0], re.DOTALL), notes
+    assert len(notes) == 1
+
+
 @pytest.mark.parametrize("size", [1000, BIG])
 def test_put_without_answers_knows_who_published(remote: Remote, size: int) -> None:
     data = some_bytes(size)
