@@ -320,7 +320,7 @@ def test_a_cut_report_is_still_a_failure(text: str) -> None:
 @pytest.mark.parametrize(
     ("code", "reason"), [("139", Reason.LOAD_FAILED), ("137", Reason.POD_LOST), ("1", Reason.INTERNAL_ERROR)]
 )
-def test_an_exit_code_says_why_a_silent_step_failed(code: str, reason: Reason) -> None:
+def test_exit_codes_of_silent_steps_have_reasons(code: str, reason: Reason) -> None:
     found_model = model()
     run = workflow("revision-missing", of=found_model)
     for node in nodes(run, "fetch"):

@@ -28,9 +28,10 @@ from steps.core.settings import read_settings
 from steps.frameworks.model_card import licence
 from steps.gate.json_files import check_config, check_json
 from steps.gate.weights import check_index, read_header
+from steps.images.assembly.base_image import read_base
 from steps.images.registry.credentials import find_credentials
 from steps.images.registry.reference import Reference
-from steps.images.registry.repository import Repository
+from steps.images.registry.repository import Repository, digest_of
 from steps.net.retry import retry_after
 from steps.net.urls import check_hop, check_source, parse
 from steps.package.tar_writer import Entry, tar_gz
@@ -40,7 +41,7 @@ from steps.sources.lfs_api import LfsClient, Pointer, parse_pointer
 from tests.conftest import FakeClock
 from tests.crd.model_objects import right
 from tests.faults.mutations import mutations
-from tests.servers.oci_registry import Answer, OciRegistry
+from tests.servers.oci_registry import OciRegistry
 from tests.steps.images.oci_build import BASE, put_base
 from tests.steps.model_trees import model_tree, safetensors
 
@@ -208,31 +209,40 @@ class TestMany:
     def test_answers_of_a_git_lfs_server(self, batch: tuple[Parser, bytes]) -> None:
         feed(batch[0], (batch[1],), 4_000)
 
-    def test_manifests_of_a_registry(self) -> None:
-        registry = Changing()
-        with registry:
-            put_base(registry)
-            reference = Reference.parse(f"{registry.host}/{BASE}")
-            with Repository(reference, plain_http=[registry.host], clock=FakeClock(), note=lambda text: None) as repository:
-                _, whole = repository.manifest(reference.identifier)
+    @pytest.mark.parametrize("kind", ["manifest", "index", "configuration"])
+    def test_images_of_a_registry(self, base: tuple[OciRegistry, Reference, str], kind: str) -> None:
+        registry, reference, digest = base
+        images, blobs = registry.manifests["library/python"], registry.blobs["library/python"]
+        top, manifest = images["3.11-slim"], json.loads(images[digest][1])
 
-                def parser(data: bytes) -> object:
-                    registry.body = data
-                    return repository.manifest(reference.identifier)
+        def put(data: bytes) -> None:
+            """Publish an image of which one document is changed, under the changed one's own digest."""
+            if kind == "index":
+                images["3.11-slim"] = (top[0], data)
+            elif kind == "manifest":
+                images["3.11-slim"] = (images[digest][0], data)
+            else:
+                blobs[digest_of(data)] = data
+                config = {**manifest["config"], "digest": digest_of(data), "size": len(data)}
+                images["3.11-slim"] = (images[digest][0], json.dumps({**manifest, "config": config}).encode())
 
-                feed(parser, (whole,), 300)
+        examples = {"index": top[1], "manifest": images[digest][1], "configuration": blobs[manifest["config"]["digest"]]}
+        with Repository(reference, plain_http=[registry.host], clock=FakeClock(), note=lambda text: None) as repository:
+
+            def parser(data: bytes) -> object:
+                put(data)
+                return read_base(reference, repository)
+
+            assert parser(examples[kind])
+            feed(parser, (examples[kind],), 300)
 
 
-class Changing(OciRegistry):
-    """A registry that answers with ``body`` where a manifest is requested."""
-
-    body: bytes | None = None
-
-    def answer(self, method: str, path: str, headers: dict[str, str], body: bytes) -> Answer:
-        answer = super().answer(method, path, headers, body)
-        if self.body is not None and "/manifests/" in path:
-            answer.body = self.body
-        return answer
+@pytest.fixture
+def base() -> Iterator[tuple[OciRegistry, Reference, str]]:
+    """A base image for two platforms, and the digest of the manifest for this one."""
+    with OciRegistry() as registry:
+        digest = put_base(registry, platforms=("linux/amd64", "linux/arm64"))
+        yield registry, Reference.parse(f"{registry.host}/{BASE}"), digest
 
 
 @pytest.fixture

@@ -280,7 +280,7 @@ LARGE: dict[str, tuple[str, Callable[[], bytes], str]] = {
     "an index": (
         "model.safetensors.index.json",
         lambda: b'{"weight_map":{' + b",".join(b'"t%d":"m"' % n for n in range(2_000_000)) + b"}}",
-        "InvalidWeights",
+        "TooLarge",
     ),
     "a long text": ("vocab.txt", lambda: b"word\n" * 20_000_000, ""),
     "a long card": ("README.md", lambda: b"# A model\n" * 15_000_000, ""),
