@@ -154,6 +154,7 @@ def tokenizer(words: int, merges: int) -> bytes:
 
 
 @pytest.mark.slow
+@pytest.mark.hard
 @pytest.mark.fault("accepted")
 def test_the_largest_tokenizers_are_scanned_in_little_memory(tmp_path: Path) -> None:
     text = tokenizer(262_144, 514_906)
@@ -163,6 +164,7 @@ def test_the_largest_tokenizers_are_scanned_in_little_memory(tmp_path: Path) -> 
 
 
 @pytest.mark.slow
+@pytest.mark.hard
 @pytest.mark.fault("accepted")
 @pytest.mark.parametrize(
     "value",
