@@ -20,6 +20,7 @@ from typing import TypeVar
 
 from steps.core.clock import Clock, SystemClock
 from steps.core.errors import Reason, SlipwayError
+from steps.core.text import format_rough_duration
 
 # Statuses from 500 that do not pass: the server cannot do it at all (RFC 9110), or the network asks for a login (RFC 6585).
 _LASTING = frozenset({501, 505, 510, 511})
@@ -190,6 +191,9 @@ class Retries:
             self._requested += requested
         budgets = [each for each in (policy.budget, getattr(error, "budget", None)) if each is not None]
         over = bool(budgets) and spent + needed > min(budgets) and self._failures >= policy.least
+        if self._requested > policy.longest_retry_after and isinstance(error, TransientError):
+            text = f"{error.message.rstrip('.')}. The server asks to wait {format_rough_duration(requested)}."
+            raise TransientError(error.reason, text, error.wait, hint=error.hint, budget=error.budget) from error
         if over or self._requested > policy.longest_retry_after:
             raise error
         if self._stopped is not None and self._stopped.is_set():

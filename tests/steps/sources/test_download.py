@@ -141,6 +141,7 @@ def test_a_retry_after_of_hours_is_busy(context: Context, serving: Callable[...,
         failure = refused(context, forge)
     assert (failure.reason, failure.reason.exit_code) == (Reason.SOURCE_BUSY, 75)
     assert "429" in failure.message
+    assert failure.message.endswith(". The server asks to wait 2 h.")
     assert clock.slept == []
 
 
