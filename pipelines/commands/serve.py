@@ -49,12 +49,12 @@ def serve(
     console = open_console(sys.stdout)
     console.print(f"Checking {escape(str(archive))} and starting it …", soft_wrap=True)
     with serve_archive(archive, host=host, port=port, sha256=digest) as running:
-        about = running.about
-        console.print(f"\n[bold]{escape(about['name'])}[/bold]: {escape(about['task'])} at {running.served.url}")
-        console.print(f"set digest {escape(about['setDigest'])}\n", soft_wrap=True)
-        print(running.curl, flush=True)
-        console.print(f"\nTry it in a browser: {running.served.url}/   Ctrl-C ends it.")
         try:
+            about = running.about
+            console.print(f"\n[bold]{escape(about['name'])}[/bold]: {escape(about['task'])} at {running.served.url}")
+            console.print(f"set digest {escape(about['setDigest'])}\n", soft_wrap=True)
+            print(running.curl, flush=True)
+            console.print(f"\nTry it in a browser: {running.served.url}/   Ctrl-C ends it.")
             raise running.served.wait()
         except KeyboardInterrupt:
             console.print("Stopped.")

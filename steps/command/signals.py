@@ -6,6 +6,7 @@ import contextlib
 import os
 import signal
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from types import FrameType
@@ -13,6 +14,7 @@ from typing import NoReturn
 
 from steps.core.errors import Reason, Terminated
 from steps.core.folders import remove_all_now
+from steps.core.lost_exceptions import noticed
 from steps.core.process import kill_all
 
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -28,23 +30,38 @@ def ending_signals() -> Iterator[None]:
     signal ends the process at once, with every program that it started.
     """
     first: list[float] = []
+    received: list[int] = []
+    again: list[threading.Timer] = []
 
     def receive(number: int, frame: FrameType | None) -> None:
         del frame
         now = time.monotonic()
         if not first:
             first.append(now)
+            received.append(number)
             if number == signal.SIGINT:
                 raise KeyboardInterrupt
             raise Terminated(signal.Signals(number).name)
         if now - first[0] > SAME_SECONDS:
             end_at_once(number)
 
+    def lost() -> None:
+        """Let the signal arrive again: the first one has ended nothing."""
+        if received:
+            first.clear()
+            main = threading.main_thread().ident
+            again.append(threading.Timer(SAME_SECONDS, signal.pthread_kill, (main, received.pop())))
+            again[-1].start()
+
     numbers = [each for each in ENDING if each != signal.SIGHUP or signal.getsignal(each) != signal.SIG_IGN]
     previous = {number: signal.signal(number, receive) for number in numbers}
     try:
-        yield
+        with noticed((KeyboardInterrupt, Terminated), lost):
+            yield
     finally:
+        for timer in again:
+            timer.cancel()
+            timer.join()
         for number, handler in previous.items():
             signal.signal(number, handler)
 

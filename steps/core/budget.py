@@ -16,8 +16,11 @@ from pathlib import Path
 
 import psutil
 
+from steps.core.lost_exceptions import noticed
+
 LEAST_MEMORY = 1 << 30  # bytes that are always allowed: libraries reserve memory that they never use
 GRACE = 60.0  # seconds between the interruption of the work and the end of the process
+AGAIN = 0.1  # seconds between two looks at whether an interruption was lost
 
 
 @dataclass(frozen=True)
@@ -91,13 +94,19 @@ def _time(seconds: float, end_process: Callable[[], None]) -> Iterator[None]:
     if threading.current_thread() is not main or main.ident is None:
         yield
         return
-    ident, done = main.ident, threading.Event()
+    ident, done, due = main.ident, threading.Event(), threading.Event()
 
     def watch() -> None:
-        if not done.wait(seconds):
-            signal.pthread_kill(ident, signal.SIGXCPU)
-            if not done.wait(GRACE):
-                end_process()
+        if done.wait(seconds):
+            return
+        due.set()
+        for _ in range(int(GRACE / AGAIN)):
+            if due.is_set():
+                due.clear()
+                signal.pthread_kill(ident, signal.SIGXCPU)
+            if done.wait(AGAIN):
+                return
+        end_process()
 
     def interrupt(signum: int, frame: object) -> None:
         del signum, frame
@@ -108,7 +117,8 @@ def _time(seconds: float, end_process: Callable[[], None]) -> Iterator[None]:
     thread = threading.Thread(target=watch, name="time limit", daemon=True)
     thread.start()
     try:
-        yield
+        with noticed(TimeIsUpError, due.set):
+            yield
     finally:
         done.set()
         thread.join()

@@ -15,7 +15,10 @@ from typing import NoReturn
 
 from steps.core.errors import DeadlinePassed, to_slipway_error
 from steps.core.graph import STEP_DEADLINES
+from steps.core.lost_exceptions import noticed
 from steps.core.settings import Settings
+
+AGAIN = 0.05  # seconds until a deadline that was lost is raised again
 
 
 def step_deadline(step: str, settings: Settings) -> float:
@@ -42,11 +45,17 @@ def deadline(what: str, seconds: float) -> Iterator[None]:
         raise DeadlinePassed(f"{what} took longer than {seconds:g} seconds.")
 
     previous = signal.signal(signal.SIGALRM, ring)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
+    _ring_after(seconds)
     try:
-        yield
+        with noticed(DeadlinePassed, lambda: _ring_after(AGAIN)):
+            yield
     except DeadlinePassed as error:
         raise to_slipway_error(error) from None
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
+        _ring_after(0)
         signal.signal(signal.SIGALRM, previous)
+
+
+def _ring_after(seconds: float) -> None:
+    """Let SIGALRM arrive after so many seconds; 0 for never."""
+    signal.setitimer(signal.ITIMER_REAL, seconds)
