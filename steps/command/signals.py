@@ -29,28 +29,25 @@ def ending_signals() -> Iterator[None]:
     SIGINT does so where a shell's ``&`` has made the process ignore it, too; SIGHUP does not where ``nohup`` has. A second
     signal ends the process at once, with every program that it started.
     """
-    first: list[float] = []
-    received: list[int] = []
+    first: list[tuple[int, float]] = []
     again: list[threading.Timer] = []
 
     def receive(number: int, frame: FrameType | None) -> None:
         del frame
         now = time.monotonic()
         if not first:
-            first.append(now)
-            received.append(number)
+            first.append((number, now))
             if number == signal.SIGINT:
                 raise KeyboardInterrupt
             raise Terminated(signal.Signals(number).name)
-        if now - first[0] > SAME_SECONDS:
+        if now - first[0][1] > SAME_SECONDS:
             end_at_once(number)
 
     def lost() -> None:
         """Let the signal arrive again: the first one has ended nothing."""
-        if received:
-            first.clear()
-            main = threading.main_thread().ident
-            again.append(threading.Timer(SAME_SECONDS, signal.pthread_kill, (main, received.pop())))
+        if first:
+            number, _ = first.pop()
+            again.append(threading.Timer(SAME_SECONDS, signal.pthread_kill, (threading.main_thread().ident, number)))
             again[-1].start()
 
     numbers = [each for each in ENDING if each != signal.SIGHUP or signal.getsignal(each) != signal.SIG_IGN]

@@ -20,7 +20,7 @@ from typing import TypeVar
 
 from steps.core.clock import Clock, SystemClock
 from steps.core.errors import Reason, SlipwayError
-from steps.core.text import format_rough_duration
+from steps.core.text import display_text, format_rough_duration
 
 # Statuses from 500 that do not pass: the server cannot do it at all (RFC 9110), or the network asks for a login (RFC 6585).
 _LASTING = frozenset({501, 505, 510, 511})
@@ -60,8 +60,8 @@ def retry_messages(note: Callable[[str], None]) -> Callable[[Exception, float], 
     """A ``notify`` for ``RetryPolicy.call`` that passes each failure and the wait on to ``note`` as one line of text."""
 
     def notify(error: Exception, wait: float) -> None:
-        text = error.message if isinstance(error, SlipwayError) else str(error)
-        note(f"{text} Trying again in {wait:.1f} s.")
+        text = error.message if isinstance(error, SlipwayError) else display_text(str(error) or type(error).__name__)
+        note(f"{text.rstrip('.')}. Trying again in {wait:.1f} s.")
 
     return notify
 

@@ -21,8 +21,7 @@ from typing import ClassVar, Generic, Self, TypeVar
 from steps.core.digest import read_chunks
 from steps.core.errors import Reason, SlipwayError, from_os_error
 from steps.core.store import KEY, check_key, object_not_found
-from steps.core.text import display_text
-from steps.net.retry import SERVER_RETRIES, RetryPolicy
+from steps.net.retry import SERVER_RETRIES, RetryPolicy, retry_messages
 from steps.store.base import StoreBackend
 from steps.store.request_retry import ONE_TRY, RequestRetry
 
@@ -102,8 +101,7 @@ class BucketPrefix(ABC):
         now = time.monotonic()
         if now - self._noted >= NOTE_SECONDS:  # the parts of an object travel side by side, and fail together
             self._noted = now
-            text = display_text(str(error) or type(error).__name__).rstrip(".")
-            self.note(f"{self.uri}: {text}. Trying again in {wait:.1f} s.")
+            retry_messages(lambda text: self.note(f"{self.uri}: {text}"))(error, wait)
 
     @staticmethod
     @abstractmethod
